@@ -1,0 +1,206 @@
+"""Strict YAML: a file becomes a frozen dataclass or a message that says which key is wrong.
+
+An unknown key is answered with the allowed ones, derived from the fields. The YAML dialect is a safe subset:
+no tags, no anchors or aliases, no repeated keys; ``1e-3`` is a number and only ``true`` and ``false`` are
+booleans.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from hpc_astrossl.errors import InputError, unknown
+
+T = TypeVar("T")
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader without aliases, repeated keys, YAML 1.1 booleans and dates."""
+
+    yaml_implicit_resolvers: typing.ClassVar = {
+        first: [(tag, pattern) for tag, pattern in rules if not tag.endswith((":bool", ":float", ":timestamp"))]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"line {self.peek_event().start_mark.line + 1}: aliases (*name) are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if not isinstance(key, str | int | float | bool) or keys.count(key) > 1:
+                raise yaml.YAMLError(f"line {node.start_mark.line + 1}: key {key!r} is repeated or not a plain name")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$"),
+    list("-+.0123456789"),
+)
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """The mapping in a YAML file; InputError when it is missing, unreadable or not a mapping."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    try:
+        data = yaml.load(text, Loader=_Loader)  # a SafeLoader with less: no tag can build an object
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected a mapping of keys to values, found {type(data).__name__}")
+    return data
+
+
+def load(path: Path | str, cls: type[T]) -> T:
+    """Read a YAML file as the dataclass ``cls``."""
+    return parse(read_yaml(path), cls, str(path))
+
+
+def parse(data: Any, cls: type[T], where: str) -> T:
+    """Turn plain data into the dataclass ``cls``; ``where`` opens every message (a file name, say)."""
+    return _convert(data, cls, where)
+
+
+def _convert(value: Any, kind: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _record(value, kind, where)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        rest = [a for a in arguments if a is not type(None)]
+        if len(rest) == 1:
+            return _convert(value, rest[0], where)
+        for option in rest:
+            if isinstance(value, option) and not (isinstance(value, bool) and option is not bool):
+                return value
+        raise _wrong(value, " or ".join(getattr(a, "__name__", str(a)) for a in rest), where)
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise InputError(f"{where}: found {value!r}; allowed: {', '.join(map(str, arguments))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise _wrong(value, "a list", where)
+        return tuple(_convert(item, arguments[0], f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise _wrong(value, "a mapping", where)
+        return {_convert(k, arguments[0], where): _convert(v, arguments[1], f"{where}.{k}") for k, v in value.items()}
+    return _scalar(value, kind, where)
+
+
+def _scalar(value: Any, kind: Any, where: str) -> Any:
+    if kind is Any:
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise _wrong(value, {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[kind], where)
+    return value
+
+
+def _record(value: Any, cls: type, where: str) -> Any:
+    if isinstance(value, cls):
+        return value
+    if not isinstance(value, Mapping):
+        raise _wrong(value, "a mapping", where)
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    hints = typing.get_type_hints(cls)
+    for key in value:
+        if key not in fields:
+            raise InputError(f"{where}: {unknown('key', key, fields)}")
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in value and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise InputError(f"{where}: missing {'key' if len(missing) == 1 else 'keys'} {', '.join(missing)}")
+    arguments = {key: _convert(item, hints[key], f"{where}: {key}") for key, item in value.items()}
+    try:
+        return cls(**arguments)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _wrong(value: Any, expected: str, where: str) -> InputError:
+    return InputError(f"{where}: expected {expected}, found {value!r}")
+
+
+def plain(spec: Any) -> Any:
+    """Plain data (dicts, lists, scalars) of a dataclass, as it would stand in YAML."""
+    if dataclasses.is_dataclass(spec):
+        return {field.name: plain(getattr(spec, field.name)) for field in dataclasses.fields(spec)}
+    if isinstance(spec, tuple | list):
+        return [plain(item) for item in spec]
+    if isinstance(spec, Mapping):
+        return {key: plain(item) for key, item in spec.items()}
+    return spec
+
+
+def dump(spec: Any) -> str:
+    """YAML text that ``load`` reads back as an equal dataclass."""
+    return yaml.safe_dump(plain(spec), sort_keys=False, allow_unicode=True, width=110)
+
+
+def identity(spec: Any) -> Any:
+    """Plain data of what decides a result: fields whose metadata says ``identity: False`` are left out."""
+    if dataclasses.is_dataclass(spec):
+        kept = (field for field in dataclasses.fields(spec) if field.metadata.get("identity", True))
+        return {field.name: identity(getattr(spec, field.name)) for field in kept}
+    if isinstance(spec, tuple | list):
+        return [identity(item) for item in spec]
+    if isinstance(spec, Mapping):
+        return {key: identity(item) for key, item in spec.items()}
+    return spec
+
+
+def digest(spec: Any) -> str:
+    """Eight hexadecimal digits of what decides a result; equal configurations have equal digests."""
+    text = json.dumps(identity(spec), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``change`` laid over it, mapping by mapping; lists and scalars are replaced whole."""
+    merged = dict(base)
+    for key, value in change.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def settings(pairs: list[str]) -> dict[str, Any]:
+    """The mapping that ``--set a.b=value`` options describe; values are read as YAML."""
+    result: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set {pair!r}: expected key=value, for example data.batch_size=64")
+        try:
+            value = yaml.load(text, Loader=_Loader)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {key}: not valid YAML: {' '.join(str(error).split())}") from None
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        result = merge(result, value)
+    return result

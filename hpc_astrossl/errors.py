@@ -1,0 +1,26 @@
+"""The errors that a user sees, and the wording they share."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(Exception):
+    """The user's input is wrong: the command line prints the message alone and exits with status 2.
+
+    The message names the file or key, the value found, what is allowed, and what to do.
+    """
+
+
+class Interrupted(Exception):
+    """The run was asked to stop and has saved its state: exit status 75, "to be continued"."""
+
+
+EXIT_DONE, EXIT_FAULT, EXIT_INPUT, EXIT_CONTINUE = 0, 1, 2, 75
+
+
+def unknown(kind: str, value: object, allowed: Iterable[str]) -> InputError:
+    """An InputError for a name that is not in a table: the value, the allowed names and the nearest of them."""
+    names = sorted(allowed)
+    near = difflib.get_close_matches(str(value), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return InputError(f"unknown {kind} {value!r}; allowed: {', '.join(names)}{hint}")

@@ -1,0 +1,95 @@
+"""One table of names: schemes as records, and targets, engines and loaders as dotted paths resolved late.
+
+A login node lists everything here without importing numpy or torch.
+"""
+
+import dataclasses
+import importlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hpc_astrossl.errors import unknown
+from hpc_astrossl.specs.run import PhaseSpec, RunSpec
+
+IMAGENET = "imagenet-vgg16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheme:
+    """Where the convolutions' weights come from, and the phases of training (Martinazzo et al. 2020, sec. III)."""
+
+    weights: Literal["none", "imagenet", "pretext"]
+    phases: tuple[PhaseSpec, ...]
+    low_data_phases: tuple[PhaseSpec, ...] | None = None  # when a training size is given; None: the same
+    about: str
+
+
+_HEAD = PhaseSpec(trains="head", optimizer="adam", learning_rate=1e-3, epochs=100)
+_TOP_FIRST = PhaseSpec(trains="head", optimizer="adam", learning_rate=1e-3, epochs=10)
+_FINE = PhaseSpec(trains="all", optimizer="sgd", learning_rate=1e-4, epochs=200)
+
+SCHEMES: dict[str, Scheme] = {
+    "pretext": Scheme(
+        weights="none",
+        phases=(PhaseSpec(trains="all", optimizer="sgd", learning_rate=1e-3, epochs=200),),
+        about="predict the magnitudes from the image, from scratch",
+    ),
+    "scratch": Scheme(
+        weights="none",
+        phases=(PhaseSpec(trains="all", optimizer="adam", learning_rate=1e-4, epochs=200),),
+        low_data_phases=(_FINE,),
+        about="everything trained on the labels alone",
+    ),
+    "features-imagenet": Scheme(weights="imagenet", phases=(_HEAD,), about="frozen ImageNet convolutions"),
+    "features-magnitudes": Scheme(weights="pretext", phases=(_HEAD,), about="frozen magnitudes convolutions"),
+    "finetune-imagenet": Scheme(
+        weights="imagenet", phases=(_TOP_FIRST, _FINE), about="ImageNet convolutions, fine-tuned"
+    ),
+    "finetune-magnitudes": Scheme(
+        weights="pretext", phases=(_TOP_FIRST, _FINE), about="magnitudes convolutions, fine-tuned"
+    ),
+}
+DOWNSTREAM = tuple(name for name in SCHEMES if name != "pretext")
+
+TARGETS = {
+    "magnitudes": "hpc_astrossl.targets.magnitudes:Magnitudes",
+    "classes": "hpc_astrossl.targets.classes:Classes",
+}
+ENGINES = {
+    "single": "hpc_astrossl.engines.single:Single",
+    "horovod": "hpc_astrossl.engines.horovod:Horovod",
+    "torch": "hpc_astrossl.engines.torch_distributed:TorchDistributed",
+}
+LOADERS = {
+    "dali": "hpc_astrossl.loading.dali:DaliLoader",
+    "reference": "hpc_astrossl.loading.reference:ReferenceLoader",
+}
+
+
+def lookup(table: dict[str, Any], name: str, kind: str) -> Any:
+    """The entry of a table, or InputError with the allowed names."""
+    if name not in table:
+        raise unknown(kind, name, table)
+    return table[name]
+
+
+def resolve(table: dict[str, str], name: str, kind: str) -> Any:
+    """The object that a table's dotted path ``module:attribute`` names."""
+    module, _, attribute = lookup(table, name, kind).partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def resolved(run: RunSpec) -> RunSpec:
+    """The run with everything that its scheme decides written out; its ``run_id`` is final."""
+    scheme = lookup(SCHEMES, run.scheme, "scheme")
+    lookup(TARGETS, run.data.target, "target")
+    if run.engine != "auto":
+        lookup(ENGINES, run.engine, "engine")
+    phases = run.phases
+    if not phases:
+        low_data = run.data.train_size is not None and scheme.low_data_phases
+        phases = scheme.low_data_phases if low_data else scheme.phases
+    scaling = run.data.scaling
+    if scaling == "auto":
+        scaling = "caffe" if run.weights == IMAGENET else "unit"
+    return dataclasses.replace(run, phases=phases, data=dataclasses.replace(run.data, scaling=scaling))

@@ -1,0 +1,123 @@
+"""One training run, pretext or downstream, as it stands in ``config.yaml`` of its run folder.
+
+Paths are relative to the work directory, so that a run has the same id on every machine. A field whose metadata
+says ``identity: False`` (where and how fast, not what) is no part of the id.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hpc_astrossl import config
+from hpc_astrossl.errors import InputError
+
+PLACE = {"identity": False}
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise InputError(message) unless the condition holds; for ``__post_init__`` of specs."""
+    if not condition:
+        raise InputError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """What is read and how it reaches the network."""
+
+    store: str
+    target: str = "classes"
+    train_size: int | None = None  # objects of the training split; None: all of them
+    batch_size: int = 32  # of the whole step, over all ranks
+    flips: bool = True
+    turns: bool = False  # 90° turns
+    scaling: Literal["auto", "unit", "caffe", "none"] = "auto"  # auto: caffe for ImageNet weights, else unit
+    resident_mb: int = field(default=4096, metadata=PLACE)  # a split up to this size stays in memory
+
+    def __post_init__(self):
+        require(self.batch_size >= 1, f"batch_size must be at least 1, found {self.batch_size}")
+        require(
+            self.train_size is None or self.train_size >= 1,
+            f"train_size must be at least 1, or null for the whole training split, found {self.train_size}",
+        )
+        require(self.resident_mb >= 0, f"resident_mb must not be negative, found {self.resident_mb}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """VGG16's convolutions and the top that the paper puts on them."""
+
+    hidden: int = 2048
+    dropout: float = 0.5
+    max_norm: float | None = 2.0  # of each hidden unit's incoming weights; null: no constraint
+    pooling: Literal["average", "flatten"] = "average"
+
+    def __post_init__(self):
+        require(self.hidden >= 1, f"hidden must be at least 1, found {self.hidden}")
+        require(0 <= self.dropout < 1, f"dropout must be in [0, 1), found {self.dropout}")
+        require(self.max_norm is None or self.max_norm > 0, f"max_norm must be positive, found {self.max_norm}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseSpec:
+    """A stretch of training with one optimiser: the head alone on frozen convolutions, or everything."""
+
+    trains: Literal["head", "all"]
+    optimizer: Literal["adam", "sgd"]
+    learning_rate: float
+    epochs: int
+    momentum: float = 0.9  # sgd only, Nesterov
+
+    def __post_init__(self):
+        require(self.learning_rate > 0, f"learning_rate must be positive, found {self.learning_rate}")
+        require(self.epochs >= 1, f"epochs must be at least 1, found {self.epochs}")
+        require(0 <= self.momentum < 1, f"momentum must be in [0, 1), found {self.momentum}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpec:
+    """When a phase stops early and when its learning rate falls."""
+
+    patience: int | None = 10  # epochs without a better validation loss; null: never stop early
+    plateau_patience: int | None = 5  # epochs until the rate is multiplied by plateau_factor; null: constant
+    plateau_factor: float = 0.1
+
+    def __post_init__(self):
+        require(self.patience is None or self.patience >= 1, f"patience must be at least 1, found {self.patience}")
+        require(
+            self.plateau_patience is None or self.plateau_patience >= 1,
+            f"plateau_patience must be at least 1, found {self.plateau_patience}",
+        )
+        require(0 < self.plateau_factor < 1, f"plateau_factor must be in (0, 1), found {self.plateau_factor}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One run. ``names.resolved`` fills what the scheme decides (phases, scaling)."""
+
+    experiment: str
+    set: str  # the labelled set (SG, EF-4, …), or "pretext"
+    scheme: str
+    seed: int
+    data: DataSpec
+    weights: str | None = None  # null (from scratch), a name in the weights cache, or run:<run id>
+    model: ModelSpec = ModelSpec()
+    phases: tuple[PhaseSpec, ...] = ()  # empty: the scheme's own
+    training: TrainingSpec = TrainingSpec()
+    engine: str = field(default="auto", metadata=PLACE)
+    device: Literal["auto", "cpu", "cuda"] = field(default="auto", metadata=PLACE)
+    threads: int | None = field(default=None, metadata=PLACE)  # CPU threads a rank; null: as many as there are
+
+    def __post_init__(self):
+        for name in ("experiment", "set", "scheme"):
+            value = getattr(self, name)
+            require(
+                re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value) is not None,
+                f"{name} must begin with a letter or digit, then letters, digits, '_', '-' or '.'; found {value!r}",
+            )
+        require(self.seed >= 0, f"seed must not be negative, found {self.seed}")
+
+    @property
+    def run_id(self) -> str:
+        """Readable part and short hash, ``SG_features-magnitudes_n100_s0-1f2e3d4c``. Of a resolved spec only."""
+        size = "all" if self.data.train_size is None else str(self.data.train_size)
+        return f"{self.set}_{self.scheme}_n{size}_s{self.seed}-{config.digest(self)}"

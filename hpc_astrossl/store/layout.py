@@ -1,0 +1,83 @@
+"""Format version 1: names, types and chunk shapes of the arrays, and the attributes of the group.
+
+docs/store-format.md is the authority; this module is its code.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hpc_astrossl.errors import InputError
+
+FORMAT, VERSION = "astrossl-store", 1
+SPLITS = ("train", "validation", "test")  # their codes in the array `split` are 0, 1, 2
+
+# Column -> (Zarr data type, one value a band?). NaN stands for unknown positions and magnitudes, -1 for no label.
+TABLE = {
+    "object_id": ("string", False),
+    "ra": ("float64", False),
+    "dec": ("float64", False),
+    "split": ("uint8", False),
+    "label": ("int16", False),
+    "magnitudes": ("float32", True),
+    "magnitude_errors": ("float32", True),
+}
+TABLE_CHUNK = 65536  # rows
+CHUNK_BYTES = 1 << 20  # of uncompressed pixels, about
+SHARD_ROWS = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreInfo:
+    """The attributes of a store.
+
+    ``bands`` names the columns of ``magnitudes`` in order, ``channels`` the last axis of ``images``;
+    ``pixel_scale`` is in arcsec per pixel of the stored cutouts, None when unknown; ``counts`` holds the number of
+    objects kept and, by reason, rejected.
+    """
+
+    name: str
+    survey: str
+    release: str
+    bands: tuple[str, ...]
+    channels: tuple[str, ...]
+    class_names: tuple[str, ...]
+    pixel_scale: float | None
+    counts: dict[str, Any]
+    recipe: dict[str, Any]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def attributes(self) -> dict[str, Any]:
+        """The group's attributes as JSON-able data."""
+        plain = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        return {"format": FORMAT, "version": VERSION, **plain}
+
+    @classmethod
+    def from_attributes(cls, attributes: dict[str, Any], path: str) -> "StoreInfo":
+        """Read the attributes back; InputError when they are not those of a store of this version."""
+        if attributes.get("format") != FORMAT:
+            raise InputError(f"{path}: a Zarr group, but not an astrossl store (attribute format is "
+                             f"{attributes.get('format')!r}, expected {FORMAT!r})")  # fmt: skip
+        if attributes.get("version") != VERSION:
+            raise InputError(
+                f"{path}: store format version {attributes.get('version')!r}, this program reads version {VERSION}; "
+                "make the store again with astrossl preprocess"
+            )
+        fields = cls.__dataclass_fields__
+        missing = [name for name in fields if name not in attributes]
+        if missing:
+            raise InputError(f"{path}: damaged store, missing attributes {', '.join(missing)}")
+        values = {name: attributes[name] for name in fields}
+        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+
+
+def chunk_rows(shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, int]:
+    """(rows a chunk, rows a shard) for images of ``shape`` (N, height, width, channels).
+
+    A chunk holds about a mebibyte, as a power of two between 4 and 512 rows; a shard holds 4096 rows or, in a
+    smaller store, all of them rounded up to whole chunks.
+    """
+    size = int(np.prod(shape[1:])) * dtype.itemsize
+    chunk = 1 << max(2, min(9, (CHUNK_BYTES // max(size, 1)).bit_length() - 1))
+    return chunk, min(SHARD_ROWS, -(-max(shape[0], 1) // chunk) * chunk)

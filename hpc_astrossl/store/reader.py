@@ -1,0 +1,91 @@
+"""Read a store: its attributes, its table, and its images by whole chunks."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.store.layout import SPLITS, TABLE, StoreInfo
+
+
+class Store:
+    """An opened store. ``path`` is where it lies; reading never changes it."""
+
+    def __init__(self, path: Path, group: zarr.Group, info: StoreInfo):
+        self.path, self.info = path, info
+        self._group = group
+        self._images = group["images"]
+
+    def __len__(self) -> int:
+        return self._images.shape[0]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every image, in pixels."""
+        return self._images.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Data type of the images: uint8 for RGB, float32 for fluxes."""
+        return self._images.dtype
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows in a chunk: what one read brings."""
+        return self._images.chunks[0]
+
+    @cached_property
+    def table(self) -> dict[str, np.ndarray]:
+        """The columns, each of N rows, in memory; see ``layout.TABLE``."""
+        columns = {name: self._read(name, slice(None)) for name in TABLE if name in self._group}
+        columns["object_id"] = np.array(columns["object_id"].tolist(), dtype=str)
+        return columns
+
+    def rows(self, split: str) -> np.ndarray:
+        """Row numbers of a split (train, validation or test), ascending, int64."""
+        return np.flatnonzero(self.table["split"] == SPLITS.index(split))
+
+    def chunk(self, index: int) -> np.ndarray:
+        """The images of chunk ``index``: rows ``index * chunk_rows`` on, (rows, height, width, channels)."""
+        start = index * self.chunk_rows
+        return self._read("images", slice(start, min(start + self.chunk_rows, len(self))))
+
+    def images(self, rows: np.ndarray) -> np.ndarray:
+        """The images of ``rows`` in their order, (len(rows), height, width, channels); each chunk is read once."""
+        rows = np.asarray(rows, dtype=np.int64)
+        out = np.empty((len(rows), *self.image_shape), dtype=self.dtype)
+        chunks = rows // self.chunk_rows
+        for index in np.unique(chunks):
+            here = np.flatnonzero(chunks == index)
+            out[here] = self.chunk(index)[rows[here] - index * self.chunk_rows]
+        return out
+
+    def _read(self, name: str, rows: slice) -> np.ndarray:
+        try:
+            return self._group[name][rows]
+        except (ValueError, RuntimeError, OSError) as error:
+            where = f"rows {rows.start}..{rows.stop - 1}" if rows.stop else "all rows"
+            raise InputError(
+                f"{self.path}: array {name}, {where}: damaged or unreadable ({error}); "
+                "make the store again with astrossl preprocess"
+            ) from None
+
+
+def open_store(path: Path | str) -> Store:
+    """Open a store; InputError when it is missing, unfinished, foreign or of another version."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such store; make it with astrossl preprocess")
+    try:
+        group = zarr.open_group(path, mode="r", zarr_format=3)
+        attributes = dict(group.attrs)
+    except (FileNotFoundError, ValueError, KeyError, OSError):
+        raise InputError(f"{path}: not a Zarr v3 group") from None
+    info = StoreInfo.from_attributes(attributes, str(path))
+    expected = [name for name, (_, per_band) in TABLE.items() if info.bands or not per_band]
+    missing = [name for name in ("images", *expected) if name not in group]
+    if missing:
+        raise InputError(f"{path}: damaged store, missing arrays {', '.join(missing)}")
+    return Store(path, group, info)
