@@ -64,6 +64,8 @@ LOADERS = {
     "dali": "hpc_astrossl.loading.dali:DaliLoader",
     "reference": "hpc_astrossl.loading.reference:ReferenceLoader",
 }
+# What a cluster task calls with the arguments of one command.
+ENTRY = {"astrossl": "hpc_astrossl.cli:main"}
 
 
 def lookup(table: dict[str, Any], name: str, kind: str) -> Any:
