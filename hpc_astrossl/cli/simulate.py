@@ -1,0 +1,5 @@
+"""Verbs to come."""
+
+
+def add(verbs) -> None:
+    """Add this module's verbs."""
