@@ -1,6 +1,7 @@
 """From a recipe and a source folder to stores: select, cut, split, write, each store whole or not at all."""
 
 import csv
+import errno
 import importlib.metadata
 import tempfile
 from collections import Counter
@@ -22,6 +23,7 @@ from hpc_astrossl.ingest.shards import Cutouts, write_store
 from hpc_astrossl.specs.recipe import Recipe
 
 NO_ROW = "image without a row in the table"
+_OUT_OF_REACH = {errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.ENOSPC, errno.ENOTDIR, errno.EROFS}
 LIBRARIES = ("astropy", "numpy", "Pillow", "scipy", "zarr")  # what the pixels and the bytes depend on
 
 
@@ -141,15 +143,16 @@ def _make(jobs: list[_Job], objects: Objects, source: Source, progress: Callable
     rows = np.unique(np.concatenate([job.selection.rows for job in jobs]))
     try:
         out.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(dir=out, prefix=".cutouts-")
+        with tempfile.TemporaryDirectory(dir=out, prefix=".cutouts-") as folder:
+            cutouts = Cutouts(source, jobs[0].recipe.size, Path(folder), len(objects))
+            cutouts.cut(source.units(rows), progress)
+            for job in jobs:
+                _finish_selection(job, objects, cutouts)
+            return {job.name: _write(job, objects, cutouts) for job in jobs}
     except OSError as error:
+        if error.errno not in _OUT_OF_REACH:
+            raise
         raise InputError(f"{out}: cannot be written ({error.strerror})") from None
-    with scratch as folder:
-        cutouts = Cutouts(source, jobs[0].recipe.size, Path(folder), len(objects))
-        cutouts.cut(source.units(rows), progress)
-        for job in jobs:
-            _finish_selection(job, objects, cutouts)
-        return {job.name: _write(job, objects, cutouts) for job in jobs}
 
 
 def _finish_selection(job: _Job, objects: Objects, cutouts: Cutouts) -> None:

@@ -84,9 +84,9 @@ class FieldSource:
         return [*bands, self._path(self._spec.zero_points, unit)]
 
     def cut(self, unit: Unit, out: np.ndarray) -> np.ndarray:
-        planes = self._planes(unit)
+        factors = self._factors(unit)
         shape, inside = None, None
-        for channels, path, plane in planes:
+        for channels, path, plane in self._planes(unit):
             if shape is None:
                 shape, (inside, tops, lefts) = plane.shape[:2], self._windows(unit, plane.shape)
             if plane.shape[:2] != shape:
@@ -95,6 +95,8 @@ class FieldSource:
             for i in np.flatnonzero(inside):
                 square = plane[tops[i] : tops[i] + self._size, lefts[i] : lefts[i] + self._size]
                 out[i, :, :, channels] = square.reshape(self._size, self._size, -1)
+        if factors is not None:
+            out *= factors
         reasons = np.full(len(unit.rows), "", dtype=object)
         reasons[blank(out)] = BLANK
         reasons[~np.isfinite(out).all(axis=(1, 2, 3))] = NO_VALUE
@@ -107,10 +109,16 @@ class FieldSource:
             path = self._path(self._spec.rgb, unit)
             yield slice(0, 3), path, rgb.read_field(path)
             return
-        points = fits.zero_points(self._path(self._spec.zero_points, unit), self._bands)
-        for i, (band, name) in enumerate(self._bands.items()):
+        for i, name in enumerate(self._bands.values()):
             path = self._path(self._spec.bands, unit, name)
-            yield slice(i, i + 1), path, fits.calibrate(fits.read_image(path), points[band], self.pixel_scale)
+            yield slice(i, i + 1), path, fits.read_image(path)
+
+    def _factors(self, unit: Unit) -> np.ndarray | None:
+        """What turns the counts of each channel into surface brightness, float32; None for RGB."""
+        if self._bands is None:
+            return None
+        points = fits.zero_points(self._path(self._spec.zero_points, unit), self._bands)
+        return np.array([fits.calibration(points[band], self.pixel_scale) for band in self._bands])
 
     def _windows(self, unit: Unit, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         tops = window(shape[0] - self._objects.y[unit.rows], self._size)

@@ -1,4 +1,4 @@
-"""The door to astropy's FITS reader: one band of a field as calibrated surface brightness."""
+"""The door to astropy's FITS reader: one band of a field, and what makes its counts fluxes."""
 
 import warnings
 from pathlib import Path
@@ -20,13 +20,13 @@ def read_image(path: Path) -> np.ndarray:
     InputError for a file that is missing, truncated, fails its checksum, or holds no image.
     """
     try:
-        with warnings.catch_warnings():
+        with path.open("rb") as stream, warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=AstropyWarning)  # untidy headers are common and harmless
             warnings.filterwarnings("error", DAMAGE, AstropyWarning)
-            with fits.open(path, memmap=False, checksum=True) as units:
+            with fits.open(stream, memmap=False, checksum=True) as units:
                 for unit in units:
                     if unit.is_image and len(unit.shape) == 2:
-                        return np.ascontiguousarray(unit.data[::-1], dtype=np.float32)
+                        return np.asarray(unit.data[::-1], dtype=np.float32)
     except FileNotFoundError:
         raise missing(path) from None
     except (OSError, ValueError, TypeError, KeyError, AstropyWarning, fits.VerifyError) as error:
@@ -56,9 +56,9 @@ def zero_points(path: Path, bands: dict[str, str]) -> dict[str, float]:
     return points
 
 
-def calibrate(data: np.ndarray, zero_point: float, pixel_scale: float) -> np.ndarray:
-    """Counts as surface brightness, float32: 1e5 · data · 10^(-0.4 ZP) / pixel_scale² (arcsec per pixel).
+def calibration(zero_point: float, pixel_scale: float) -> np.float32:
+    """Factor that turns counts into surface brightness: 1e5 · 10^(-0.4 ZP) / pixel_scale² (arcsec per pixel).
 
     In units of 1e-5 of the AB zero flux (3631 Jy) per square arcsec; the scaling of the authors' own code.
     """
-    return (data * (1e5 * 10 ** (-0.4 * zero_point) / pixel_scale**2)).astype(np.float32)
+    return np.float32(1e5 * 10 ** (-0.4 * zero_point) / pixel_scale**2)

@@ -11,6 +11,7 @@ from hpc_astrossl.ingest.tables import read_table
 from hpc_astrossl.specs.recipe import LabelSpec, Recipe, StoreSpec
 
 KEPT = ""
+LEAK = 1.0  # arcsec: nearer than this to an object of a labelled set, the pretext set would know its pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ def select(recipe: Recipe, objects: Objects, source: Path) -> dict[str, Selectio
     for name, store in recipe.stores.items():
         for other in store.disjoint_from:
             shared = _shared(objects, members[other])
-            chosen[name].reject(shared, f"in {other} or within 1 arcsec of it")
+            chosen[name].reject(shared, f"in {other} or within {LEAK:g} arcsec of it")
     return chosen
 
 
@@ -121,7 +122,7 @@ def _spectra(recipe: Recipe, objects: Objects, common: np.ndarray, source: Path)
 
 
 def _shared(objects: Objects, members: np.ndarray) -> np.ndarray:
-    """True for the objects that are ``members`` (rows), have the id of one, or are within 1 arcsec of one."""
+    """True for the objects that are ``members`` (rows), have the id of one, or are nearer than LEAK to one."""
     shared = np.isin(objects.object_id, objects.object_id[members])
     place = objects.ra[members], objects.dec[members]
-    return shared | crossmatch.near_any(objects.ra, objects.dec, place, 1.0)
+    return shared | crossmatch.near_any(objects.ra, objects.dec, place, LEAK)

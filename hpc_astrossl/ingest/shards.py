@@ -4,6 +4,7 @@ How many rows a store has is known only when blank and unreadable images are kno
 field read once for all stores; then every row is final, and shards can be written in any order and by anyone.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class Cutouts:
         """Cut every unit; ``progress`` gets a line after each."""
         for number, unit in enumerate(units):
             shape = (len(unit.rows), *self.shape)
-            out = np.lib.format.open_memmap(self._file(number), mode="w+", dtype=self.dtype, shape=shape)
+            out = _allocate(self._file(number), self.dtype, shape)
             self.reasons[unit.rows] = self.source.cut(unit, out)
             self._unit[unit.rows], self._index[unit.rows] = number, np.arange(len(unit.rows))
             progress(f"cut {unit.name} ({number + 1} of {len(units)}): {len(unit.rows)} objects")
@@ -47,11 +48,23 @@ class Cutouts:
         return self._folder / f"{number:06d}.npy"
 
 
+def _allocate(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """A new array in a file, its disk space reserved: a full disk is an OSError here, not a bus error later."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("r+b") as stream:
+        os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+    return array
+
+
 def write_store(path: Path, cutouts: Cutouts, rows: np.ndarray, columns: dict[str, np.ndarray],
                 info: store.StoreInfo) -> None:  # fmt: skip
     """Write the store at ``path`` from objects ``rows`` (of the catalogue, in the store's order) and their columns."""
     writer = store.create(path, shape=(len(rows), *cutouts.shape), dtype=cutouts.dtype, bands=len(info.bands))
-    for start, stop in writer.shards:
-        writer.write_images(start, cutouts.gather(rows[start:stop]))
-    writer.write_table(columns)
-    writer.finish(info)
+    try:
+        for start, stop in writer.shards:
+            writer.write_images(start, cutouts.gather(rows[start:stop]))
+        writer.write_table(columns)
+        writer.finish(info)
+    except BaseException:
+        writer.discard()
+        raise

@@ -16,30 +16,35 @@ def draw(ids: np.ndarray, seed: int, purpose: str) -> np.ndarray:
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
-def assign(ids: np.ndarray, labels: np.ndarray, magnitudes: np.ndarray, shares: tuple[float, ...],
-           seed: int) -> np.ndarray:  # fmt: skip
+def assign(
+    ids: np.ndarray, labels: np.ndarray, magnitudes: np.ndarray, shares: tuple[float, ...], seed: int
+) -> np.ndarray:
     """The split of each object, a code into ``shares``; uint8.
 
     Objects of a class are put in order of their rounded magnitude (unknown ones last) and, inside one magnitude, of
-    a seeded draw; walking along that order, each goes to the split that lags furthest behind its share. So every
-    class, and every stretch of magnitudes in it, is divided as the shares say to within about one object.
+    a seeded draw; walking along that order, each goes to the split that lags furthest behind its share in the class,
+    or, if two lag alike, in all classes so far. So every class, and every stretch of magnitudes in it, is divided as
+    the shares say to within about one object.
     """
-    bins = np.round(magnitudes)
-    keys = draw(ids, seed, "split")
-    order = np.lexsort((keys, bins, labels))
+    order = np.lexsort((draw(ids, seed, "split"), np.round(magnitudes), labels))
     splits = np.empty(len(ids), dtype=np.uint8)
+    overall = [0.0] * len(shares)
     for code in np.unique(labels):
         rows = order[labels[order] == code]
-        splits[rows] = _walk(len(rows), shares)
+        splits[rows] = _walk(len(rows), shares, overall)
     return splits
 
 
-def _walk(count: int, shares: tuple[float, ...]) -> list[int]:
+def _walk(count: int, shares: tuple[float, ...], overall: list[float]) -> list[int]:
+    """Splits of ``count`` objects in a row; ``overall``, how far each split lags in all classes, is kept up to date."""
     behind, walked = [0.0] * len(shares), []
     for _ in range(count):
-        behind = [lag + share for lag, share in zip(behind, shares, strict=True)]
-        split = max(range(len(shares)), key=lambda i: round(behind[i], 6))
+        for i, share in enumerate(shares):
+            behind[i] += share
+            overall[i] += share
+        split = max(range(len(shares)), key=lambda i: (round(behind[i], 6), round(overall[i], 6)))
         behind[split] -= 1
+        overall[split] -= 1
         walked.append(split)
     return walked
 

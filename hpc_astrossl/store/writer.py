@@ -52,6 +52,10 @@ class StoreWriter:
         _sync_folder(self.path.parent)
         return self.path
 
+    def discard(self) -> None:
+        """Remove what was written, when it will not be finished."""
+        shutil.rmtree(_partial(self.path), ignore_errors=True)
+
 
 def create(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int) -> StoreWriter:
     """Begin a store of images of ``shape`` (N, height, width, channels) with ``bands`` magnitudes an object.
