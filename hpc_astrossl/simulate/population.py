@@ -1,5 +1,6 @@
 """What is put into a field: positions, classes, shapes and fluxes, drawn from the field's own random streams."""
 
+import functools
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -69,8 +70,9 @@ class Population:
         return AB_ZERO - 2.5 * np.log10(self.bulge + self.disc)
 
 
+@functools.lru_cache(maxsize=1)  # the twelve bands of a field are drawn one after another
 def population(spec: SurveySpec, field: int) -> Population:
-    """The objects of the field of that index."""
+    """The objects of the field of that index. The arrays are shared and must not be changed."""
     rng = generator(spec, field, Stream.POPULATION)
     n = spec.objects
     x, y = _positions(rng, spec)
