@@ -15,7 +15,7 @@ SHARES = (0.42, 0.36, 0.22)
 BLENDS = 0.02  # share of the objects that are moved close to another
 # Bright and faint limit in r, evenly filled. The sky has many more faint objects; here more than half are to be
 # measured to 0.1 mag in all twelve bands, while the faintest are lost in the narrow blue ones.
-MAGNITUDES = {"STAR": (13.5, 19.6), "GALAXY": (13.8, 19.2), "QSO": (15.5, 20.0)}
+MAGNITUDES = {"STAR": (13.5, 19.4), "GALAXY": (13.8, 18.9), "QSO": (15.5, 19.8)}
 
 
 class Stream(IntEnum):
