@@ -1,5 +1,6 @@
 """What is put into a field: positions, classes, shapes and fluxes, drawn from the field's own random streams."""
 
+import functools
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -14,7 +15,7 @@ SHARES = (0.42, 0.36, 0.22)
 BLENDS = 0.02  # share of the objects that are moved close to another
 # Bright and faint limit in r, evenly filled. The sky has many more faint objects; here more than half are to be
 # measured to 0.1 mag in all twelve bands, while the faintest are lost in the narrow blue ones.
-MAGNITUDES = {"STAR": (13.5, 19.6), "GALAXY": (13.8, 19.2), "QSO": (15.5, 20.0)}
+MAGNITUDES = {"STAR": (13.5, 19.4), "GALAXY": (13.8, 18.9), "QSO": (15.5, 19.8)}
 
 
 class Stream(IntEnum):
@@ -69,8 +70,9 @@ class Population:
         return AB_ZERO - 2.5 * np.log10(self.bulge + self.disc)
 
 
+@functools.lru_cache(maxsize=1)  # the twelve bands of a field are drawn one after another
 def population(spec: SurveySpec, field: int) -> Population:
-    """The objects of the field of that index."""
+    """The objects of the field of that index. The arrays are shared and must not be changed."""
     rng = generator(spec, field, Stream.POPULATION)
     n = spec.objects
     x, y = _positions(rng, spec)

@@ -43,14 +43,15 @@ def simulate(
     if (counts := _existing(out, spec)) is not None:
         say(f"{out} already holds this survey; nothing to do")
         return counts
-    folder = out.with_name(out.name + ".partial")
+    final = out.resolve()  # out may be "." or a link to an empty folder
+    folder = final.with_name(final.name + ".partial")
     try:
         shutil.rmtree(folder, ignore_errors=True)  # what an attempt that died has left
         folder.mkdir(parents=True)
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror}); choose another folder") from None
     counts = _write(folder, spec, workers or len(os.sched_getaffinity(0)), say)
-    folder.rename(out)
+    folder.rename(final)
     return counts
 
 
@@ -65,8 +66,8 @@ def _existing(out: Path, spec: SurveySpec) -> dict[str, int] | None:
             return record["counts"]
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         complete = False
-    found = "another survey" if complete else "something that is not a complete simulated survey"
-    raise InputError(f"{out}: the folder is not empty and holds {found}; choose another folder, or remove this one")
+    found = "another simulated survey" if complete else "not a complete simulated survey"
+    raise InputError(f"{out}: exists and is {found}; choose another folder, or remove this one")
 
 
 def _identity(spec: SurveySpec) -> dict[str, object]:
