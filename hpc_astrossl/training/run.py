@@ -175,7 +175,7 @@ class Training:
         """A fresh network with these weights, on the device: an engine's hooks stay on the parameters they are put."""
         model = self.model()
         model.load_state_dict(weights)
-        return model.to(self.engine.device, memory_format=torch.channels_last)
+        return model.to(self.engine.device)
 
     def frozen(self, index: int, weights: Weights) -> Weights:
         """What a checkpoint of a head phase needs beside the head: convolutions that an earlier phase has trained."""
