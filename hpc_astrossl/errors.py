@@ -15,6 +15,10 @@ class Interrupted(Exception):
     """The run was asked to stop and has saved its state: exit status 75, "to be continued"."""
 
 
+class TrainingError(Exception):
+    """Training cannot go on, and neither the input nor a signal is to blame: the message alone, exit status 1."""
+
+
 EXIT_DONE, EXIT_FAULT, EXIT_INPUT, EXIT_CONTINUE = 0, 1, 2, 75
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from hpc_astrossl import __version__
-from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_INPUT, InputError, Interrupted
+from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_INPUT, InputError, Interrupted, TrainingError
 
 MODULES = ("doctor", "demo", "simulate", "survey", "train", "model", "jobs", "report")
 
@@ -54,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Interrupted as stop:
         print(f"astrossl {arguments.verb}: {stop}", file=sys.stderr)
         return EXIT_CONTINUE
+    except TrainingError as error:
+        print(f"astrossl {arguments.verb}: {error}", file=sys.stderr)
+        return EXIT_FAULT
     except BrokenPipeError:  # the reader of our output (head, say) has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE

@@ -1,5 +1,55 @@
-"""Verbs to come."""
+"""``astrossl weights``: the weights that runs may begin from."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from hpc_astrossl.names import IMAGENET
 
 
 def add(verbs) -> None:
-    """Add this module's verbs."""
+    """Add the verbs."""
+    from hpc_astrossl.cli import add_verb
+
+    weights = add_verb(
+        verbs,
+        "weights",
+        about="put weights where runs find them, and list them",
+        example=f"astrossl weights fetch {IMAGENET}",
+        handler=None,
+    )
+    what = weights.add_subparsers(metavar="add|fetch|list", required=True)
+    verb = what.add_parser("add", help="copy VGG16's convolutions from a .safetensors, .pth or .pt file")
+    verb.add_argument("file", metavar="FILE", type=Path)
+    verb.add_argument("--name", default=IMAGENET, help="the name that runs use (default: %(default)s)")
+    verb.set_defaults(handler=add_weights)
+    verb = what.add_parser("fetch", help="download weights by name; needs internet")
+    verb.add_argument("name", metavar="NAME", help=IMAGENET)
+    verb.set_defaults(handler=fetch_weights)
+    what.add_parser("list", help="name, SHA-256 and file of all weights here").set_defaults(handler=list_weights)
+
+
+def add_weights(arguments: Namespace) -> None:
+    """``weights add``."""
+    from hpc_astrossl.nets import weights
+
+    path, digest = weights.add(arguments.file, arguments.name)
+    print(f"{arguments.name}  sha256 {digest}  {path}")
+
+
+def fetch_weights(arguments: Namespace) -> None:
+    """``weights fetch``."""
+    from hpc_astrossl.nets import weights
+
+    path, digest = weights.fetch(arguments.name)
+    print(f"{arguments.name}  sha256 {digest}  {path}")
+
+
+def list_weights(_: Namespace) -> None:
+    """``weights list``."""
+    from hpc_astrossl.nets import weights
+
+    found = weights.listed()
+    for name, path, digest in found:
+        print(f"{name}  sha256 {digest}  {path}")
+    if not found:
+        print(f"none; astrossl weights fetch {IMAGENET}, or astrossl weights add FILE")

@@ -1,0 +1,57 @@
+"""The door to Horovod: ranks started by horovodrun or as tasks of a Slurm step."""
+
+import os
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from hpc_astrossl.engines import slurm_rendezvous
+from hpc_astrossl.engines.choice import BUILD_HOROVOD
+from hpc_astrossl.engines.engine import Engine, load_state, pick_device, state_bytes
+from hpc_astrossl.errors import InputError
+
+try:
+    import horovod.torch as hvd
+except ImportError as error:
+    raise InputError(f"engine horovod cannot be imported here ({error}); {BUILD_HOROVOD}") from None
+
+# Seconds. A rank that stops taking part is reported, then ends the run rather than hang it for ever.
+STALL_DEFAULTS = {"HOROVOD_STALL_CHECK_TIME_SECONDS": "120", "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "600"}
+
+
+class Horovod(Engine):
+    """Gradients averaged by Horovod (Gloo between CPUs, NCCL between GPUs where Horovod was built with it)."""
+
+    name = "horovod"
+
+    def __init__(self, *, reason: str, device: str):
+        for key, value in STALL_DEFAULTS.items():
+            os.environ.setdefault(key, value)
+        self._meeting = slurm_rendezvous.meet()
+        hvd.init()
+        self.reason, self.rank, self.size, self.local_rank = reason, hvd.rank(), hvd.size(), hvd.local_rank()
+        self.device = pick_device(device, self.local_rank)
+        self._open = True
+
+    def prepare(self, model: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
+        hvd.broadcast_parameters(model.state_dict(), root_rank=0)
+        # Not hvd.broadcast_optimizer_state: on a fresh optimiser it takes a step on zero gradients, which counts in
+        # Adam's bias correction. And the wrapped optimiser is a new one without state: what was there moves over.
+        state = hvd.broadcast_object(state_bytes(optimizer), root_rank=0, name="optimizer")
+        wrapped = hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters(), op=hvd.Average)
+        load_state(wrapped, state)
+        return model, wrapped
+
+    def gather(self, value: Any) -> list[Any]:
+        return hvd.allgather_object(value, name="gather")
+
+    def barrier(self) -> None:
+        hvd.barrier()
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            hvd.shutdown()
+            if self._meeting is not None:
+                self._meeting.close()

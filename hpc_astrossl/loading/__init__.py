@@ -1,0 +1,32 @@
+"""Loading: a store's rows as batches of scaled, augmented images on the device. ``names.LOADERS`` lists the loaders."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hpc_astrossl.loading.loader import Batch, Loader, LoaderSpec, Ranks
+from hpc_astrossl.names import LOADERS, resolve
+
+if TYPE_CHECKING:
+    import torch
+
+    from hpc_astrossl.store import Store
+
+__all__ = ["Batch", "Loader", "LoaderSpec", "open_loader"]
+
+
+def open_loader(
+    store: "Store",
+    rows: Sequence[int] | np.ndarray,
+    spec: LoaderSpec,
+    *,
+    engine: Ranks,
+    device: "torch.device | str",
+    name: str = "dali",
+) -> Loader:
+    """The loader of that name for ``rows`` of ``store``; ``engine`` says which share is this rank's.
+
+    InputError when the name is unknown, the loader's library is not installed, or the spec does not suit the store.
+    """
+    return resolve(LOADERS, name, "loader")(store, rows, spec, engine=engine, device=device)

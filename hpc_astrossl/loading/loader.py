@@ -1,0 +1,174 @@
+"""What every loader is: the spec, the batch, and the plan of an epoch; a loader only makes a plan's batches."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+import torch
+
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.loading import order
+from hpc_astrossl.loading.order import Augmentation, Part
+from hpc_astrossl.loading.pixels import Pixels
+from hpc_astrossl.store import Store
+
+CAFFE_MEANS = (123.68, 116.779, 103.939)  # of ImageNet's red, green, blue in 0..255, as VGG subtracts them
+
+
+class Ranks(Protocol):
+    """What a loader needs of an engine."""
+
+    rank: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderSpec:
+    """How rows become batches.
+
+    ``batch_size`` counts the objects of a step over all ranks. Scaling: "unit" 0..255 to 0..1, "caffe" 0..255 minus
+    ``CAFFE_MEANS``, both of uint8 images; "none" leaves the numbers. A split of up to ``resident_mb`` MiB stays in
+    memory.
+    """
+
+    batch_size: int
+    scaling: Literal["unit", "caffe", "none"]
+    flips: bool
+    turns: bool
+    seed: int
+    resident_mb: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """This rank's part of a global batch.
+
+    ``images`` is float32 (B, channels, height, width) on the loader's device and the caller's to keep; ``rows`` int64
+    (B,) the store's rows; ``offset`` the place of the first object in the global batch; ``total`` the objects of the
+    global batch over all ranks. B is 0 where the tail of an epoch has fewer objects than there are ranks.
+    """
+
+    images: torch.Tensor
+    rows: np.ndarray
+    offset: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A part to be made into a batch; ``augmentation`` is None in evaluation."""
+
+    part: Part
+    augmentation: Augmentation | None
+
+
+class Loader(ABC):
+    """Batches of ``rows`` of ``store``. One iteration at a time: beginning another one ends the one before.
+
+    ``waited`` adds up the seconds spent waiting for batches; set it to 0 to begin anew.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        store: Store,
+        rows: Sequence[int] | np.ndarray,
+        spec: LoaderSpec,
+        *,
+        engine: Ranks,
+        device: torch.device | str,
+    ):
+        check(store, spec)
+        self.store, self.spec, self.device = store, spec, torch.device(device)
+        self.rows = np.unique(np.asarray(rows, dtype=np.int64))
+        if len(self.rows) != len(rows):
+            raise ValueError(f"{len(rows) - len(self.rows)} rows are repeated")
+        self.rank, self.size = engine.rank, engine.size
+        self.pixels = Pixels(store, self.rows, spec.resident_mb)
+        self.waited = 0.0
+        self._open: Iterator[Batch] | None = None
+
+    @property
+    def steps(self) -> int:
+        """Global batches in an epoch, the same number on every rank."""
+        return order.steps(len(self.rows), self.spec.batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """This rank's part of each global batch from step ``start``: shuffled and augmented by (seed, epoch)."""
+        spec = self.spec
+        shuffled = order.epoch_order(self.rows, self.store.chunk_rows, seed=spec.seed, epoch=epoch)
+        parts = order.training_parts(shuffled, spec.batch_size, rank=self.rank, size=self.size, start=start)
+        return self._iterate(parts, epoch if spec.flips or spec.turns else None)
+
+    def evaluate(self) -> Iterator[Batch]:
+        """This rank's share of the rows in ascending order, as they are; no object twice over all ranks."""
+        parts = order.evaluation_parts(self.rows, self.spec.batch_size, rank=self.rank, size=self.size)
+        return self._iterate(parts, None)
+
+    def close(self) -> None:
+        """End a running iteration and free threads and memory."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+        self.pixels.release()
+
+    @abstractmethod
+    def _batches(self, tasks: Iterator[Task]) -> Iterator[Batch]:
+        """Make the batches of ``tasks``, in order; a generator that cleans up when closed."""
+
+    def _iterate(self, parts: list[Part], epoch: int | None) -> Iterator[Batch]:
+        if self._open is not None:
+            self._open.close()
+        self._open = self._run(parts, epoch)
+        return self._open
+
+    def _run(self, parts: list[Part], epoch: int | None) -> Iterator[Batch]:
+        self.pixels.begin(np.concatenate([part.rows for part in parts]) if parts else self.rows[:0])
+        batches = self._batches(self._task(part, epoch) for part in parts)
+        try:
+            while True:
+                before = time.perf_counter()
+                batch = next(batches, None)
+                self.waited += time.perf_counter() - before
+                if batch is None:
+                    return
+                yield batch
+        finally:
+            batches.close()
+            self.pixels.release()
+
+    def _task(self, part: Part, epoch: int | None) -> Task:
+        spec = self.spec
+        if epoch is None:
+            return Task(part=part, augmentation=None)
+        drawn = order.augmentation(spec.seed, epoch, part.rows, flips=spec.flips, turns=spec.turns)
+        return Task(part=part, augmentation=drawn)
+
+    def _batch(self, part: Part, images: torch.Tensor) -> Batch:
+        return Batch(images=images, rows=part.rows, offset=part.offset, total=part.total)
+
+
+def check(store: Store, spec: LoaderSpec) -> None:
+    """InputError unless the spec suits the store's images."""
+    height, width, channels = store.image_shape
+    if store.dtype not in (np.uint8, np.float32):
+        raise InputError(f"{store.path}: images are {store.dtype}; training reads uint8 and float32")
+    if spec.scaling not in ("unit", "caffe", "none"):
+        raise InputError(f"scaling must be unit, caffe or none, found {spec.scaling!r}")
+    if store.dtype != np.uint8 and spec.scaling != "none":
+        raise InputError(
+            f"{store.path}: scaling {spec.scaling} is for uint8 images, this store holds {store.dtype}; "
+            "set data.scaling to none"
+        )
+    if spec.scaling == "caffe" and channels != len(CAFFE_MEANS):
+        raise InputError(
+            f"{store.path}: scaling caffe is for red, green and blue, this store has {channels} channels "
+            f"({', '.join(store.info.channels)}); set data.scaling to unit"
+        )
+    if spec.turns and height != width:
+        raise InputError(f"{store.path}: images of {height} × {width} pixels cannot be turned by 90°; "
+                         "set data.turns to false")  # fmt: skip

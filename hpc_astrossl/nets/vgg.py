@@ -1,0 +1,109 @@
+"""VGG16 as the paper uses it: torchvision's convolutions, pooling, one hidden layer with max-norm and dropout.
+
+Parameters of the convolutions carry torchvision's names (``features.0.weight`` …), those of the top ``head.*``.
+Everything random is drawn from a seed alone: the global random state is neither read nor changed.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchvision.models.vgg import cfgs, make_layers
+
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.specs.run import ModelSpec
+
+CHANNELS = 512  # of the last convolution
+SHRINK = 32  # five poolings halve each side: 32 pixels become one
+
+
+class Head(nn.Module):
+    """Linear → ReLU → dropout → linear, on the pooled output of the convolutions."""
+
+    def __init__(self, inputs: int, outputs: int, spec: ModelSpec):
+        super().__init__()
+        self.dropout, self.max_norm = spec.dropout, spec.max_norm
+        self.hidden = nn.Linear(inputs, spec.hidden)
+        self.output = nn.Linear(spec.hidden, outputs)
+
+    def forward(self, features: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Raw outputs (B, outputs) of features (B, inputs); ``keep`` (B, hidden) says which hidden units stay."""
+        hidden = torch.relu(self.hidden(features))
+        if keep is not None:
+            hidden = hidden * keep / (1 - self.dropout)
+        return self.output(hidden)
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Shorten each hidden unit's incoming weights to at most ``max_norm``; after every optimiser step."""
+        if self.max_norm is not None:
+            weight = self.hidden.weight
+            weight.copy_(weight.renorm(p=2, dim=0, maxnorm=self.max_norm))
+
+    def keep(self, total: int, key: tuple[int, int, int]) -> Tensor | None:
+        """The dropout mask (total, hidden) of a whole global batch, on the CPU; None without dropout.
+
+        ``key`` is (seed, epoch, step): the mask is a function of it alone, so that a rank that takes its slice, and
+        a run that is resumed, see what one undisturbed process sees.
+        """
+        if self.dropout == 0:
+            return None
+        uniform = torch.rand(total, self.hidden.out_features, generator=generator(*key))
+        return uniform >= self.dropout
+
+
+class VGG16(nn.Module):
+    """The whole network: images (B, channels, height, width) to raw outputs (B, outputs)."""
+
+    def __init__(self, spec: ModelSpec, *, shape: tuple[int, int, int], outputs: int):
+        super().__init__()
+        height, width, channels = shape
+        self.features = make_layers(cfgs["D"], batch_norm=False)
+        if channels != 3:
+            self.features[0] = nn.Conv2d(channels, 64, kernel_size=3, padding=1)
+        self.pooling = spec.pooling
+        cells = (height // SHRINK) * (width // SHRINK) if spec.pooling == "flatten" else 1
+        self.head = Head(CHANNELS * cells, outputs, spec)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """What the head sees of images: (B, 512), or (B, 512 × cells) when the last map is flattened."""
+        maps = self.features(images)
+        return maps.mean(dim=(2, 3)) if self.pooling == "average" else maps.flatten(1)
+
+    def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Raw outputs (B, outputs); see ``Head.forward`` for ``keep``."""
+        return self.head(self.encode(images), keep)
+
+
+def build(spec: ModelSpec, *, shape: tuple[int, int, int], outputs: int, seed: int) -> VGG16:
+    """A network for images of ``shape`` (height, width, channels), begun from ``seed``, on the CPU.
+
+    He's normal initialisation in forward mode (fan in) for all layers under a ReLU, so that a signal keeps its size
+    through thirteen convolutions without batch normalisation (He et al. 2015); N(0, 0.01) for the output layer, as
+    torchvision has it; biases are zero. InputError when the images are smaller than 32 pixels.
+    """
+    if min(shape[:2]) < SHRINK:
+        raise InputError(f"images of {shape[0]} × {shape[1]} pixels are too small for VGG16: at least 32 × 32 are "
+                         "needed; set a larger cutout size in the recipe")  # fmt: skip
+    with torch.device("meta"):  # without drawing torch's own initial values
+        model = VGG16(spec, shape=shape, outputs=outputs)
+    model.to_empty(device="cpu")
+    source = generator(seed)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif name == "head.output.weight":
+            nn.init.normal_(parameter, std=0.01, generator=source)
+        else:
+            nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=source)
+    return model
+
+
+def pooled(features: Tensor) -> Tensor:
+    """The average over the last map, (B, 512), of what ``encode`` returned, whichever the pooling."""
+    return features.unflatten(1, (CHANNELS, -1)).mean(-1)
+
+
+def generator(*key: int) -> torch.Generator:
+    """A CPU generator whose stream is a function of the whole numbers ``key`` alone."""
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) >> 1)  # 63 bits: manual_seed takes no more

@@ -1,0 +1,140 @@
+"""Weights of the convolutions as files: read, checked against VGG16, put into the cache, fetched, listed.
+
+Files are safetensors; a torchvision ``.pth`` is read with ``weights_only``, so that no code in it can run.
+"""
+
+import hashlib
+import pickle
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+from torchvision.models import VGG16_Weights
+from torchvision.models.vgg import cfgs, make_layers
+
+from hpc_astrossl import provenance
+from hpc_astrossl.cache import cache_folder, weights_file
+from hpc_astrossl.errors import InputError, unknown
+from hpc_astrossl.files import write_aside
+from hpc_astrossl.names import IMAGENET
+
+PREFIX = "features."
+# The convolutions that take RGB 0..255 minus the ImageNet mean, which is what scaling "caffe" gives them. The end
+# of the file's name is the beginning of its SHA-256.
+SOURCES = {IMAGENET: VGG16_Weights.IMAGENET1K_FEATURES.url}
+# torchvision's own training, IMAGENET1K_V1: for images ÷ 255, then by mean and deviation. Another input altogether.
+OTHER_SCALING = VGG16_Weights.IMAGENET1K_V1.url
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The convolutions' weights in a safetensors, ``.pth`` or ``.pt`` file, checked: names, shapes, finite numbers.
+
+    InputError when the file is missing, holds anything else, or would run code when read.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        elif path.suffix in (".pth", ".pt"):
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            raise InputError(f"{path}: weights are read from .safetensors, .pth or .pt files")
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise InputError(f"{path}: not a file of plain weights, or damaged; nothing in it was run ({reason})") from None
+    if not isinstance(tensors, Mapping):
+        raise InputError(f"{path}: expected tensors by name (a state dict), found {type(tensors).__name__}")
+    return checked({name: t for name, t in tensors.items() if str(name).startswith(PREFIX)}, str(path))
+
+
+def checked(tensors: dict[str, Tensor], where: str) -> dict[str, Tensor]:
+    """``tensors`` as float32 when they are VGG16's convolutions, for any number of channels; else InputError."""
+    with torch.device("meta"):
+        expected = {PREFIX + name: p.shape for name, p in make_layers(cfgs["D"], batch_norm=False).named_parameters()}
+    if missing := sorted(set(expected) - set(tensors)):
+        raise InputError(f"{where}: not VGG16's convolutions: {len(missing)} of {len(expected)} tensors are missing, "
+                         f"first {missing[0]}")  # fmt: skip
+    for name, shape in expected.items():
+        found = tensors[name].shape
+        any_channels = name == "features.0.weight" and found[:1] + found[2:] == shape[:1] + shape[2:]
+        if found != shape and not any_channels:
+            raise InputError(f"{where}: {name} has shape {tuple(found)}, VGG16's is {tuple(shape)}")
+        if not torch.isfinite(tensors[name]).all():
+            raise InputError(f"{where}: {name} holds numbers that are not finite")
+    return {name: tensors[name].float().contiguous() for name in expected}
+
+
+def install(tensors: dict[str, Tensor], name: str, source: str) -> tuple[Path, str]:
+    """Put convolutions into the cache under ``name``. Returns the file and its SHA-256."""
+    path = weights_file(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_aside(path, save(tensors, metadata={"source": source}))
+    return path, provenance.sha256(path)
+
+
+def add(file: Path, name: str = IMAGENET) -> tuple[Path, str]:
+    """Copy a weights file into the cache. Returns where it lies and its SHA-256; InputError when it does not fit."""
+    tensors = read(file)
+    if name == IMAGENET:
+        prefix = _digest_prefix(OTHER_SCALING)
+        if provenance.sha256(file).startswith(prefix):
+            raise InputError(
+                f"{file}: these are torchvision's IMAGENET1K_V1 weights, for images scaled by mean and deviation; "
+                f"{IMAGENET} are those of IMAGENET1K_FEATURES, for RGB 0..255 minus the mean ({SOURCES[IMAGENET]})"
+            )
+        channels = tensors["features.0.weight"].shape[1]
+        if channels != 3:
+            raise InputError(f"{file}: {IMAGENET} weights take 3 channels, these take {channels}")
+    return install(tensors, name, source=file.name)
+
+
+def fetch(name: str) -> tuple[Path, str]:
+    """Download weights by name into the cache; the checksum in the address must hold. InputError without internet."""
+    if name not in SOURCES:
+        raise unknown("weights", name, SOURCES)
+    url = SOURCES[name]
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            data = answer.read()
+    except (urllib.error.URLError, OSError) as error:
+        raise InputError(
+            f"{url}: cannot be fetched ({getattr(error, 'reason', error)}); on a machine with internet, fetch the "
+            "file, copy it here, and run: astrossl weights add FILE"
+        ) from None
+    found, prefix = hashlib.sha256(data).hexdigest(), _digest_prefix(url)
+    if not found.startswith(prefix):
+        raise InputError(f"{url}: SHA-256 of what came begins {found[:8]}, expected {prefix}; try again")
+    download = cache_folder() / "weights" / Path(url).name
+    download.parent.mkdir(parents=True, exist_ok=True)
+    write_aside(download, data)
+    try:
+        return add(download, name)
+    finally:
+        download.unlink()
+
+
+def listed() -> list[tuple[str, Path, str]]:
+    """Name, file and SHA-256 of all weights in the cache."""
+    files = sorted((cache_folder() / "weights").glob("*.safetensors"))
+    return [(path.stem, path, provenance.sha256(path)) for path in files]
+
+
+def cached(name: str) -> Path:
+    """The file of weights in the cache; InputError that says how to get them when they are not there."""
+    path = weights_file(name)
+    if not path.exists():
+        raise InputError(
+            f"weights {name!r}: there is no {path}; run astrossl weights add FILE"
+            + (f", or with internet astrossl weights fetch {name}" if name in SOURCES else "")
+        )
+    return path
+
+
+def _digest_prefix(url: str) -> str:
+    return Path(url).stem.rpartition("-")[2]

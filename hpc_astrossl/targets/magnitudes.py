@@ -1,0 +1,101 @@
+"""Regression: the magnitudes of an object divided by 30, mean absolute error, an output that saturates at 0 and 1.
+
+The saturating ReLU has no slope outside [0, 1], and an output that starts there would never learn. Two things keep
+it alive (docs/decisions/saturating-output.md): the output starts at the mean magnitude of each band, and backwards
+the clamp lets the gradient through as if it were not there.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.store import StoreInfo
+
+Columns = dict[str, np.ndarray]
+SCALE = 30.0  # magnitudes; Martinazzo et al. 2020, sec. III-A
+
+
+class Magnitudes:
+    """All bands of the store. An unknown magnitude (NaN) takes no part in losses and metrics."""
+
+    headline = "mae"
+
+    def __init__(self, info: StoreInfo):
+        if not info.bands:
+            raise InputError(f"store {info.name}: target magnitudes needs magnitudes, the store has no bands; "
+                             "take the pretext store, or target: classes")  # fmt: skip
+        self.name, self.bands = info.name, info.bands
+
+    @property
+    def outputs(self) -> int:
+        """One output a band."""
+        return len(self.bands)
+
+    def usable(self, table: Columns) -> np.ndarray:
+        """Objects with one known magnitude or more."""
+        return np.isfinite(table["magnitudes"]).any(axis=1)
+
+    def strata(self, table: Columns) -> np.ndarray:
+        """One stratum: magnitudes are spread evenly by chance."""
+        return np.zeros(len(table["magnitudes"]), dtype=np.int64)
+
+    def truth(self, table: Columns) -> np.ndarray:
+        """Magnitudes, float32 (N, bands), NaN where unknown. InputError when one is outside 0 to 30."""
+        truth = np.where(np.isfinite(table["magnitudes"]), table["magnitudes"], np.nan).astype(np.float32)
+        bad = (truth < 0) | (truth > SCALE)
+        if bad.any():
+            row, band = np.argwhere(bad)[0]
+            raise InputError(
+                f"store {self.name}: object {table['object_id'][row]} has magnitude {truth[row, band]:g} in band "
+                f"{self.bands[band]}; 0 to 30 can be predicted. Filter such values (99, -99) in the recipe"
+            )
+        return truth
+
+    def first_output(self, truth: np.ndarray) -> np.ndarray:
+        """The mean of each band, divided by 30; one half for a band that is never known."""
+        known = np.isfinite(truth)
+        sums = np.where(known, truth, 0).sum(axis=0, dtype=np.float64)
+        counts = known.sum(axis=0)
+        return np.where(counts > 0, sums / np.maximum(counts, 1) / SCALE, 0.5).astype(np.float32)
+
+    def losses(self, raw: Tensor, truth: Tensor) -> Tensor:
+        """Mean absolute error over the known bands of each object, (B,), of magnitudes / 30."""
+        known = torch.isfinite(truth)
+        error = (saturate(raw) - truth.nan_to_num() / SCALE).abs() * known
+        return error.sum(dim=1) / known.sum(dim=1).clamp(min=1)
+
+    def answer(self, raw: Tensor) -> Tensor:
+        """Magnitudes, (B, bands), within 0 to 30."""
+        return raw.clamp(0, 1) * SCALE
+
+    def metrics(self, answer: np.ndarray, truth: np.ndarray, losses: np.ndarray) -> dict[str, Any]:
+        """Loss and mae of magnitudes / 30, and the same in magnitudes, over all and by band (null: never known)."""
+        error = np.abs(answer.astype(np.float64) - truth)
+        known = np.isfinite(truth)
+        by_band = np.where(known, error, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        by_object = np.where(known, error, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        return {
+            "loss": float(losses.mean(dtype=np.float64)),
+            "mae": float(by_object.mean() / SCALE),
+            "mae_magnitudes": float(by_object.mean()),
+            "mae_by_band": {
+                band: float(value) if some else None
+                for band, value, some in zip(self.bands, by_band, known.any(axis=0), strict=True)
+            },
+        }
+
+    def shares(self, answers: dict[str, np.ndarray], truths: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Nothing: there is no commonest class."""
+        return {}
+
+
+def saturate(raw: Tensor) -> Tensor:
+    """``raw`` clamped to [0, 1] going forwards, the identity going backwards.
+
+    With an absolute error against a truth within [0, 1], the gradient outside is that of the unclamped error: it
+    points back inside.
+    """
+    return raw + (raw.clamp(0, 1) - raw).detach()

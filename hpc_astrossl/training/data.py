@@ -1,0 +1,91 @@
+"""What a run is trained on, checked before anything is computed: the store, the target, the rows, the first weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from hpc_astrossl import config, names, provenance
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.nets import weights
+from hpc_astrossl.specs.run import RunSpec
+from hpc_astrossl.store import SPLITS, Store, open_store
+from hpc_astrossl.training.folder import run_path
+from hpc_astrossl.training.leakage import check_leakage
+from hpc_astrossl.training.subset import subset
+
+RUN = "run:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The store, the target, the target's truth of every row, and by split the rows that are used."""
+
+    store: Store
+    target: Any
+    truth: np.ndarray
+    rows: dict[str, np.ndarray]
+
+
+def open_data(run: RunSpec, workdir: Path) -> Data:
+    """The data of a run; InputError when the store does not fit the target, or has too few objects."""
+    store = open_store(workdir / run.data.store)
+    target = names.resolve(names.TARGETS, run.data.target, "target")(store.info)
+    usable = target.usable(store.table)
+    rows = {split: np.array([row for row in store.rows(split) if usable[row]], dtype=np.int64) for split in SPLITS}
+    for split, found in rows.items():
+        if not len(found):
+            raise InputError(f"{store.path}: no object of split {split} can be used for target {run.data.target}; "
+                             "look at astrossl info, and make the store again with other fractions")  # fmt: skip
+    size, train = run.data.train_size, rows["train"]
+    if size is not None:
+        if size > len(train):
+            raise InputError(
+                f"train_size {size} is more than the {len(train)} training objects of {store.path}; "
+                "take a smaller one, or null for all of them"
+            )
+        rows["train"] = subset(train, target.strata(store.table)[train], size, run.seed)
+    return Data(store=store, target=target, truth=target.truth(store.table), rows=rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the convolutions' first weights come from; ``tensors`` is empty for a run from scratch."""
+
+    name: str | None
+    sha256: str | None
+    tensors: dict[str, Tensor]
+
+
+def open_source(run: RunSpec, workdir: Path, store: Store) -> Source:
+    """The first weights of a run.
+
+    InputError when they are missing, are for another number of channels, or come from a run that has seen objects
+    of ``store``.
+    """
+    if run.weights is None:
+        return Source(name=None, sha256=None, tensors={})
+    if run.weights.startswith(RUN):
+        path = run_path(workdir, run.experiment, run.weights.removeprefix(RUN)) / "weights.safetensors"
+        if not path.exists():
+            raise InputError(f"weights {run.weights}: there is no {path}; train that run first")
+        _check_lineage(run, workdir, store)
+    else:
+        path = weights.cached(run.weights)
+    tensors = weights.read(path)
+    channels, needed = tensors["features.0.weight"].shape[1], store.image_shape[2]
+    if channels != needed:
+        raise InputError(f"weights {run.weights}: they take {channels} channels, {store.path} has {needed}")
+    return Source(name=run.weights, sha256=provenance.sha256(path), tensors=tensors)
+
+
+def _check_lineage(run: RunSpec, workdir: Path, store: Store) -> None:
+    """Follow ``run:`` weights back to the first run, and hold each one's store against ``store``."""
+    name = run.weights
+    while name is not None and name.startswith(RUN):
+        run_id = name.removeprefix(RUN)
+        earlier = config.load(run_path(workdir, run.experiment, run_id) / "config.yaml", RunSpec)
+        check_leakage(open_store(workdir / earlier.data.store), store, run_id)
+        name = earlier.weights

@@ -1,0 +1,93 @@
+"""The run folder on disk (docs/run-folder.md): its lock, its log, its metrics, and files that appear whole."""
+
+import contextlib
+import fcntl
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpc_astrossl import config
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.files import write_aside
+from hpc_astrossl.specs.run import RunSpec
+
+FORMAT, VERSION = "astrossl-run", 1
+
+
+def run_path(workdir: Path, experiment: str, run_id: str) -> Path:
+    """Where a run lies below the work directory."""
+    return workdir / "runs" / experiment / run_id
+
+
+class RunFolder:
+    """The folder of one run. Only rank 0 writes; ``say`` of another rank is silent."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.checkpoints = path / "checkpoint"
+        self.writes = True
+
+    def result(self) -> dict[str, Any] | None:
+        """``result.json``, or None while the run is not done."""
+        try:
+            return json.loads((self.path / "result.json").read_text())
+        except FileNotFoundError:
+            return None
+
+    @contextlib.contextmanager
+    def locked(self, engine) -> Iterator[None]:
+        """Keep every other process out for the time of the block; InputError, on all ranks, when one is in it."""
+        self.writes = engine.rank == 0
+        with contextlib.ExitStack() as stack:
+            problem = None
+            if self.writes:
+                try:
+                    self.path.mkdir(parents=True, exist_ok=True)
+                    stream = stack.enter_context((self.path / ".lock").open("a"))
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    problem = f"{self.path}: another process is training this run; wait for it, or end it first"
+                except OSError as error:
+                    problem = f"{self.path}: the run folder cannot be written ({error.strerror})"
+            if problem := engine.gather(problem)[0]:
+                raise InputError(problem)
+            yield
+
+    def say(self, line: str) -> None:
+        """Print a line and add it to ``log``."""
+        if self.writes:
+            print(line, flush=True)
+            with (self.path / "log").open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+
+    def write_config(self, run: RunSpec) -> None:
+        """``config.yaml``: the resolved configuration."""
+        if self.writes:
+            write_aside(self.path / "config.yaml", config.dump(run).encode())
+
+    def begin_metrics(self, records: list[dict[str, Any]]) -> None:
+        """``metrics.jsonl`` as of a checkpoint: what was written after it will be written again."""
+        if self.writes:
+            write_aside(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in records).encode())
+
+    def add_metrics(self, record: dict[str, Any]) -> None:
+        """One more line of ``metrics.jsonl``."""
+        if self.writes:
+            with (self.path / "metrics.jsonl").open("a") as stream:
+                stream.write(json.dumps(record) + "\n")
+
+    def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
+        """A ``.npz`` that needs no pickle to be read."""
+        if self.writes:
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **arrays)
+            write_aside(self.path / name, buffer.getbuffer())
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """``result.json``, the last file of a run."""
+        if self.writes:
+            write_aside(self.path / "result.json", (json.dumps(result, indent=1) + "\n").encode())

@@ -1,0 +1,71 @@
+"""Optimisers, the learning rate's fall on a plateau, and when a phase stops early."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from hpc_astrossl.specs.run import PhaseSpec, TrainingSpec
+
+
+def optimizer(net: nn.Module, spec: PhaseSpec) -> torch.optim.Optimizer:
+    """Adam with its usual betas, or SGD with Nesterov momentum; no weight decay (the paper: λ = 0)."""
+    if spec.optimizer == "adam":
+        return torch.optim.Adam(net.parameters(), lr=spec.learning_rate)
+    return torch.optim.SGD(net.parameters(), lr=spec.learning_rate, momentum=spec.momentum, nesterov=spec.momentum > 0)
+
+
+class Plateau:
+    """Multiplies the rate by ``plateau_factor`` at the ``plateau_patience``-th epoch without a better loss."""
+
+    def __init__(self, wrapped: torch.optim.Optimizer, spec: TrainingSpec):
+        self._scheduler = None
+        if spec.plateau_patience is not None:
+            # torch counts the epochs that are forgiven, the specification the epochs until it happens.
+            self._scheduler = ReduceLROnPlateau(
+                wrapped, factor=spec.plateau_factor, patience=spec.plateau_patience - 1, threshold=0
+            )
+
+    def step(self, loss: float) -> None:
+        """Tell the validation loss of an epoch."""
+        if self._scheduler:
+            self._scheduler.step(loss)
+
+    def state(self) -> dict[str, Any]:
+        """Plain data for a checkpoint."""
+        return self._scheduler.state_dict() if self._scheduler else {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from ``state``."""
+        if self._scheduler:
+            self._scheduler.load_state_dict(state)
+
+
+@dataclass
+class Stopping:
+    """Early stopping: the best validation loss of the phase, and the epochs since."""
+
+    patience: int | None
+    best: float = math.inf
+    best_epoch: int = 0
+    waited: int = 0
+
+    def better(self, loss: float, epoch: int) -> bool:
+        """Count an epoch in; whether its loss is the best of the phase."""
+        if loss < self.best:
+            self.best, self.best_epoch, self.waited = loss, epoch, 0
+            return True
+        self.waited += 1
+        return False
+
+    @property
+    def exhausted(self) -> bool:
+        """``patience`` epochs have passed without a better loss."""
+        return self.patience is not None and self.waited >= self.patience
+
+    def state(self) -> dict[str, Any]:
+        """Plain data for a checkpoint."""
+        return asdict(self)

@@ -1,0 +1,90 @@
+"""What a finished run leaves behind: weights, predictions, features, cutouts, and last of all ``result.json``."""
+
+from typing import Any
+
+import numpy as np
+from safetensors.torch import save
+from torch import Tensor
+
+from hpc_astrossl import provenance
+from hpc_astrossl.files import write_aside
+from hpc_astrossl.specs.run import RunSpec
+from hpc_astrossl.training.data import Data, Source
+from hpc_astrossl.training.folder import FORMAT, VERSION, RunFolder
+
+FEATURES, CUTOUTS = 2000, 64  # validation objects
+
+
+def write_weights(folder: RunFolder, weights: dict[str, Tensor], run: RunSpec) -> None:
+    """``weights.safetensors``: the whole network by parameter name."""
+    if folder.writes:
+        metadata = {"run_id": run.run_id, "scaling": run.data.scaling, "store": run.data.store}
+        write_aside(folder.path / "weights.safetensors", save(weights, metadata=metadata))
+
+
+def write_predictions(folder: RunFolder, data: Data, answers: dict[str, np.ndarray]) -> None:
+    """``predictions.npz``: truth and answer of each validation and test object, rows ascending within a split."""
+    rows = np.concatenate([data.rows[split] for split in answers])
+    folder.write_arrays(
+        "predictions.npz",
+        object_id=data.store.table["object_id"][rows],
+        split=np.concatenate([np.full(len(answer), split) for split, answer in answers.items()]),
+        truth=data.truth[rows],
+        output=np.concatenate(list(answers.values())),
+    )
+
+
+def write_samples(folder: RunFolder, data: Data, features: np.ndarray) -> None:
+    """``features.npz`` and ``cutouts.npz`` of validation objects; ``features`` (N, 512) of all of them."""
+    rows, table = data.rows["validation"], data.store.table
+    some = _spread(len(rows), FEATURES)
+    folder.write_arrays(
+        "features.npz",
+        object_id=table["object_id"][rows[some]],
+        label=table["label"][rows[some]],
+        features=features[some],
+    )
+    few = rows[_spread(len(rows), CUTOUTS)]
+    if folder.writes:
+        images = displayed(data.store.images(few))
+        folder.write_arrays("cutouts.npz", object_id=table["object_id"][few], images=images)
+
+
+def displayed(images: np.ndarray) -> np.ndarray:
+    """Images (N, height, width, channels) as uint8 RGB: the first three of RGB, else red to blue over the channels.
+
+    Fluxes are stretched between an image's 1st and 99.5th percentile.
+    """
+    channels = images.shape[3]
+    chosen = [0, 1, 2] if channels == 3 else np.linspace(channels - 1, 0, 3).round().astype(int)
+    images = images[..., chosen]
+    if images.dtype == np.uint8:
+        return images
+    low, high = np.percentile(images, (1, 99.5), axis=(1, 2), keepdims=True)
+    return (np.clip((images - low) / np.maximum(high - low, 1e-12), 0, 1) * 255).round().astype(np.uint8)
+
+
+def summary(
+    run: RunSpec, data: Data, source: Source, *, metrics: dict[str, Any], answers: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """``result.json`` without what only the training itself knows (epochs, engine, seconds)."""
+    info = data.store.info
+    truths = {split: data.truth[data.rows[split]] for split in answers}
+    return {
+        "format": FORMAT, "version": VERSION,
+        "run_id": run.run_id, "experiment": run.experiment, "set": run.set, "scheme": run.scheme, "seed": run.seed,
+        "train_size": run.data.train_size, "target": run.data.target,
+        "objects": {split: len(rows) for split, rows in data.rows.items()},
+        "metrics": metrics,
+        **data.target.shares(answers, truths),
+        "class_names": list(info.class_names), "bands": list(info.bands),
+        "store": {"path": run.data.store, "name": info.name, "survey": info.survey, "release": info.release,
+                  "counts": info.counts},
+        "weights": {"name": source.name, "sha256": source.sha256},
+        "provenance": {"code": provenance.code(), "libraries": provenance.libraries(), "date": provenance.now()},
+    }  # fmt: skip
+
+
+def _spread(total: int, most: int) -> np.ndarray:
+    """Up to ``most`` places spread evenly over ``total``."""
+    return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(np.int64))

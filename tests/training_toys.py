@@ -1,0 +1,63 @@
+"""Small stores and runs that the tests of nets, targets and training share: bright and dark squares."""
+
+from pathlib import Path
+
+import numpy as np
+
+from hpc_astrossl.specs.run import DataSpec, ModelSpec, PhaseSpec, RunSpec
+from hpc_astrossl.store import StoreInfo, create
+
+HEAD = PhaseSpec(trains="head", optimizer="adam", learning_rate=1e-3, epochs=3)
+ALL = PhaseSpec(trains="all", optimizer="sgd", learning_rate=1e-3, epochs=2)
+BANDS = ("g", "r", "i")
+
+
+def make_store(path: Path, *, objects: int = 48, seed: int = 0, prefix: str = "T", ra: float = 10.0) -> Path:
+    """A labelled store with magnitudes: class 1 is bright, and bright objects have small magnitudes.
+
+    A sixth each of the objects is for validation and test. Positions are a degree apart, from ``ra`` on.
+    """
+    source = np.random.default_rng(seed)
+    label = (np.arange(objects) % 2).astype(np.int16)
+    level = np.where(label == 1, 170, 60) + source.integers(-20, 20, objects)
+    images = np.clip(source.normal(0, 15, (objects, 32, 32, 3)) + level[:, None, None, None], 0, 255).astype(np.uint8)
+    magnitudes = (22 - level[:, None] / 30 + np.arange(3)).astype(np.float32)
+    writer = create(path, shape=images.shape, dtype=images.dtype, bands=3)
+    for start, stop in writer.shards:
+        writer.write_images(start, images[start:stop])
+    writer.write_table(
+        {
+            "object_id": np.array([f"{prefix}{i:04d}" for i in range(objects)]),
+            "ra": ra + np.arange(objects),
+            "dec": np.full(objects, -30.0),
+            "split": np.select([np.arange(objects) % 12 < 2, np.arange(objects) % 12 < 4], [1, 2], 0).astype(np.uint8),
+            "label": label,
+            "magnitudes": magnitudes,
+            "magnitude_errors": np.full((objects, 3), 0.05, dtype=np.float32),
+        }
+    )
+    return writer.finish(
+        StoreInfo(
+            name="toy",
+            survey="toys",
+            release="1",
+            bands=BANDS,
+            channels=("red", "green", "blue"),
+            class_names=("dark", "bright"),
+            pixel_scale=None,
+            counts={"kept": objects, "rejected": {}},
+            recipe={},
+        )
+    )
+
+
+def make_run(*phases: PhaseSpec, **changes) -> RunSpec:
+    """A quick run on the store ``toy``; keys of DataSpec and ModelSpec are passed on to them."""
+    data = {key: changes.pop(key) for key in DataSpec.__dataclass_fields__ if key in changes}
+    model = {key: changes.pop(key) for key in ModelSpec.__dataclass_fields__ if key in changes}
+    return RunSpec(
+        **{"experiment": "toys", "set": "toy", "scheme": "scratch", "seed": 0, "device": "cpu", "threads": 1} | changes,
+        data=DataSpec(**{"store": "toy", "batch_size": 8} | data),
+        model=ModelSpec(**{"hidden": 64} | model),
+        phases=phases,
+    )
