@@ -1,5 +1,6 @@
 """Cells of a table: the runs that share set, scheme and training size, and their mean and spread over seeds."""
 
+import re
 import statistics
 from dataclasses import dataclass
 
@@ -54,7 +55,7 @@ class Cell:
         return Spread.of([value for value in values if value is not None])
 
     def why_empty(self) -> str:
-        """Why there is no number, in words; empty when there is one."""
+        """Why there is no number, in few words; empty when there is one. The full reason is in the table of runs."""
         if self.runs:
             return ""
         if self.failed:
@@ -63,7 +64,8 @@ class Cell:
             begun = [one for one in open_runs if one.state != NOT_STARTED]
             return "not finished" if begun else NOT_STARTED
         if self.pending:
-            return self.pending[0].state
+            kind, colon, reason = self.pending[0].state.partition(": ")
+            return kind + colon + re.split(r"[:;(]|\. ", reason)[0].strip()
         return "not planned"
 
 

@@ -79,20 +79,26 @@ def canvas(width: float = 4.6, height: float = 3.5) -> Figure:
 
 
 def keep(figure: Figure, folder: Path, name: str, *, title: str, caption: str = "", wide: bool = False) -> Drawing:
-    """Write ``<name>.png`` and ``<name>.pdf`` below ``folder`` and return the drawing for the page."""
+    """Write ``<name>.png`` and ``<name>.pdf`` below ``folder``, titled, and return the drawing for the page."""
+    heading = figure.suptitle(title.replace("$", r"\$"), x=0.01, ha="left", fontsize=9.5)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once; the three files are alike
     figure.savefig(folder / f"{name}.png", dpi=200, facecolor=PAPER, metadata={"Software": None})
     figure.savefig(folder / f"{name}.pdf", facecolor=PAPER, metadata={"CreationDate": None, "Creator": None})
+    top = figure.get_figheight() - heading.get_window_extent().y0 / figure.dpi  # inches
+    heading.set_visible(False)  # the page says it in its own words
     stream = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(stream, format="svg", transparent=True, metadata=nothing, dpi=200)
-    return Drawing(name=name, title=title, caption=caption, svg=_for_page(stream.getvalue()), wide=wide)
+    return Drawing(name=name, title=title, caption=caption, svg=_for_page(stream.getvalue(), figure, top), wide=wide)
 
 
-def _for_page(svg: str) -> str:
-    """The SVG element alone, without a size of its own, its colours those of the page's theme."""
+def _for_page(svg: str, figure: Figure, top: float) -> str:
+    """The SVG element alone, cut ``top`` inches below its upper edge, at most 1.4 times its natural width."""
+    width, height, cut = figure.get_figwidth() * 72, figure.get_figheight() * 72, top * 72
+    size = f'viewBox="0 {cut:.1f} {width:.1f} {height - cut:.1f}" style="max-width: {width * 1.87:.0f}px"'
+    svg = re.sub(r"<svg[^>]*>", f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" {size}>', svg, count=1)
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     for colour, variable in _ON_PAGE.items():
         svg = svg.replace(colour, variable)
     return svg

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from hpc_astrossl.report import cells as c
 from hpc_astrossl.report.arrays import Predictions
@@ -15,7 +15,7 @@ from hpc_astrossl.report.drawing import ACCENT, INK, PAPER, QUIET, canvas
 from hpc_astrossl.report.objects import Example
 from hpc_astrossl.report.projection import Projection
 
-# Frozen features dashed and hollow, fine-tuning solid and filled; ImageNet square, magnitudes round: told apart in grey.
+# Told apart in grey: frozen features are dashed and hollow, fine-tuning solid; ImageNet square, magnitudes round.
 _SCHEMES = {
     "scratch": {"color": QUIET, "linestyle": ":", "marker": "x"},
     "features-imagenet": {"color": INK, "linestyle": "--", "marker": "s", "markerfacecolor": PAPER},
@@ -58,7 +58,7 @@ def low_data_curve(table: dict[Key, c.Cell], set_: str, split: str) -> Figure:
         axes.annotate("majority share", (1, share), xycoords=("axes fraction", "data"), xytext=(0, 3),
                       textcoords="offset points", ha="right", color=QUIET, fontsize=8)  # fmt: skip
     _size_axis(axes, sorted(ticks))
-    axes.set(xlabel="labelled training objects", ylabel=f"{split} accuracy", title=f"{set_}, {split}")
+    axes.set(xlabel="labelled training objects", ylabel=f"{split} accuracy")
     if ticks:
         figure.legend(loc="outside lower center", ncols=2, handlelength=3.2)
     return figure
@@ -88,12 +88,12 @@ def _size_axis(axes: Axes, sizes: list[int]) -> None:
     axes.set_xlim(sizes[0] / 1.18, sizes[-1] * 1.18)
 
 
-def magnitudes(found: Predictions, band: str, column: int) -> Figure:
+def magnitudes(found: Predictions, column: int) -> Figure:
     """Predicted against true magnitude in one band, the line of equality, brighter to the left and below."""
     truth, output = found.truth[:, column].astype("float64"), found.output[:, column].astype("float64")
     known = np.isfinite(truth) & np.isfinite(output)
     truth, output = truth[known], output[known]
-    figure = canvas(3.3, 3.3)
+    figure = canvas(2.7, 2.8)
     axes = figure.add_subplot()
     axes.scatter(truth, output, s=7, color=ACCENT, alpha=0.45, linewidths=0, rasterized=True)
     if len(truth):
@@ -102,12 +102,14 @@ def magnitudes(found: Predictions, band: str, column: int) -> Figure:
         axes.set(xlim=(low, high), ylim=(low, high))
         error = np.abs(output - truth).mean()
         axes.annotate(f"MAE {error:.3f} mag\nM = {len(truth):,}", (0.04, 0.96), xycoords="axes fraction", va="top")
-    axes.set(xlabel="catalogue magnitude", ylabel="predicted magnitude", title=band, aspect="equal")
+    axes.set(xlabel="catalogue magnitude", ylabel="predicted magnitude", aspect="equal")
     axes.grid(True, axis="both")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5, integer=True))
     return figure
 
 
-def projection(found: Projection, names: tuple[str, ...], title: str) -> Figure:
+def projection(found: Projection, names: tuple[str, ...]) -> Figure:
     """t-SNE points by class; the axes have no meaning and no ticks."""
     figure = canvas(4.6, 4.6)
     axes = figure.add_subplot()
@@ -119,7 +121,8 @@ def projection(found: Projection, names: tuple[str, ...], title: str) -> Figure:
         marker = _CLASS_MARKERS[index % len(_CLASS_MARKERS)]
         axes.scatter(*found.points[rows].T, s=14, color=[colour], marker=marker, alpha=0.75, linewidths=0,
                      label=_short(name), rasterized=True)  # fmt: skip
-    axes.set(xticks=[], yticks=[], title=title)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
     axes.grid(False)
     figure.legend(loc="outside lower center", ncols=min(5, len(names)), handletextpad=0.2, columnspacing=1.2)
     return figure

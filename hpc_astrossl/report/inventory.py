@@ -117,7 +117,7 @@ def configuration(study: Study) -> tuple[Table, list[Problem]]:
         title="Configuration by scheme",
         columns=("key", *columns),
         rows=rows,
-        caption="Of the newest run at the largest training size of each scheme; each run folder holds its own config.yaml.",
+        caption="Of each scheme's newest run at the largest training size; each run folder holds its own config.yaml.",
     )
     return table, problems
 
@@ -129,7 +129,13 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]
         elif key == "phases" and isinstance(value, list):
             yield f"{prefix}{key}", "; then ".join(_phase(item) for item in value) or DASH
         else:
-            yield f"{prefix}{key}", "none" if value is None else str(value)
+            yield f"{prefix}{key}", _word(value)
+
+
+def _word(value: Any) -> str:
+    return (
+        {None: "none", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+    )
 
 
 def _phase(item: Any) -> str:

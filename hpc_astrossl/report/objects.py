@@ -27,7 +27,7 @@ class Example:
 
 
 def examples(cutouts: Cutouts, found: Predictions, names: tuple[str, ...], count: int = SHOWN) -> list[Example]:
-    """Mistakes by falling probability, then right answers, the classes in turn; objects without prediction are left out."""
+    """Mistakes by falling probability, then right answers, the classes in turn; never an object without prediction."""
     row_of = {str(name): row for row, name in enumerate(found.object_id)}
     made = []
     for name, image in zip(cutouts.object_id, cutouts.images, strict=True):
@@ -75,6 +75,6 @@ def mistakes(set_: str, found: Predictions, names: tuple[str, ...], count: int =
         title=f"Most confident mistakes on {set_}",
         columns=("object", "split", "truth", "predicted", "probability"),
         rows=rows,
-        caption=f"{len(wrong):,} of {len(said):,} validation and test objects are wrong; the {len(rows)} surest are listed.",
+        caption=f"{len(wrong):,} of {len(said):,} validation and test objects are wrong; {len(rows)} are listed.",
         numeric=frozenset({4}),
     )

@@ -144,15 +144,13 @@ def _pretext(desk: Desk) -> Section | None:
         run = cell.runs[0]
         found = desk.attempt(run, arrays.predictions)
         shown = pretext.shown_split(found) if found else None
-        guess = pretext.median_guess(shown, run.bands) if shown else None
-        section.tables.append(pretext.table(cell, guess))
+        section.tables.append(pretext.table(cell, shown))
         for column in pretext.shown_bands(run) if shown else ():
             band = run.bands[column]
             name = f"magnitudes_{len(section.drawings)}"
             with style(name):
-                drawn = figures.magnitudes(shown, band, column)
-                title = f"{band}: predicted against true, {run.run_id}"
-                section.drawings.append(keep(drawn, desk.figures, name, title=title))
+                drawn = figures.magnitudes(shown, column)
+                section.drawings.append(keep(drawn, desk.figures, name, title=f"{cell.set}, {band}"))
     return section if section.tables or section.notes else None
 
 
@@ -168,15 +166,19 @@ def _features(desk: Desk) -> Section | None:
             continue
         silhouette = "not defined" if made.silhouette is None else f"{made.silhouette:.3f}"
         caption = (
-            f"t-SNE of {len(made.label):,} validation objects, perplexity {made.perplexity:.0f}, after PCA, seeded. In the "
-            f"features themselves ({made.objects:,} objects): silhouette {silhouette}, accuracy of the "
-            f"{projection.NEIGHBOURS} nearest neighbours {made.neighbour_accuracy:.4f}."
+            f"t-SNE of {len(made.label):,} validation objects, perplexity {made.perplexity:.0f}, after PCA, seeded. In "
+            f"the features themselves ({made.objects:,} objects): silhouette {silhouette}, accuracy of the "
+            f"{projection.NEIGHBOURS} nearest neighbours {made.neighbour_accuracy:.4f}. Weights: {run.weights.name}."
         )
         name = f"projection_{run.set}_{run.scheme}"
         with style(name):
-            title = f"{run.set}, {run.weights.name or run.scheme}"
-            drawn = figures.projection(made, run.class_names, f"{run.set}, {run.scheme}")
+            drawn = figures.projection(made, run.class_names)
+            title = f"{run.set}, {run.scheme}"
             section.drawings.append(keep(drawn, desk.figures, name, title=title, caption=caption))
+    chosen_set, size = chosen[0].set, chosen[0].train_size
+    for scheme in _FROZEN:
+        if reason := c.get(desk.classes, chosen_set, scheme, size).why_empty():
+            section.notes.append(f"{scheme} on {chosen_set} is not shown: {reason}.")
     return section if section.drawings else None
 
 

@@ -47,13 +47,15 @@ def _entry(spread: Spread | None, digits: int) -> Entry:
     return text(f"{spread.mean:.{digits}f}{std}")
 
 
-def table(cell: Cell, guess: Guess | None) -> Table:
-    """One row for the loss's scale, one for magnitudes, one a band."""
+def table(cell: Cell, found: Predictions | None) -> Table:
+    """One row for the loss's scale, one for magnitudes, one a band. ``found``: the predictions that are drawn."""
+    bands = cell.runs[0].bands
+    guess = median_guess(found, bands) if found else None
+    shown = f"{len(found.split):,} {found.split[0]} objects" if found and len(found.split) else "none"
     lines = [
         ("all bands, of magnitudes/30", None, "mae", 4, guess.overall / 30 if guess else None, PRETEXT_MAE),
         ("all bands, magnitudes", None, "mae_magnitudes", 3, guess and guess.overall, PRETEXT_MAE_MAGNITUDES),
     ]
-    bands = cell.runs[0].bands
     lines += [(band, band, "", 3, guess.by_band[band] if guess else None, None) for band in bands]
     rows = []
     for label, band, metric, digits, no_skill, paper in lines:
@@ -66,8 +68,8 @@ def table(cell: Cell, guess: Guess | None) -> Table:
         title=f"Mean absolute error of the predicted magnitudes ({cell.set})",
         columns=("band", "validation", "test", "guessing the median", "paper, validation"),
         rows=tuple(rows),
-        caption=f"Mean ± sample standard deviation (ddof = 1), n = {len(cell.runs)}. Guessing the median: the error, on "
-        "the objects of the scatter plots, of always naming a band's median magnitude.",
+        caption=f"Mean ± sample standard deviation (ddof = 1), n = {len(cell.runs)}. Scatter plots: {shown} of "
+        f"{cell.runs[0].run_id}. Guessing the median: the error, on those objects, of always naming a band's median.",
         numeric=frozenset(range(1, 5)),
     )
 

@@ -7,12 +7,13 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.report.arrays import Features
 
 PERPLEXITY, PRINCIPAL, NEIGHBOURS, SEED = 50, 50, 10, 0
-MOST = 1000  # objects projected; more take long and hide each other
+MOST = 800  # objects projected; more take long and hide each other
 LEAST = 12
 
 
@@ -40,8 +41,10 @@ def project(found: Features) -> Projection:
     perplexity = min(PERPLEXITY, (len(few) - 1) / 3)
     reduced = PCA(min(PRINCIPAL, *few.shape), random_state=SEED).fit_transform(few)
     tsne = TSNE(perplexity=perplexity, init="pca" if reduced.shape[1] > 1 else "random", random_state=SEED)
+    with threadpool_limits(1):  # the sum's order, and so the picture, does not depend on the number of cores
+        points = tsne.fit_transform(reduced)
     return Projection(
-        points=tsne.fit_transform(reduced),
+        points=points,
         label=label[rows],
         perplexity=perplexity,
         silhouette=silhouette(values, label),

@@ -164,7 +164,5 @@ def not_the_papers(set_: str, store: StoreRecord) -> str:
         return ""
     ours = f"{kept:,} objects" if isinstance(kept, int) else "an unknown number of objects"
     kind = "a subset or another selection" if same_survey else "another survey"
-    return (
-        f"{set_} here is {ours} of {store.survey or 'an unnamed survey'} ({kind}); the paper's is {paper.images:,} "
-        f"of {paper.survey}. The two rows stand side by side, they do not measure the same task."
-    )
+    origin = f"survey “{store.survey}”" if store.survey else "an unnamed survey"
+    return f"{set_} here is {ours} of {origin} ({kind}), the paper's is {paper.images:,} of {paper.survey}"

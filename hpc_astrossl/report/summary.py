@@ -1,8 +1,8 @@
 """The plain-language summary: sentences made from the numbers by the rules stated here.
 
 - Schemes are compared by mean test accuracy at the largest training size of a set.
-- The gap between two schemes is "clear" above twice their joint standard deviation over seeds (the root of the sum of
-  squares), "small" above once, else "within the spread of the seeds"; with one seed nothing is said about it.
+- One mean is "clearly" above another beyond twice their joint standard deviation over seeds (the root of the sum of
+  squares), "by little" beyond once, else "within the seeds' spread"; with one seed nothing is said about it.
 - A set on which the best scheme is not above the majority share by twice its own standard deviation shows no skill.
 - Magnitudes and ImageNet are compared as frozen features and fine-tuned, where both were run.
 """
@@ -14,7 +14,6 @@ from hpc_astrossl.report.accuracy import spread_text
 from hpc_astrossl.report.cells import Key, Spread
 from hpc_astrossl.report.published import PRETEXT_MAE, not_the_papers
 from hpc_astrossl.report.runs import Study
-from hpc_astrossl.report.tables import signed
 
 _NAMED = 4  # run ids named in a sentence
 
@@ -57,42 +56,36 @@ def best(table: dict[Key, c.Cell], set_: str) -> str:
     if not ranking:
         return f"{set_}: no scheme has a finished run yet."
     (scheme, top), *rest = ranking
-    said = f"{set_}: {scheme} has the highest {split} accuracy, {spread_text(top)} (n = {top.n})"
+    said = f"{set_}: {scheme} has the highest {split} accuracy, {spread_text(top)} (n = {top.n})."
     if rest:
-        said += f", {_gap(top, rest[0][1])} {rest[0][0]}"
+        said += f" It is {gap(top, *reversed(rest[0]))}."
     share = c.majority(table, set_, split)
     if share is None:
-        return said + "."
-    if top.mean - share <= 2 * (top.std or 0):
-        return f"{said}. That is no skill: the majority share is {share:.4f}."
-    return f"{said}; the majority share is {share:.4f}."
+        return said
+    no_skill = top.mean - share <= 2 * (top.std or 0)
+    return f"{said} {'That is no skill: the' if no_skill else 'The'} majority share is {share:.4f}."
 
 
-def _gap(top: Spread, other: Spread) -> str:
-    delta = f"{signed(top.mean - other.mean)}"
+def gap(top: Spread, other: Spread, name: str) -> str:
+    """``0.0303 above scratch, clearly (joint std 0.0033, n = 3)``: one mean beside another in words."""
+    delta = top.mean - other.mean
+    said = f"{abs(delta):.4f} {'above' if delta >= 0 else 'below'} {name}"
     if top.std is None or other.std is None:
-        return f"{delta} against (one seed: no spread to judge it by)"
+        return f"{said} (one seed: no spread to judge it by)"
     joint = math.hypot(top.std, other.std)
-    gap = top.mean - other.mean
-    word = (
-        "clearly above" if gap > 2 * joint else "a little above" if gap > joint else "within the spread of the seeds of"
-    )
-    return f"{delta} and {word} (joint std {joint:.4f})"
+    clear = "clearly" if abs(delta) > 2 * joint else "by little" if abs(delta) > joint else "within the seeds' spread"
+    return f"{said}, {clear} (joint std {joint:.4f}, n = {min(top.n, other.n)})"
 
 
 def transfer(table: dict[Key, c.Cell], set_: str) -> list[str]:
     """Magnitudes against ImageNet, frozen and fine-tuned: the paper's question."""
     size, found = c.main_size(table, set_), []
-    for kind, words in (("features", "as frozen features"), ("finetune", "fine-tuned")):
+    for kind, words in (("features", "frozen"), ("finetune", "fine-tuned")):
         ours = c.get(table, set_, f"{kind}-magnitudes", size).spread("test", "accuracy")
         theirs = c.get(table, set_, f"{kind}-imagenet", size).spread("test", "accuracy")
         if ours and theirs:
-            found.append(f"{words} {_gap(ours, theirs) if ours.mean >= theirs.mean else _below(ours, theirs)} ImageNet")
-    return [f"{set_}: magnitudes are {'; '.join(found)}."] if found else []
-
-
-def _below(ours: Spread, theirs: Spread) -> str:
-    return _gap(theirs, ours).replace("+", "−", 1).replace("above", "below")
+            found.append(f"{words}, {gap(ours, theirs, 'ImageNet')}")
+    return [f"{set_}: weights learnt from magnitudes are, {'; '.join(found)}."] if found else []
 
 
 def pretext_error(cell: c.Cell) -> str:
@@ -131,8 +124,9 @@ def skipped(study: Study) -> list[str]:
 
 
 def other_sets(study: Study) -> list[str]:
-    """Where a set bears the paper's name and is not the paper's."""
-    return sorted({words for run in study.runs if (words := not_the_papers(run.set, run.store))})
+    """Where a set bears the paper's name and is not the paper's, in one sentence."""
+    found = sorted({words for run in study.runs if (words := not_the_papers(run.set, run.store))})
+    return [f"Beside the paper's numbers stand other tasks: {'; '.join(found)}."] if found else []
 
 
 def _some(names: list[str]) -> str:
