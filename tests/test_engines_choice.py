@@ -1,9 +1,11 @@
 """Which engine is taken, and why, for every launcher and name; devices."""
 
+import sys
+
 import pytest
 import torch
 
-from hpc_astrossl.engines import choose
+from hpc_astrossl.engines import choose, open_engine
 from hpc_astrossl.engines.engine import pick_device
 from hpc_astrossl.errors import InputError
 
@@ -54,6 +56,15 @@ def test_horovod_not_installed():
         choose("horovod", {}, lambda module: False)
     with pytest.raises(InputError, match="Slurm started 3 ranks, and engine horovod is not installed"):
         choose("auto", SLURM, lambda module: False)
+
+
+def test_horovod_that_cannot_be_imported(monkeypatch):
+    monkeypatch.setitem(sys.modules, "horovod.torch", None)
+    monkeypatch.delitem(sys.modules, "hpc_astrossl.engines.horovod", raising=False)
+    with pytest.raises(
+        InputError, match=r"engine horovod cannot be imported here \(.*\); build it with containers/build"
+    ):
+        open_engine("horovod", "cpu")
 
 
 def test_devices(monkeypatch):

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import pytest
 from contracts import engine_worker
 from contracts.engine import EngineContract, RanksContract
 
@@ -13,6 +14,13 @@ class TestHorovodrun(RanksContract):
     @classmethod
     def commands(cls, worker):
         return [([str(Path(sys.executable).parent / "horovodrun"), "-np", "2", "--gloo", *worker], {})]
+
+    @pytest.mark.slow
+    def test_a_rank_that_hangs_ends_the_others(self, tmp_path):
+        times = {"HOROVOD_STALL_CHECK_TIME_SECONDS": "2", "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "4"}
+        statuses, log = self.start(tmp_path, CONTRACT_FAIL="hang", **times)
+        assert 0 not in statuses
+        assert "Stalled" in log or "stalled" in log
 
 
 class TestTorchrun(RanksContract):

@@ -1,12 +1,16 @@
 """The DALI loader keeps the contract; what is its own is tested here."""
 
+import sys
+
 import numpy as np
 import pytest
 from contracts.loader import LoaderContract
 
+from hpc_astrossl.errors import InputError
 from hpc_astrossl.loading.dali import permute
 from hpc_astrossl.loading.order import Augmentation
 from hpc_astrossl.loading.reference import put
+from hpc_astrossl.names import LOADERS, resolve
 
 
 class TestDali(LoaderContract):
@@ -20,6 +24,15 @@ class TestDali(LoaderContract):
         loader.close()
         with pytest.raises(ValueError, match="the loader is closed"):
             list(loader.epoch(0))
+
+
+def test_without_dali_the_message_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    monkeypatch.delitem(sys.modules, "hpc_astrossl.loading.dali")
+    with pytest.raises(
+        InputError, match=r"loader dali needs NVIDIA DALI, .* install hpc_astrossl\[train\], or use the load"
+    ):
+        resolve(LOADERS, "dali", "loader")
 
 
 def test_permuting_then_mirroring_is_every_flip_and_turn():

@@ -20,7 +20,7 @@ except ImportError as error:
 DEFAULTS = {
     # Seconds: a rank that stops taking part is reported, then ends the run rather than hang it for ever.
     "HOROVOD_STALL_CHECK_TIME_SECONDS": "120",
-    "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "600",
+    "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "1800",
     # Fusing gathers whichever gradients are ready into one sum, whose order then depends on timing: from three ranks
     # on, the same run would not give the same weights twice (docs/decisions/engines.md).
     "HOROVOD_FUSION_THRESHOLD": "0",

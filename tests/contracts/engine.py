@@ -21,7 +21,7 @@ TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
 
 
 def run(commands: list[tuple[list[str], dict[str, str]]], folder: Path) -> tuple[list[int], str]:
-    """Run (command, environment) pairs together; their exit statuses and all they printed. None outlives the call."""
+    """Run (command, environment) pairs together; their exit statuses and all they printed. Killed when late."""
     log = folder / "log"
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "HOROVOD"))}
     inherited |= {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
