@@ -150,7 +150,7 @@ def _pretext(desk: Desk) -> Section | None:
             name = f"magnitudes_{len(section.drawings)}"
             with style(name):
                 drawn = figures.magnitudes(shown, column)
-                section.drawings.append(keep(drawn, desk.figures, name, title=f"{cell.set}, {band}"))
+                section.drawings.append(keep(drawn, desk.figures, name, title=band, heading=f"{cell.set}, {band}"))
     return section if section.tables or section.notes else None
 
 
@@ -243,7 +243,7 @@ def _curves(desk: Desk) -> Section | None:
             name = f"learning_{set_}"
             with style(name):
                 drawn = figures.learning_curves(curves)
-                section.drawings.append(keep(drawn, desk.figures, name, title=set_, wide=len(curves) > 2))
+                section.drawings.append(keep(drawn, desk.figures, name, title=set_))
     return section if section.drawings else None
 
 
