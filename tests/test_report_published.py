@@ -16,7 +16,7 @@ from hpc_astrossl.report.published import (
     difference,
     not_the_papers,
 )
-from hpc_astrossl.report.runs import StoreRecord
+from hpc_astrossl.report.records import StoreRecord
 
 
 @pytest.mark.parametrize(

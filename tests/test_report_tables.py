@@ -77,6 +77,12 @@ def test_a_set_the_paper_does_not_have_gets_no_paper_rows(folder):
     assert labels == ["validation accuracy", "test accuracy", "test balanced accuracy", "test macro F1"]
 
 
+def test_equal_means_have_no_best(folder):
+    write_run(folder, spec("SG", "scratch"), accuracy=0.9)
+    write_run(folder, spec("SG", "finetune-magnitudes"), accuracy=0.9)
+    assert {entry.mark for entry in row(table_two(folder), "SG", "validation accuracy").values()}.isdisjoint({"best"})
+
+
 def test_a_single_seed_has_no_std(folder):
     write_run(folder, spec(), accuracy=0.9)
     entry = row(table_two(folder), "SG", "validation accuracy")["scratch"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.report.runs import Run
+from hpc_astrossl.report.records import Run
 
 
 @dataclass(frozen=True, kw_only=True)
