@@ -47,7 +47,8 @@ def _measured(cell: Cell, split: str, metric: str, best: bool, first: bool) -> E
 def _measure_row(table: dict[Key, Cell], set_: str, size: int | None, measure: tuple, head: tuple) -> tuple:
     label, split, metric = measure
     ranking = c.best_scheme(table, set_, size, split, metric)
-    best = ranking[0][0] if len(ranking) > 1 else None
+    ahead = len(ranking) > 1 and ranking[0][1].mean > ranking[1][1].mean
+    best = ranking[0][0] if ahead else None
     share = number(c.majority(table, set_, split), mark="quiet") if metric == "accuracy" else text("", mark="quiet")
     found = ((name, c.get(table, set_, name, size)) for name in c.schemes_of(table))
     entries = (_measured(cell, split, metric, name == best, split == "validation") for name, cell in found)

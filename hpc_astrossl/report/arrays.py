@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.report.runs import Run
+from hpc_astrossl.report.records import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +82,9 @@ def cutouts(run: Run) -> Cutouts:
 
 def _load(run: Run, name: str, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
     try:
-        with np.load(run.folder / name, allow_pickle=False) as archive:
+        with (run.folder / name).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             found = {key: archive[key] for key in keys}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         missing = not (run.folder / name).exists()
         raise InputError(f"{name} is missing" if missing else f"{name} cannot be read: {error}") from None
     _require(len({len(np.atleast_1d(array)) for array in found.values()}) == 1, name, "its arrays differ in length")

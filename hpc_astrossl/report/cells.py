@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hpc_astrossl.names import DOWNSTREAM
 from hpc_astrossl.report.published import PAPER_SETS
-from hpc_astrossl.report.runs import NOT_STARTED, Pending, Run, Study
+from hpc_astrossl.report.records import NOT_STARTED, Pending, Run, Study
 
 Key = tuple[str, str, int | None]  # set, scheme, training size (None: all)
 

@@ -78,19 +78,28 @@ def canvas(width: float = 4.6, height: float = 3.5) -> Figure:
     return figure
 
 
-def keep(figure: Figure, folder: Path, name: str, *, title: str, caption: str = "", wide: bool = False) -> Drawing:
-    """Write ``<name>.png`` and ``<name>.pdf`` below ``folder``, titled, and return the drawing for the page."""
-    heading = figure.suptitle(title.replace("$", r"\$"), x=0.01, ha="left", fontsize=9.5)
+def keep(figure: Figure, folder: Path, name: str, *, title: str, heading: str = "", caption: str = "") -> Drawing:
+    """Write ``<name>.png`` and ``<name>.pdf`` below ``folder``, titled, and return the drawing for the page.
+
+    ``title`` stands above it on the page, ``heading`` (or the title) on the files.
+    """
+    above = figure.suptitle((heading or title).replace("$", r"\$"), x=0.01, ha="left", fontsize=9.5)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once; the three files are alike
     figure.savefig(folder / f"{name}.png", dpi=200, facecolor=PAPER, metadata={"Software": None})
     figure.savefig(folder / f"{name}.pdf", facecolor=PAPER, metadata={"CreationDate": None, "Creator": None})
-    top = figure.get_figheight() - heading.get_window_extent().y0 / figure.dpi  # inches
-    heading.set_visible(False)  # the page says it in its own words
+    top = figure.get_figheight() - above.get_window_extent().y0 / figure.dpi  # inches
+    above.set_visible(False)  # the page says it in its own words
     stream = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(stream, format="svg", transparent=True, metadata=nothing, dpi=200)
-    return Drawing(name=name, title=title, caption=caption, svg=_for_page(stream.getvalue(), figure, top), wide=wide)
+    return Drawing(
+        name=name,
+        title=title,
+        caption=caption,
+        svg=_for_page(stream.getvalue(), figure, top),
+        wide=figure.get_figwidth() > 7,
+    )
 
 
 def _for_page(svg: str, figure: Figure, top: float) -> str:

@@ -23,6 +23,7 @@ _SCHEMES = {
     "finetune-imagenet": {"color": INK, "linestyle": "-", "marker": "s"},
     "finetune-magnitudes": {"color": ACCENT, "linestyle": "-", "marker": "o"},
 }
+_MOST_POINTS = 1000  # of a scatter plot; the error stated is of all
 _OTHERS = "^vD*P<>"
 _CLASS_COLOURS = (ACCENT, "#c8742c", "#6f8f3a", "#8d5fa8", "#b5495b", "#8a7f2c", "#4f7fc4")
 _CLASS_MARKERS = "os^DvP*X<>pdh8H"
@@ -36,7 +37,7 @@ def scheme_style(scheme: str, others: list[str]) -> dict:
 
 def low_data_curve(table: dict[Key, c.Cell], set_: str, split: str) -> Figure:
     """Accuracy against training objects for every scheme, with the std over seeds and the majority share."""
-    figure = canvas(4.6, 3.9)
+    figure = canvas(4.3, 3.7)
     axes = figure.add_subplot()
     schemes = c.schemes_of(table)
     others = [name for name in schemes if name not in _SCHEMES]
@@ -95,7 +96,8 @@ def magnitudes(found: Predictions, column: int) -> Figure:
     truth, output = truth[known], output[known]
     figure = canvas(2.7, 2.8)
     axes = figure.add_subplot()
-    axes.scatter(truth, output, s=7, color=ACCENT, alpha=0.45, linewidths=0, rasterized=True)
+    drawn = np.random.default_rng(0).permutation(len(truth))[:_MOST_POINTS]
+    axes.scatter(truth[drawn], output[drawn], s=7, color=ACCENT, alpha=0.5, linewidths=0)
     if len(truth):
         low, high = min(truth.min(), output.min()) - 0.2, max(truth.max(), output.max()) + 0.2
         axes.plot([low, high], [low, high], color=INK, linewidth=0.9)
@@ -111,7 +113,7 @@ def magnitudes(found: Predictions, column: int) -> Figure:
 
 def projection(found: Projection, names: tuple[str, ...]) -> Figure:
     """t-SNE points by class; the axes have no meaning and no ticks."""
-    figure = canvas(4.6, 4.6)
+    figure = canvas(4.3, 4.4)
     axes = figure.add_subplot()
     few = len(names) <= len(_CLASS_COLOURS)
     ramp = colormaps["viridis"](np.linspace(0.05, 0.9, len(names)))
@@ -120,7 +122,7 @@ def projection(found: Projection, names: tuple[str, ...]) -> Figure:
         colour = _CLASS_COLOURS[index] if few else ramp[index]
         marker = _CLASS_MARKERS[index % len(_CLASS_MARKERS)]
         axes.scatter(*found.points[rows].T, s=14, color=[colour], marker=marker, alpha=0.75, linewidths=0,
-                     label=_short(name), rasterized=True)  # fmt: skip
+                     label=_short(name))  # fmt: skip
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.grid(False)
@@ -153,7 +155,7 @@ def learning_curves(curves: dict[str, list[list[dict]]]) -> Figure:
             epochs = [line["epoch"] for line in lines]
             axes.plot(epochs, [line["train_loss"] for line in lines], color=QUIET, linestyle=":", linewidth=1)
             axes.plot(epochs, [line["validation_loss"] for line in lines], color=ACCENT, linewidth=1.1)
-        axes.set_title(scheme, fontsize=8.5)
+        axes.set_title(scheme if len(curves) > 1 else "", fontsize=8.5)
         axes.set_xlabel("epoch")
         axes.set_ylim(bottom=0)
     panels[0].set_ylabel("loss")

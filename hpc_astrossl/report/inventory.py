@@ -9,7 +9,7 @@ from typing import Any
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.report import cells as c
-from hpc_astrossl.report.runs import Problem, Run, StoreRecord, Study
+from hpc_astrossl.report.records import Problem, Run, StoreRecord, Study
 from hpc_astrossl.report.tables import DASH, Entry, Table, number, text
 
 _NOT_COMPARED = ("experiment", "set", "scheme", "seed", "data.store", "data.train_size", "data.resident_mb", "threads",

@@ -8,7 +8,7 @@ from hpc_astrossl.report import cells as c
 from hpc_astrossl.report.arrays import Predictions
 from hpc_astrossl.report.cells import Cell, Spread
 from hpc_astrossl.report.published import PRETEXT_MAE, PRETEXT_MAE_MAGNITUDES
-from hpc_astrossl.report.runs import Run
+from hpc_astrossl.report.records import Run
 from hpc_astrossl.report.tables import DASH, Entry, Table, number, text
 
 SPLITS = ("validation", "test")

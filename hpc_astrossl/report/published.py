@@ -8,7 +8,7 @@ equal the difference of its own cells.
 import re
 from dataclasses import dataclass
 
-from hpc_astrossl.report.runs import StoreRecord
+from hpc_astrossl.report.records import StoreRecord
 
 
 @dataclass(frozen=True, kw_only=True)

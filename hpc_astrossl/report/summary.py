@@ -13,7 +13,7 @@ from hpc_astrossl.report import cells as c
 from hpc_astrossl.report.accuracy import spread_text
 from hpc_astrossl.report.cells import Key, Spread
 from hpc_astrossl.report.published import PRETEXT_MAE, not_the_papers
-from hpc_astrossl.report.runs import Study
+from hpc_astrossl.report.records import Study
 
 _NAMED = 4  # run ids named in a sentence
 
