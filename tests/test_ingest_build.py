@@ -256,7 +256,7 @@ class TestSurvey:
         )
         assert (tmp_path / "out" / "SG.zarr" / "thesis.tex").read_text() == "precious"
 
-    @pytest.mark.parametrize("size", [30_000, 120_000])  # enough for nothing; enough for cutouts, not for the store
+    @pytest.mark.parametrize("size", [30_000, 70_000])  # enough for nothing; enough for cutouts, not for the store
     def test_a_full_disk_leaves_nothing(self, survey, tmp_path, capsys, size):
         survey.write()
         for field in survey.fields:  # noise, which no compression makes small
@@ -265,7 +265,7 @@ class TestSurvey:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))  # a write beyond it fails, as on a full disk
         try:
-            status = preprocess(survey.folder, tmp_path / "out", "--store", "SG", "--set", "size=32")
+            status = preprocess(survey.folder, tmp_path / "out", "--store", "SG", "--set", "size=24")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert "out: cannot be written (File too large)" in refused(capsys, status)

@@ -111,7 +111,7 @@ class FieldSource:
             return
         for i, name in enumerate(self._bands.values()):
             path = self._path(self._spec.bands, unit, name)
-            yield slice(i, i + 1), path, fits.read_image(path)
+            yield slice(i, i + 1), path, fits.read_image(path, checksum=self._spec.checksum)
 
     def _factors(self, unit: Unit) -> np.ndarray | None:
         """What turns the counts of each channel into surface brightness, float32; None for RGB."""

@@ -10,27 +10,29 @@ from astropy.utils.exceptions import AstropyWarning
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest.tables import read_table
 
-DAMAGE = r"(?s).*([Tt]runcated|[Vv]erification failed)"
+DAMAGE = r"(?s).*([Tt]runcated|Datasum verification failed)"
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path, *, checksum: bool = True) -> np.ndarray:
     """The first two-dimensional image of a FITS file, plain or tile-compressed: float32, (height, width).
 
-    The rows are flipped, so that row 0 is the largest y, as in the survey's RGB images; see ``cutouts.window``.
-    InputError for a file that is missing, truncated, fails its checksum, or holds no image.
+    The rows are flipped, so that row 0 is the largest y, as in the survey's RGB images; see ``cutouts``. The data are
+    held against their DATASUM, if there is one and unless told otherwise; CHECKSUM is not looked at, since it covers
+    the header too, which many tools edit. InputError for a file that is missing, damaged, or holds no image.
     """
     try:
         with path.open("rb") as stream, warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=AstropyWarning)  # untidy headers are common and harmless
             warnings.filterwarnings("error", DAMAGE, AstropyWarning)
-            with fits.open(stream, memmap=False, checksum=True) as units:
+            with fits.open(stream, memmap=False, checksum=checksum) as units:
                 for unit in units:
                     if unit.is_image and len(unit.shape) == 2:
                         return np.asarray(unit.data[::-1], dtype=np.float32)
     except FileNotFoundError:
         raise missing(path) from None
     except (OSError, ValueError, TypeError, KeyError, AstropyWarning, fits.VerifyError) as error:
-        raise InputError(f"{path}: damaged or not a FITS file ({error}); fetch it again") from None
+        hint = " (or, if its DATASUM is stale, set fields.checksum=false)" if "Datasum" in str(error) else ""
+        raise InputError(f"{path}: damaged or not a FITS file ({str(error).strip()}); fetch it again{hint}") from None
     raise InputError(f"{path}: holds no two-dimensional image")
 
 
