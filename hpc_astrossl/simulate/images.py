@@ -17,7 +17,8 @@ from hpc_astrossl.specs.simulation import SurveySpec
 
 _FIELDS_A_ROW, _PITCH = 180, 2.0  # degrees between field centres: more than the largest field (1.83°)
 _QUANTISATION = 4  # steps a background sigma, as in the survey's files
-# Which bands make which colour: the twelve-band grouping of the survey's own trilogy pictures.
+# Red, green and blue: every band is seen, so the picture knows something of all twelve magnitudes, and the five blue
+# bands together are about as deep as g alone.
 _COLOURS = (("R", "I", "F861", "Z"), ("G", "F515", "F660"), ("U", "F378", "F395", "F410", "F430"))
 _STRETCH, _SOFTENING, _BLACK = 1.5, 8, -0.1  # of make_lupton_rgb, in flux a pixel, 1 at AB magnitude AB_ZERO
 

@@ -26,7 +26,7 @@ _MASK_SCALE = 6.0  # ellipse in which Kron and Petrosian radii are sought, in un
 
 
 @dataclass(frozen=True, kw_only=True)
-class Band:
+class Coadd:
     """A background-subtracted coadd and what its files say about it."""
 
     image: np.ndarray  # float32 counts
@@ -65,7 +65,7 @@ def read_zero_points(path: Path) -> dict[str, float]:
     return {name: float(value) for name, value in rows}
 
 
-def read_band(folder: Path, field: str, name: str) -> Band:
+def read_band(folder: Path, field: str, name: str) -> Coadd:
     """One coadd of the field, its background removed."""
     zero_points = read_zero_points(folder / f"{field}_ZP.cat")
     with fits.open(folder / file_name(field, name)) as hdus:
@@ -74,7 +74,7 @@ def read_band(folder: Path, field: str, name: str) -> Band:
     background = sep.Background(image)
     background.subfrom(image)
     zero_point = zero_points[COLUMNS[NAMES.index(name)]]
-    return Band(image=image, noise=float(background.globalrms), gain=gain, zero_point=zero_point)
+    return Coadd(image=image, noise=float(background.globalrms), gain=gain, zero_point=zero_point)
 
 
 def measure(folder: Path, field: str) -> list[str]:
@@ -84,9 +84,9 @@ def measure(folder: Path, field: str) -> list[str]:
         sky, size = WCS(hdus[1].header), hdus[1].shape[0]
     picture, blocks = Trilogy(size), []
     for name in NAMES:
-        band = read_band(folder, field, name)
-        picture.add(name, band.image, band.zero_point, band.noise)
-        blocks.append(_photometry(band, sources))
+        coadd = read_band(folder, field, name)
+        picture.add(name, coadd.image, coadd.zero_point, coadd.noise)
+        blocks.append(_photometry(coadd, sources))
     picture.write(folder / f"{field}_trilogy.png")
     return _lines(field, sources, sky, np.stack(blocks, axis=1))
 
@@ -95,9 +95,9 @@ def detect(folder: Path, field: str) -> Sources:
     """Find the sources on the inverse-variance weighted mean of g, r, i and z, in AB flux, and fix their apertures."""
     image, weights = 0.0, 0.0
     for name in DETECTION:
-        band = read_band(folder, field, name)
-        weight = (band.flux * band.noise) ** -2
-        image = image + band.image * np.float32(band.flux * weight)
+        coadd = read_band(folder, field, name)
+        weight = (coadd.flux * coadd.noise) ** -2
+        image = image + coadd.image * np.float32(coadd.flux * weight)
         weights += weight
     image /= np.float32(weights)
     noise = float(sep.Background(image).globalrms)
@@ -144,19 +144,19 @@ def _sums(image: np.ndarray, noise: float, gain: float | None, ellipses: tuple, 
     return flux, error, flags
 
 
-def _photometry(band: Band, sources: Sources) -> np.ndarray:
+def _photometry(coadd: Coadd, sources: Sources) -> np.ndarray:
     """(n, apertures, 3): magnitude, its error, signal-to-noise ratio; magnitude and error are 99 where undetected."""
     ellipses = sources.ellipses
     sums = [
-        _sums(band.image, band.noise, band.gain, ellipses, sources.kron)[:2],
-        _sums(band.image, band.noise, band.gain, ellipses, sources.petrosian)[:2],
-        sep.sum_circle(band.image, *ellipses[:2], _APERTURE_RADIUS, err=band.noise, gain=band.gain, subpix=5)[:2],
+        _sums(coadd.image, coadd.noise, coadd.gain, ellipses, sources.kron)[:2],
+        _sums(coadd.image, coadd.noise, coadd.gain, ellipses, sources.petrosian)[:2],
+        sep.sum_circle(coadd.image, *ellipses[:2], _APERTURE_RADIUS, err=coadd.noise, gain=coadd.gain, subpix=5)[:2],
     ]
     flux, error = (np.stack(parts, axis=1) for parts in zip(*sums, strict=True))
     ratio = np.divide(flux, error, out=np.zeros_like(flux), where=error > 0)
     seen = ratio >= DETECTED
     magnitude, uncertainty = np.full_like(flux, UNDETECTED), np.full_like(flux, UNDETECTED)
-    magnitude[seen] = band.zero_point - 2.5 * np.log10(flux[seen])
+    magnitude[seen] = coadd.zero_point - 2.5 * np.log10(flux[seen])
     uncertainty[seen] = 2.5 / np.log(10) / ratio[seen]
     return np.stack([magnitude, uncertainty, ratio], axis=-1)
 
