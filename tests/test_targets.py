@@ -1,0 +1,117 @@
+"""Targets: what fits a store, losses, metrics against scikit-learn and numbers by hand, the saturating output."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sk
+from training_toys import make_store
+
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.store import StoreInfo, open_store
+from hpc_astrossl.targets.classes import Classes
+from hpc_astrossl.targets.magnitudes import SCALE, Magnitudes, saturate
+
+
+def info(**changes) -> StoreInfo:
+    plain = {"name": "toy", "survey": "", "release": "", "bands": ("g", "r"), "channels": ("a",), "recipe": {},
+             "class_names": ("a", "b", "c"), "pixel_scale": None, "counts": {}}  # fmt: skip
+    return StoreInfo(**plain | changes)
+
+
+def test_class_metrics_are_scikit_learns():
+    source = np.random.default_rng(0)
+    truth = source.integers(0, 3, 200).astype(np.int16)
+    answer = source.dirichlet(np.ones(4), 200).astype(np.float32)  # class 3 is told but never true
+    target = Classes(info(class_names=("a", "b", "c", "d")))
+    found = target.metrics(answer, truth, np.ones(200, dtype=np.float32))
+    told = answer.argmax(axis=1)
+    recalls = sk.recall_score(truth, told, labels=[0, 1, 2], average=None)
+    assert found == pytest.approx(
+        {
+            "loss": 1.0,
+            "accuracy": sk.accuracy_score(truth, told),
+            "balanced_accuracy": recalls.mean(),
+            "macro_f1": sk.f1_score(truth, told, average="macro"),
+        }
+    )
+
+
+def test_cross_entropy_is_that_of_the_probabilities():
+    target, raw = Classes(info()), torch.tensor([[2.0, 0.0, -1.0], [0.0, 5.0, 0.0]])
+    truth = torch.tensor([0, 2], dtype=torch.int16)
+    expected = -torch.log(target.answer(raw)[[0, 1], [0, 2]])
+    assert torch.allclose(target.losses(raw, truth), expected)
+
+
+def test_majority_share_and_collapse():
+    target = Classes(info())
+    truths = {"validation": np.array([0, 1, 1, 1]), "test": np.array([2, 0])}
+    same = {"validation": np.eye(3)[[1, 1, 1, 1]], "test": np.eye(3)[[1, 1]]}
+    assert target.shares(same, truths) == {"majority_share": {"validation": 0.75, "test": 0.5}, "collapsed": True}
+    same["test"] = np.eye(3)[[1, 0]]
+    assert target.shares(same, truths)["collapsed"] is False
+
+
+def test_a_store_without_classes_or_bands_does_not_fit():
+    with pytest.raises(InputError, match="target classes needs two classes or more, the store names none"):
+        Classes(info(class_names=()))
+    with pytest.raises(InputError, match="target magnitudes needs magnitudes, the store has no bands"):
+        Magnitudes(info(bands=()))
+
+
+def test_unlabelled_objects_and_objects_without_magnitudes_are_not_used(tmp_path):
+    table = dict(open_store(make_store(tmp_path / "toy")).table)
+    table["label"] = np.array([0, -1, 1])
+    table["magnitudes"] = np.array([[np.nan, np.nan], [20, np.nan], [21, 22]], dtype=np.float32)
+    assert Classes(info()).usable(table).tolist() == [True, False, True]
+    assert Magnitudes(info()).usable(table).tolist() == [False, True, True]
+
+
+def test_magnitude_metrics_by_hand_leave_out_what_is_unknown():
+    target = Magnitudes(info())
+    truth = np.array([[20, 21], [22, np.nan]], dtype=np.float32)
+    answer = np.array([[21, 24], [19, 3]], dtype=np.float32)
+    raw = torch.from_numpy(answer / SCALE)
+    losses = target.losses(raw, torch.from_numpy(truth)).numpy()
+    assert losses * SCALE == pytest.approx([2, 3], rel=1e-5)  # (1 + 3) / 2, and 3 alone
+    found = target.metrics(target.answer(raw).numpy(), truth, losses)
+    assert found["mae_magnitudes"] == pytest.approx(2.5, rel=1e-5)
+    assert found["mae"] == pytest.approx(2.5 / 30, rel=1e-5)
+    assert found["loss"] == pytest.approx(found["mae"], rel=1e-5)
+    assert found["mae_by_band"] == pytest.approx({"g": 2.0, "r": 3.0}, rel=1e-5)
+
+
+def test_a_band_that_is_never_known_has_no_error():
+    target = Magnitudes(info())
+    truth = np.array([[20, np.nan]], dtype=np.float32)
+    found = target.metrics(np.array([[21, 5]], dtype=np.float32), truth, np.ones(1))
+    assert found["mae_by_band"] == {"g": 1.0, "r": None}
+    assert target.first_output(truth).tolist() == pytest.approx([20 / 30, 0.5])
+
+
+def test_an_impossible_magnitude_is_refused_by_object_and_band():
+    table = {"magnitudes": np.array([[20, 99]], dtype=np.float32), "object_id": np.array(["A7"])}
+    with pytest.raises(InputError, match="object A7 has magnitude 99 in band r; 0 to 30 can be predicted"):
+        Magnitudes(info()).truth(table)
+
+
+@pytest.mark.parametrize("start", [-3.0, 4.0])
+def test_an_output_in_the_dead_zone_finds_back(start):
+    """A plain clamp has no gradient out there and stays for ever; ours reaches the truth."""
+    truth = torch.tensor([[18.0, 21.0]])
+    ends = {}
+    for name, clamp in {"ours": saturate, "plain": lambda raw: raw.clamp(0, 1)}.items():
+        raw = torch.full((1, 2), start, requires_grad=True)
+        for _ in range(500):
+            (clamp(raw) - truth / SCALE).abs().sum().backward()
+            with torch.no_grad():
+                raw -= 0.01 * raw.grad
+            raw.grad = None
+        ends[name] = raw.detach()
+    assert torch.allclose(ends["ours"], truth / SCALE, atol=0.011)
+    assert torch.equal(ends["plain"], torch.full((1, 2), start))
+
+
+def test_the_output_saturates_at_0_and_1():
+    raw = torch.tensor([-1.0, 0.0, 0.4, 1.0, 7.0])
+    assert saturate(raw).tolist() == pytest.approx([0, 0, 0.4, 1, 1])
