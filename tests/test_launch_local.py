@@ -127,8 +127,8 @@ def test_submit_names_each_failure_and_exits_1(recipe):
 def test_what_is_done_is_not_submitted_again(recipe):
     for run_id in run_ids(recipe).values():
         finish_run(recipe, "small", run_id)
-    report = recipe / "runs/small/report/index.html"
-    report.parent.mkdir()
+    report = recipe / "reports/small/report.html"
+    report.parent.mkdir(parents=True)
     report.write_text("<html>")
     done = astrossl("submit", "small.yaml", "--cluster", "local", cwd=recipe)
     assert (done.returncode, done.stderr) == (0, "")
