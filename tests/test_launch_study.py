@@ -1,4 +1,4 @@
-"""A whole small study with real runs: pretext, then a scheme on its weights, then the report, through real submitit processes."""
+"""A whole small study with real runs: pretext, a scheme on its weights, the report, in real submitit processes."""
 
 import json
 
