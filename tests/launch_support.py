@@ -14,6 +14,7 @@ def make_store(workdir: Path, path: str) -> None:
     folder = workdir / path
     folder.mkdir(parents=True)
     attributes = {"format": "astrossl-store", "version": 1, "class_names": ["star", "galaxy"], "bands": ["r"]}
+    attributes["counts"] = {"splits": {"train": 50000, "validation": 100, "test": 100}}
     (folder / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}))
 
 

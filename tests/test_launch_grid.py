@@ -75,7 +75,7 @@ def test_a_store_made_by_the_recipe_comes_first():
     made = plan(preprocess=[{"recipe": "p.yaml", "source": "raw", "out": "stores/SG.zarr"}])
     stages = {stage.name: stage for stage in made.stages}
     (item,) = stages["preprocess"].items
-    assert item.command == ("preprocess", "p.yaml", "--source", "raw", "--out", "stores/SG.zarr")
+    assert item.command == ("preprocess", "p.yaml", "--source", "raw", "--out", "stores", "--store", "SG")
     needs = {item.run.set: item.needs for item in stages["scratch"].items}
     assert needs == {"SG": ("stores/SG.zarr",), "MG": ()}
     assert set(stages["scratch"].after) == {"preprocess"}
@@ -166,6 +166,7 @@ def test_packing_is_complete_and_disjoint(size):
         ({"resources": {"all": {"cpu": 1}}}, "resources.all: unknown key 'cpu'; allowed: .*did you mean 'cpus'"),
         ({"resources": {"all": {"gpus": 2}}}, "gpus must be 0 or 1, found 2"),
         ({"resources": {"all": {"pack": 0}}}, "pack must be at least 1, found 0"),
+        ({"preprocess": [{"recipe": "p", "source": "s", "out": "stores"}]}, "out must end with .zarr"),
         ({"sets": {"all": {"store": "x"}}}, "a set cannot be called 'all'"),
     ],
 )

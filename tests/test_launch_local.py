@@ -109,12 +109,13 @@ def run_ids(recipe: Path) -> dict[str, str]:
 
 
 def test_submit_names_each_failure_and_exits_1(recipe):
-    (recipe / "stores/pretext.zarr/images").mkdir()  # a store by its attributes, and no array in it
+    # Its stores are such by their attributes, but hold no array: real runs fail when they open them.
+    (recipe / "small.yaml").write_text(SMALL.replace("[0, 1]", "[0]") + "report: false\n")
     done = astrossl("submit", "small.yaml", "--cluster", "local", cwd=recipe)
     ids = run_ids(recipe)
     assert done.returncode == 1
     assert f"{ids['SG features-magnitudes 0']}: not started: it needs {ids['pretext pretext 0']}" in done.stdout
-    assert f"FAILED  {ids['SG scratch 1']}" in done.stdout
+    assert f"FAILED  {ids['SG scratch 0']}" in done.stdout
     for run_id in ids.values():
         assert (recipe / "runs/small" / run_id / "config.yaml").exists()
     told = json.loads(astrossl("status", "small", "--json", cwd=recipe).stdout)
@@ -127,8 +128,8 @@ def test_submit_names_each_failure_and_exits_1(recipe):
 def test_what_is_done_is_not_submitted_again(recipe):
     for run_id in run_ids(recipe).values():
         finish_run(recipe, "small", run_id)
-    report = recipe / "runs/small/report/index.html"
-    report.parent.mkdir()
+    report = recipe / "reports/small/report.html"
+    report.parent.mkdir(parents=True)
     report.write_text("<html>")
     done = astrossl("submit", "small.yaml", "--cluster", "local", cwd=recipe)
     assert (done.returncode, done.stderr) == (0, "")

@@ -232,6 +232,12 @@ def test_a_store_without_classes_cannot_be_a_labelled_set(workdir):
         validate(expand(jobs()), jobs(), workdir)
 
 
+def test_more_training_objects_than_the_store_has_are_refused(workdir):
+    spec = jobs(sizes=["all", 64, 50001, 100])
+    with pytest.raises(InputError, match=r"has 50000 training objects, and set SG is to be trained on 50001"):
+        validate(expand(spec), spec, workdir)
+
+
 def test_a_folder_that_is_no_store_is_refused(workdir):
     (workdir / "stores/SG.zarr/zarr.json").write_text("{}")
     with pytest.raises(InputError, match=r"is no astrossl store \(attribute format is None\)"):

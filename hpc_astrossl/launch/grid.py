@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
+from pathlib import PurePosixPath
 
 from hpc_astrossl import config, names
 from hpc_astrossl.errors import unknown
 from hpc_astrossl.specs.cluster import ClusterSpec
-from hpc_astrossl.specs.jobs import ALL, JobsSpec, Resources, resources_of
+from hpc_astrossl.specs.jobs import ALL, JobsSpec, PreprocessSpec, Resources, resources_of
 from hpc_astrossl.specs.run import RunSpec
 
 REPORT = "report"
@@ -144,6 +145,11 @@ def run_folder(run: RunSpec) -> str:
     return f"runs/{run.experiment}/{run.run_id}"
 
 
+def report_page(experiment: str) -> str:
+    """The report's page, relative to the work directory."""
+    return f"reports/{experiment}/report.html"
+
+
 def _stages(groups: Mapping[str, list[Item]], layers: tuple) -> tuple[Stage, ...]:
     makers = {item.key: name for name, items in groups.items() for item in items}
     stages = []
@@ -161,8 +167,9 @@ def _stages(groups: Mapping[str, list[Item]], layers: tuple) -> tuple[Stage, ...
     return tuple(stages)
 
 
-def _store_item(spec) -> Item:
-    command = ("preprocess", spec.recipe, "--source", spec.source, "--out", spec.out)
+def _store_item(spec: PreprocessSpec) -> Item:
+    out = PurePosixPath(spec.out)
+    command = ("preprocess", spec.recipe, "--source", spec.source, "--out", str(out.parent), "--store", out.stem)
     return Item(key=spec.out, command=command, produces=f"{spec.out}/zarr.json")
 
 
@@ -184,7 +191,7 @@ def _report_item(experiment: str, needs: tuple[str, ...]) -> Item:
     return Item(
         key=REPORT,
         command=("report", experiment, "--workdir", "."),
-        produces=f"runs/{experiment}/report/index.html",
+        produces=report_page(experiment),
         needs=needs,
     )
 

@@ -3,14 +3,14 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import hpc_astrossl
 from hpc_astrossl import cache, config, names
 from hpc_astrossl.errors import InputError, unknown
-from hpc_astrossl.launch.grid import Item, Plan, Work, run_folder
+from hpc_astrossl.files import write_aside
+from hpc_astrossl.launch.grid import Plan, Work, run_folder
 from hpc_astrossl.launch.ledger import Ledger
 from hpc_astrossl.launch.task import TaskSpec, events_file
 from hpc_astrossl.specs.cluster import ClusterSpec
@@ -24,7 +24,7 @@ def find_cluster(name: str) -> ClusterSpec:
     """The site of that name: a YAML file, or one in ``jobs/clusters`` here or of this checkout; "local" needs none."""
     if name.endswith((".yaml", ".yml")) or "/" in name:
         return config.load(name, ClusterSpec)
-    folders = [CLUSTERS, Path(hpc_astrossl.__file__).parent.parent / CLUSTERS]
+    folders = [CLUSTERS, Path(__file__).parents[2] / CLUSTERS]
     for folder in folders:
         if (folder / f"{name}.yaml").is_file():
             return config.load(folder / f"{name}.yaml", ClusterSpec)
@@ -66,13 +66,15 @@ def validate(plan: Plan, jobs: JobsSpec, workdir: Path) -> None:
         for what, path in (("recipe", item.recipe), ("source", item.source)):
             if not (workdir / path).exists():
                 raise InputError(f"preprocess {item.out}: {what} {workdir / path} does not exist")
-    wanted = {run.data.store: run for run in plan.runs if run.data.store not in made}
-    for store, run in wanted.items():
+    # Of each store, the run with the most training objects asks for the most.
+    runs = sorted(plan.runs, key=lambda run: run.data.train_size or 0)
+    wanted = {(run.data.store, run.data.target): run for run in runs if run.data.store not in made}
+    for (store, _), run in wanted.items():
         _check_store(workdir / store, run)
 
 
 def _check_store(path: Path, run: RunSpec) -> None:
-    """The attributes of a Zarr v3 group are plain JSON: a login node can read them without Zarr."""
+    """Whether the run can learn from it. A Zarr v3 group's attributes are plain JSON, which needs no Zarr to read."""
     try:
         attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8")).get("attributes", {})
     except (FileNotFoundError, NotADirectoryError):
@@ -87,6 +89,12 @@ def _check_store(path: Path, run: RunSpec) -> None:
     column = {"classes": "class_names", "magnitudes": "bands"}.get(run.data.target)
     if column and not attributes.get(column):
         raise InputError(f"store {path} has no {column}, so it cannot be learnt with target {run.data.target}")
+    there = attributes.get("counts", {}).get("splits", {}).get("train")
+    if there is not None and (run.data.train_size or 0) > there:
+        raise InputError(
+            f"store {path} has {there} training objects, and set {run.set} is to be trained on {run.data.train_size}; "
+            f"take sizes of at most {there}, or 'all'"
+        )
 
 
 def write_experiment(plan: Plan, recipe: str, workdir: Path) -> None:
@@ -100,7 +108,7 @@ def write_experiment(plan: Plan, recipe: str, workdir: Path) -> None:
         "skipped": [{**run_record(run), "reason": reason} for run, reason in plan.skipped],
     }
     parts = folder / ".tasks" / "plans"
-    write(parts / f"{recipe}.json", json.dumps(own, indent=1))
+    _write(parts / f"{recipe}.json", json.dumps(own, indent=1))
     planned: dict[str, Any] = {}
     skipped: dict[str, Any] = {}
     for part in sorted(parts.glob("*.json")):
@@ -109,7 +117,7 @@ def write_experiment(plan: Plan, recipe: str, workdir: Path) -> None:
         skipped.update({record["run_id"]: record for record in data["skipped"]})
     skipped = {key: record for key, record in skipped.items() if key not in planned}
     whole = {"experiment": plan.experiment, "planned": [*planned.values()], "skipped": [*skipped.values()]}
-    write(folder / "experiment.json", json.dumps(whole, indent=1) + "\n")
+    _write(folder / "experiment.json", json.dumps(whole, indent=1) + "\n")
 
 
 def run_record(run: RunSpec) -> dict[str, Any]:
@@ -127,28 +135,20 @@ def write_task(work: Work, ledger: Ledger, workdir: Path) -> Path:
     """The task's YAML and the ``config.yaml`` of its runs. Notes of an earlier attempt are removed."""
     for item in work.items:
         if item.run is not None:
-            write(workdir / run_folder(item.run) / "config.yaml", config.dump(item.run))
+            _write(workdir / run_folder(item.run) / "config.yaml", config.dump(item.run))
     path = ledger.task_file(work.name)
     spec = TaskSpec(workdir=str(workdir), commands=tuple(tuple(command) for command in work.commands))
     events_file(path).unlink(missing_ok=True)
-    write(path, config.dump(spec))
+    _write(path, config.dump(spec))
     return path
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    write_aside(path, text.encode())
 
 
 def chunks(works: list[Work], size: int) -> Iterator[list[Work]]:
     """The works in arrays of at most ``size`` elements."""
     for start in range(0, len(works), size):
         yield works[start : start + size]
-
-
-def keys_of(items: Mapping[str, list[Item]]) -> set[str]:
-    """Keys of all the items of a mapping by stage."""
-    return {item.key for group in items.values() for item in group}

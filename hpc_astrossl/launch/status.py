@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.launch.grid import REPORT
+from hpc_astrossl.launch.grid import REPORT, report_page
 from hpc_astrossl.launch.ledger import Entry, Ledger
 from hpc_astrossl.launch.state import Lives, last_line, outcome
 from hpc_astrossl.specs.run import RunSpec
@@ -52,7 +52,7 @@ def rows(experiment: str, workdir: Path) -> list[Row]:
     planned = {record["run_id"]: record["scheme"] for record in known["planned"]}
     made = [_with_epochs(row(key, stage, folder / key / "result.json"), folder) for key, stage in planned.items()]
     for key in latest.keys() - planned.keys():
-        product = folder / "report/index.html" if key == REPORT else workdir / key / "zarr.json"
+        product = workdir / report_page(experiment) if key == REPORT else workdir / key / "zarr.json"
         made.append(row(key, latest[key].stage, product))
     for record in known["skipped"]:
         made.append(Row(key=record["run_id"], stage=record["scheme"], state="skipped", reason=record["reason"]))

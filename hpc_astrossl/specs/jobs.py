@@ -44,11 +44,14 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessSpec:
-    """One store to make: ``astrossl preprocess RECIPE --source SOURCE --out OUT``."""
+    """One store of a preprocessing recipe to make, at ``out``: FOLDER/NAME.zarr, where the recipe knows NAME."""
 
     recipe: str
     source: str
     out: str
+
+    def __post_init__(self):
+        require(self.out.endswith(".zarr"), f"preprocess: out must end with .zarr, NAME.zarr, found {self.out!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
