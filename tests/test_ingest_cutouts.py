@@ -162,7 +162,9 @@ def test_a_flipped_bit_is_found_by_the_checksum_of_the_data(tmp_path):
 def test_an_edited_header_does_no_harm(tmp_path):
     path = tmp_path / "plain.fits"
     astropy_fits.PrimaryHDU(blobs([(50, 60)])).writeto(path, checksum=True)
-    path.write_bytes(path.read_bytes().replace(b"conforms to FITS", b"agrees with FITS"))
+    edited = path.read_bytes().replace(b"conforms to FITS", b"agrees with FITS")
+    assert edited != path.read_bytes()
+    path.write_bytes(edited)
     assert fits.read_image(path).shape == (HEIGHT, WIDTH)
 
 

@@ -86,28 +86,33 @@ def _place(path: Path, header: list[str], name: str) -> int:
 
 
 def _blocks(path: Path, rows: Iterator[Row], places: list[int], kinds: list[str], width: int | None) -> Iterator[list]:
+    """The wanted columns as arrays, block by block; every row must have ``width`` fields, if that is known."""
+    picked = _picked(path, rows, places, width)
+    while block := list(itertools.islice(picked, BLOCK)):
+        numbers, *columns = zip(*block, strict=True)
+        yield [
+            np.array(values, dtype=str) if kind == "text" else _numbers(path, numbers, values, place)
+            for values, place, kind in zip(columns, places, kinds, strict=True)
+        ]
+
+
+def _picked(path: Path, rows: Iterator[Row], places: list[int], width: int | None) -> Iterator[tuple]:
+    """Line number and wanted fields of each row: most of a survey's columns are never kept."""
     need = max(places, default=-1) + 1
-    while block := list(itertools.islice(rows, BLOCK)):
-        for number, fields in block:
-            if len(fields) != width if width else len(fields) < need:
-                expected = f"{width}, as the header" if width else f"at least {need}"
-                raise InputError(f"{path}, line {number}: {len(fields)} columns, expected {expected}")
-        yield [_column(path, block, place, kind) for place, kind in zip(places, kinds, strict=True)]
+    for number, fields in rows:
+        if len(fields) != width if width else len(fields) < need:
+            expected = f"{width}, as the header" if width else f"at least {need}"
+            raise InputError(f"{path}, line {number}: {len(fields)} columns, expected {expected}")
+        yield (number, *[fields[place].strip() for place in places])
 
 
-def _column(path: Path, block: list[Row], place: int, kind: str) -> np.ndarray:
-    values = [fields[place].strip() for _, fields in block]
-    if kind == "text":
-        return np.array(values, dtype=str)
+def _numbers(path: Path, numbers: Sequence[int], values: Sequence[str], place: int) -> np.ndarray:
+    values = ["nan" if value in _NO_VALUE else value for value in values]
     try:
-        return np.array(["nan" if value in _NO_VALUE else value for value in values]).astype(np.float64)
+        return np.array(values).astype(np.float64)
     except ValueError:
-        for (number, _), value in zip(block, values, strict=True):
-            if value not in _NO_VALUE and not _is_number(value):
-                raise InputError(
-                    f"{path}, line {number}: expected a number in column {place + 1}, found {value!r}"
-                ) from None
-        raise
+        line, value = next((n, value) for n, value in zip(numbers, values, strict=True) if not _is_number(value))
+        raise InputError(f"{path}, line {line}: expected a number in column {place + 1}, found {value!r}") from None
 
 
 def _is_number(text: str) -> bool:
