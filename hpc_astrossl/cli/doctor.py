@@ -69,8 +69,8 @@ def examine() -> Iterator[Finding]:
     yield _library("galsim", "simulate")
     yield _library("matplotlib", "report")
     yield _library("submitit", "submit")
-    yield _program("Slurm", "sinfo", "--version", "not a Slurm login node; --cluster local runs the same plan here")
-    yield _program("Apptainer", "apptainer", "--version", "only needed to build or run the containers")
+    yield _try("Slurm", _slurm, "not a Slurm login node; --cluster local runs the same plan here")
+    yield _try("Apptainer", lambda: _output("apptainer", "--version"), "only needed to build or run the containers")
     weights = cache.weights_file(names.IMAGENET)
     yield Finding(
         "ImageNet weights",
@@ -95,14 +95,19 @@ def _library(name: str, extra: str) -> Finding:
     return _try(name, probe, f"pip install 'hpc_astrossl[{extra}]'")
 
 
-def _program(name: str, program: str, option: str, remedy: str) -> Finding:
-    def probe() -> str:
-        path = shutil.which(program)
-        if path is None:
-            raise FileNotFoundError(f"{program} is not on the PATH")
-        return subprocess.run([path, option], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+def _output(program: str, *options: str) -> str:
+    """What a program prints; an error that says why it does not."""
+    if shutil.which(program) is None:
+        raise FileNotFoundError(f"{program} is not on the PATH")
+    done = subprocess.run([program, *options], capture_output=True, text=True, timeout=20)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip() or f"{program} ended with status {done.returncode}")
+    return done.stdout.strip()
 
-    return _try(name, probe, remedy)
+
+def _slurm() -> str:
+    partitions = _output("sinfo", "--noheader", "--format", "%P").split()
+    return f"{_output('sinfo', '--version')}, partitions {', '.join(partitions)}"
 
 
 def _torch() -> str:
