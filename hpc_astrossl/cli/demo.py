@@ -10,10 +10,11 @@ from pathlib import Path
 
 from hpc_astrossl import cli
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.launch.grid import report_page
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 BUNDLED = ("preprocess", "jobs", "examples/efigi")
-SURVEY = ("--fields", "4", "--objects", "700", "--size", "1000")
+SURVEY = ("--fields", "4", "--objects", "700", "--size", "1600")
 
 
 def add(verbs) -> None:
@@ -31,21 +32,26 @@ def add(verbs) -> None:
 
 
 def commands(out: Path, seed: int, cluster: str) -> list[list[str]]:
-    """The command lines of the demo, in order; the last one prints where the report is."""
+    """The command lines of the demo, in order."""
     return [
         ["simulate", str(out / "survey"), *SURVEY, "--seed", str(seed)],
         ["submit", str(out / "jobs/demo.yaml"), "--cluster", cluster, "--workdir", str(out)],
-        ["report", "demo", "--workdir", str(out)],
     ]
 
 
 def _demo(arguments) -> int:
-    _lay_out(arguments.out)
-    for argv in commands(arguments.out, arguments.seed, arguments.cluster):
+    out = arguments.out
+    _lay_out(out)
+    for argv in commands(out, arguments.seed, arguments.cluster):
         print(f"\n$ astrossl {shlex.join(argv)}", flush=True)
         status = cli.main(argv)
         if status:
             return status
+    page = out / report_page("demo")
+    if page.exists():
+        print(f"\nThe report: {page.absolute()}")
+    else:  # a scheduler has it all in its queue
+        print(f"\nSubmitted; the report will be {page.absolute()}; see astrossl status demo --workdir {out}")
     return 0
 
 

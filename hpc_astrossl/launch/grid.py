@@ -169,8 +169,10 @@ def _stages(groups: Mapping[str, list[Item]], layers: tuple) -> tuple[Stage, ...
 
 def _store_item(spec: PreprocessSpec) -> Item:
     out = PurePosixPath(spec.out)
-    command = ("preprocess", spec.recipe, "--source", spec.source, "--out", str(out.parent), "--store", out.stem)
-    return Item(key=spec.out, command=command, produces=f"{spec.out}/zarr.json")
+    command = ["preprocess", spec.recipe, "--source", spec.source, "--out", str(out.parent), "--store", out.stem]
+    for setting in spec.settings:
+        command += ["--set", setting]
+    return Item(key=spec.out, command=tuple(command), produces=f"{spec.out}/zarr.json")
 
 
 def _run_item(run: RunSpec, made: set[str]) -> Item:

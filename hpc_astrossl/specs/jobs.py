@@ -49,6 +49,7 @@ class PreprocessSpec:
     recipe: str
     source: str
     out: str
+    settings: tuple[str, ...] = ()  # changes of the recipe, each as --set takes it: size=64
 
     def __post_init__(self):
         require(self.out.endswith(".zarr"), f"preprocess: out must end with .zarr, NAME.zarr, found {self.out!r}")
