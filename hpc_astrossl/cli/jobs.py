@@ -1,13 +1,13 @@
 """The verbs plan, submit, status and cancel."""
 
 import json
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hpc_astrossl.cli import add_verb
+from hpc_astrossl.cli.screen import Line, table
 from hpc_astrossl.errors import EXIT_FAULT
 
 SHOWN = 20  # failures and reasons printed in full
@@ -179,7 +179,7 @@ def _watch(foreground, busy: set[str]) -> int | None:
 
     from hpc_astrossl.errors import Interrupted
 
-    began, line = time.monotonic(), _Line()
+    began, line = time.monotonic(), Line()
 
     def tell(work, news: Sequence[str]) -> None:
         for key in news:
@@ -254,35 +254,3 @@ def _tell_reasons(pairs: Sequence[tuple[str, str]]) -> None:
         reasons.setdefault(reason, []).append(key)
     for reason, keys in reasons.items():
         print(f"skipped  {len(keys)} runs ({keys[0]}{', …' if len(keys) > 1 else ''}): {reason}")
-
-
-def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """Columns of text, as wide as they must be."""
-    lines = [head, *body]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    rows = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
-    return "\n".join(row.rstrip() for row in rows) + "\n"
-
-
-class _Line:
-    """One line that is rewritten on a terminal; in a log only what is said once appears."""
-
-    def __init__(self):
-        self._live, self._shown = sys.stdout.isatty(), ""
-
-    def show(self, text: str) -> None:
-        """Replace the line."""
-        if self._live and text != self._shown:
-            print(f"\r\033[K{text}", end="", flush=True)
-            self._shown = text
-
-    def say(self, text: str) -> None:
-        """Print above the line."""
-        self.clear()
-        print(text, flush=True)
-
-    def clear(self) -> None:
-        """Remove the line."""
-        if self._live and self._shown:
-            print("\r\033[K", end="", flush=True)
-            self._shown = ""
