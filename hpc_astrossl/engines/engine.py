@@ -30,7 +30,7 @@ class Engine(ABC):
 
         Once for each freshly built model, which must be on ``device``. Rank 0's parameters, buffers and optimiser
         state go to all ranks; a checkpoint may be loaded before (on rank 0 is enough) or after (on every rank).
-        The model returned may be a wrapper: keep the one given for its state dictionary. Freeze before, not after.
+        Freeze before, not after. The same run with as many ranks gives the same weights, bit by bit.
         ``optimizer.step`` is collective: every rank takes every step, one with an empty batch too.
         """
 

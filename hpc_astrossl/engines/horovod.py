@@ -16,8 +16,15 @@ try:
 except ImportError as error:
     raise InputError(f"engine horovod cannot be imported here ({error}); {BUILD_HOROVOD}") from None
 
-# Seconds. A rank that stops taking part is reported, then ends the run rather than hang it for ever.
-STALL_DEFAULTS = {"HOROVOD_STALL_CHECK_TIME_SECONDS": "120", "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "600"}
+# Set before Horovod starts, unless the user has.
+DEFAULTS = {
+    # Seconds: a rank that stops taking part is reported, then ends the run rather than hang it for ever.
+    "HOROVOD_STALL_CHECK_TIME_SECONDS": "120",
+    "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "1800",
+    # Fusing gathers whichever gradients are ready into one sum, whose order then depends on timing: from three ranks
+    # on, the same run would not give the same weights twice (docs/decisions/engines.md).
+    "HOROVOD_FUSION_THRESHOLD": "0",
+}
 
 
 class Horovod(Engine):
@@ -26,7 +33,7 @@ class Horovod(Engine):
     name = "horovod"
 
     def __init__(self, *, reason: str, device: str):
-        for key, value in STALL_DEFAULTS.items():
+        for key, value in DEFAULTS.items():
             os.environ.setdefault(key, value)
         self._meeting = slurm_rendezvous.meet()
         hvd.init()

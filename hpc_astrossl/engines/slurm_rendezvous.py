@@ -80,7 +80,11 @@ def meet() -> Meeting | None:
     here = place(os.environ)
     address = _own_address(os.environ.get(INTERFACE))
     meeting = Meeting(here, Path(os.environ.get(FOLDER) or Path.cwd() / ".astrossl-rendezvous"))
-    found = meeting.hold(lambda: _HorovodServer(here, address), address, START_SECONDS)
+    try:
+        found = meeting.hold(lambda: _HorovodServer(here, address), address, START_SECONDS)
+    except BaseException:
+        meeting.close()
+        raise
     os.environ.update(variables(here, *found))
     os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", GLOO_SECONDS)
     return meeting

@@ -3,16 +3,20 @@
 import os
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from hpc_astrossl.engines.engine import Engine, load_state, pick_device, state_bytes
 
 
 class TorchDistributed(Engine):
-    """Gradients averaged by torch's DistributedDataParallel (Gloo between CPUs, NCCL between GPUs)."""
+    """Gradients averaged one parameter after another when the optimiser steps (Gloo between CPUs, NCCL between GPUs).
+
+    Not by DistributedDataParallel: its buckets differ between the first step and the later ones, which changes the
+    order of summation, so that a resumed run would not equal one that was never stopped (docs/decisions/engines.md).
+    """
 
     name = "torch"
 
@@ -27,14 +31,13 @@ class TorchDistributed(Engine):
         self._open = True
 
     def prepare(self, model: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
+        for value in model.state_dict().values():
+            dist.broadcast(value, src=0)
         states = [state_bytes(optimizer)]
         dist.broadcast_object_list(states, src=0, group=self._objects)
         load_state(optimizer, states[0])
-        on_gpu = self.device.type == "cuda"
-        # Buffers are equal at the start. Sending them on every forward pass would hang evaluation, where ranks have
-        # different numbers of batches.
-        wrapped = DistributedDataParallel(model, device_ids=[self.device] if on_gpu else None, broadcast_buffers=False)
-        return wrapped, optimizer
+        optimizer.register_step_pre_hook(self._average)
+        return model, optimizer
 
     def gather(self, value: Any) -> list[Any]:
         values: list[Any] = [None] * self.size
@@ -48,3 +51,14 @@ class TorchDistributed(Engine):
         if self._open:
             self._open = False
             dist.destroy_process_group()
+
+    def _average(self, optimizer: Optimizer, *_: Any) -> None:
+        """Replace every gradient by its average over ranks, where a rank without one counts as 0."""
+        wanted = [one for group in optimizer.param_groups for one in group["params"] if one.requires_grad]
+        for parameter in wanted:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        sums = [dist.all_reduce(parameter.grad, async_op=True) for parameter in wanted]
+        for parameter, summed in zip(wanted, sums, strict=True):
+            summed.wait()
+            parameter.grad /= self.size

@@ -100,7 +100,9 @@ class Loader(ABC):
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """This rank's part of each global batch from step ``start``: shuffled and augmented by (seed, epoch)."""
         spec = self.spec
-        shuffled = order.epoch_order(self.rows, self.store.chunk_rows, seed=spec.seed, epoch=epoch)
+        shuffled = order.epoch_order(
+            self.rows, self.store.chunk_rows, seed=spec.seed, epoch=epoch, window=order.WINDOW_CHUNKS
+        )
         parts = order.training_parts(shuffled, spec.batch_size, rank=self.rank, size=self.size, start=start)
         return self._iterate(parts, epoch if spec.flips or spec.turns else None)
 

@@ -1,0 +1,235 @@
+"""What every loader must do: give the reference's batches bit by bit, resume, share, complete, fail in words, end."""
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from contracts.stores import damage, make_store
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.loading import Batch, Loader, LoaderSpec, open_loader, order
+
+ROWS = 103  # a prime: every batch size leaves a tail
+
+SOURCES = [("rgb", "unit"), ("rgb", "caffe"), ("rgb", "none"), ("bands", "none"), ("oblong", "unit")]
+CASES = [
+    (source, scaling, flips, turns)
+    for source, scaling in SOURCES
+    for flips in (False, True)
+    for turns in ((False,) if source == "oblong" else (False, True))  # only square images can be turned
+]
+
+
+@dataclass(frozen=True)
+class Rank:
+    rank: int = 0
+    size: int = 1
+
+
+def same(left: list[Batch], right: list[Batch]) -> bool:
+    """Whether two lists of batches agree in every pixel and number."""
+    return len(left) == len(right) and all(
+        np.array_equal(a.rows, b.rows)
+        and (a.offset, a.total) == (b.offset, b.total)
+        and a.images.dtype == b.images.dtype == torch.float32
+        and torch.equal(a.images, b.images)
+        for a, b in zip(left, right, strict=True)
+    )
+
+
+class LoaderContract:
+    """Subclass as Test… with ``loader`` set to the name under test."""
+
+    loader: str
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def rgb(cls, tmp_path_factory):
+        return make_store(tmp_path_factory.mktemp("rgb") / "store", rows=ROWS, shape=(8, 8, 3), dtype="uint8")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bands(cls, tmp_path_factory):
+        return make_store(tmp_path_factory.mktemp("bands") / "store", rows=ROWS, shape=(8, 8, 12), dtype="float32")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def oblong(cls, tmp_path_factory):
+        return make_store(tmp_path_factory.mktemp("oblong") / "store", rows=ROWS, shape=(6, 9, 1), dtype="uint8")
+
+    @pytest.fixture
+    def make(self):
+        """A function that opens loaders, closed at the end of the test."""
+        opened = []
+
+        def make(store, rows=None, *, rank=0, size=1, name=None, **changes) -> Loader:
+            values = {"batch_size": 16, "scaling": "none", "flips": True, "turns": False, "seed": 5, "resident_mb": 64}
+            rows = np.arange(len(store)) if rows is None else rows
+            spec = LoaderSpec(**(values | changes))
+            loader = open_loader(store, rows, spec, engine=Rank(rank, size), device="cpu", name=name or self.loader)
+            opened.append(loader)
+            return loader
+
+        yield make
+        for loader in opened:
+            loader.close()
+
+    @pytest.mark.parametrize("resident_mb", [0, 64])
+    @pytest.mark.parametrize(("source", "scaling", "flips", "turns"), CASES)
+    def test_gives_the_reference_batches(self, make, request, source, scaling, flips, turns, resident_mb):
+        store = request.getfixturevalue(source)
+        options = {"scaling": scaling, "flips": flips, "turns": turns, "resident_mb": resident_mb}
+        ours, reference = make(store, **options), make(store, name="reference", **options)
+        assert same(list(ours.epoch(0)), list(reference.epoch(0)))
+        assert same(list(ours.epoch(3)), list(reference.epoch(3)))
+        assert same(list(ours.evaluate()), list(reference.evaluate()))
+
+    def test_mixes_over_a_window_as_the_reference_does(self, make, rgb, monkeypatch):
+        monkeypatch.setattr(order, "WINDOW_CHUNKS", 2)
+        ours, reference = make(rgb, resident_mb=0), make(rgb, resident_mb=0, name="reference")
+        assert same(list(ours.epoch(1)), list(reference.epoch(1)))
+
+    def test_an_epoch_has_each_object_once(self, make, rgb):
+        rows = np.arange(1, ROWS, 2)
+        loader = make(rgb, rows)
+        batches = list(loader.epoch(0))
+        assert len(batches) == loader.steps == 4
+        assert [len(batch.rows) for batch in batches] == [16, 16, 16, 3]
+        assert [batch.total for batch in batches] == [16, 16, 16, 3]
+        seen = np.concatenate([batch.rows for batch in batches])
+        assert not np.array_equal(seen, rows)
+        assert np.array_equal(np.sort(seen), rows)
+        assert seen.dtype == np.int64
+
+    def test_the_same_epoch_again_is_the_same_and_another_differs(self, make, rgb):
+        loader = make(rgb)
+        first = list(loader.epoch(0))
+        assert same(first, list(loader.epoch(0)))
+        assert not same(first, list(loader.epoch(1)))
+        assert not same(first, list(make(rgb, seed=6).epoch(0)))
+
+    @pytest.mark.parametrize("start", [0, 1, 5, 6, 7])
+    def test_resumes_at_any_step(self, make, rgb, start):
+        whole = list(make(rgb, turns=True, resident_mb=0).epoch(2))
+        assert len(whole) == 7
+        assert same(list(make(rgb, turns=True, resident_mb=0).epoch(2, start=start)), whole[start:])
+
+    @pytest.mark.parametrize(("size", "batch_size"), [(2, 16), (3, 16), (5, 102), (3, 2)])
+    def test_ranks_together_give_the_batches_of_one(self, make, rgb, size, batch_size):
+        options = {"batch_size": batch_size, "turns": True}
+        alone = make(rgb, **options)
+        ranks = [make(rgb, rank=rank, size=size, **options) for rank in range(size)]
+        assert {loader.steps for loader in ranks} == {alone.steps}
+        for whole, *parts in zip(alone.epoch(1), *(loader.epoch(1) for loader in ranks), strict=True):
+            assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
+            assert np.array_equal(np.concatenate([part.rows for part in parts]), whole.rows)
+            assert [part.offset for part in parts] == list(np.cumsum([0] + [len(part.rows) for part in parts[:-1]]))
+            assert {part.total for part in parts} == {whole.total}
+
+    def test_a_rank_without_objects_gets_an_empty_batch(self, make, rgb):
+        *_, last = make(rgb, rank=1, size=2, batch_size=102).epoch(0)
+        assert last.images.shape == (0, 3, 8, 8)
+        assert (last.offset, last.total) == (1, 1)
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 5])
+    def test_evaluation_has_each_object_once_in_order_as_it_is(self, make, rgb, size):
+        seen, images = [], rgb.images(np.arange(ROWS)).transpose(0, 3, 1, 2).astype(np.float32)
+        for rank in range(size):
+            for batch in make(rgb, rank=rank, size=size, turns=True).evaluate():
+                assert (batch.offset, batch.total) == (len(seen), ROWS)
+                assert np.array_equal(batch.images.numpy(), images[batch.rows])
+                seen += batch.rows.tolist()
+        assert seen == list(range(ROWS))
+
+    @pytest.mark.parametrize("rows", [[], [7], [7, 60, 9]])
+    def test_fewer_objects_than_a_batch_or_ranks(self, make, rgb, rows):
+        for way in (lambda loader: loader.epoch(0), lambda loader: loader.evaluate()):
+            seen = []
+            for rank in range(3):
+                seen += [row for batch in way(make(rgb, rows, rank=rank, size=3)) for row in batch.rows]
+            assert sorted(seen) == sorted(rows)
+
+    def test_batches_stay_as_they_were_given(self, make, rgb):
+        loader = make(rgb, flips=False)
+        for batch in list(loader.epoch(0)):
+            wanted = rgb.images(batch.rows).transpose(0, 3, 1, 2)
+            assert np.array_equal(batch.images.numpy(), wanted)
+
+    def test_streamed_chunks_are_read_once_an_epoch_and_few_are_held(self, make, rgb, monkeypatch):
+        monkeypatch.setattr(order, "WINDOW_CHUNKS", 2)
+        loader, chunks = make(rgb, resident_mb=0), -(-ROWS // rgb.chunk_rows)
+        assert chunks > 4
+        held = []
+        take = loader.pixels.take
+        monkeypatch.setattr(loader.pixels, "take", lambda *a: (take(*a), held.append(loader.pixels.chunks_held)))
+        for epoch in range(2):
+            list(loader.epoch(epoch))
+            assert loader.pixels.reads == (epoch + 1) * chunks
+        list(loader.evaluate())
+        assert loader.pixels.reads == 3 * chunks
+        assert max(held) <= 3
+        assert loader.pixels.chunks_held == 0
+
+    def test_resident_chunks_are_read_once(self, make, rgb):
+        loader = make(rgb)
+        for epoch in range(3):
+            list(loader.epoch(epoch))
+        assert loader.pixels.reads == -(-ROWS // rgb.chunk_rows)
+
+    def test_closing_in_the_middle_leaves_no_thread(self, make, rgb):
+        before = threading.active_count()
+        loader = make(rgb, resident_mb=0)
+        next(loader.epoch(0))
+        loader.close()
+        assert threading.active_count() == before
+        assert loader.pixels.chunks_held == 0
+        loader.close()
+
+    def test_another_iteration_ends_the_one_before(self, make, rgb):
+        loader = make(rgb, resident_mb=0)
+        first = loader.epoch(0)
+        next(first)
+        whole = list(loader.epoch(1))
+        assert list(first) == []
+        assert same(whole, list(make(rgb).epoch(1)))
+
+    def test_counts_the_time_spent_waiting(self, make, rgb):
+        loader = make(rgb)
+        assert loader.waited == 0
+        list(loader.epoch(0))
+        assert loader.waited > 0
+        loader.waited = 0.0
+        list(loader.evaluate())
+        assert loader.waited > 0
+
+    @pytest.mark.parametrize("resident_mb", [0, 64])
+    def test_a_damaged_chunk_is_named(self, make, tmp_path, resident_mb):
+        store = make_store(tmp_path / "broken", rows=40, shape=(8, 8, 3), dtype="uint8")
+        damage(store)
+        loader = make(store, resident_mb=resident_mb)
+        with pytest.raises(InputError, match=r"broken: array images, rows 0\.\.15: damaged or unreadable"):
+            list(loader.epoch(0))
+        assert [batch.rows[0] for batch in make(store, np.arange(16, 40), resident_mb=resident_mb).evaluate()] == [
+            16,
+            32,
+        ]
+
+    @pytest.mark.parametrize(
+        ("source", "changes", "words"),
+        [
+            ("bands", {"scaling": "unit"}, "is for uint8 images, this store holds float32; set data.scaling to none"),
+            ("bands", {"scaling": "caffe"}, "scaling caffe is for uint8 images"),
+            ("oblong", {"scaling": "caffe"}, "this store has 1 channels \\(c0\\); set data.scaling to unit"),
+            ("oblong", {"turns": True}, "6 × 9 pixels cannot be turned by 90°; set data.turns to false"),
+            ("rgb", {"scaling": "log"}, "scaling must be unit, caffe or none, found 'log'"),
+        ],
+    )  # fmt: skip
+    def test_a_spec_that_does_not_suit_the_store(self, make, request, source, changes, words):
+        with pytest.raises(InputError, match=words):
+            make(request.getfixturevalue(source), **changes)
+
+    def test_repeated_rows_are_refused(self, make, rgb):
+        with pytest.raises(ValueError, match="1 rows are repeated"):
+            make(rgb, [3, 4, 3])

@@ -1,0 +1,64 @@
+"""Each engine keeps the contract with real ranks, and Horovod also as tasks of an (imitated) Slurm step."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from contracts import engine_worker
+from contracts.engine import EngineContract, RanksContract
+
+
+class TestHorovodrun(RanksContract):
+    name, ranks, local_ranks, reason = "horovod", 2, [0, 1], "started by horovodrun, 2 ranks"
+
+    @classmethod
+    def commands(cls, worker):
+        return [([str(Path(sys.executable).parent / "horovodrun"), "-np", "2", "--gloo", *worker], {})]
+
+    @pytest.mark.slow
+    def test_a_rank_that_hangs_ends_the_others(self, tmp_path):
+        times = {"HOROVOD_STALL_CHECK_TIME_SECONDS": "2", "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "4"}
+        statuses, log = self.start(tmp_path, CONTRACT_FAIL="hang", **times)
+        assert 0 not in statuses
+        assert "Stalled" in log or "stalled" in log
+
+
+class TestTorchrun(RanksContract):
+    name, ranks, local_ranks, reason = "torch", 3, [0, 1, 2], "started by torchrun, 3 ranks"
+
+    @classmethod
+    def commands(cls, worker):
+        return [([sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3", *worker[1:]], {})]
+
+
+class TestSlurmTasks(RanksContract):
+    """Three tasks on two nodes, two on the first: plain processes with the environment that Slurm would give them."""
+
+    name, ranks, local_ranks, reason = "horovod", 3, [0, 1, 0], "started by Slurm, 3 ranks"
+
+    @classmethod
+    def commands(cls, worker):
+        step = {"SLURM_JOB_ID": "71", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "3",
+                "SLURM_STEP_TASKS_PER_NODE": "2,1"}  # fmt: skip
+        return [
+            (
+                worker,
+                step
+                | {
+                    "SLURM_PROCID": str(rank),
+                    "SLURM_LOCALID": str(local),
+                    "SLURM_NODEID": str(node),
+                    "SLURMD_NODENAME": f"node{node}",
+                },
+            )
+            for rank, (node, local) in enumerate([(0, 0), (0, 1), (1, 0)])
+        ]
+
+
+class TestSingle(EngineContract):
+    name, ranks, local_ranks, reason = "single", 1, [0], "one process, no launcher"
+
+    @classmethod
+    def start(cls, folder):
+        engine_worker.main(folder, fail="")
+        return [0], ""

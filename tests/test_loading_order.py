@@ -1,0 +1,121 @@
+"""Order, shares and augmentation by enumeration."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from hpc_astrossl.loading.order import (
+    _splitmix64,
+    augmentation,
+    epoch_order,
+    evaluation_parts,
+    rank_slice,
+    steps,
+    training_parts,
+)
+
+
+def test_the_hash_is_splitmix64():
+    # First outputs of the published generator for the seeds 0 and 1234567.
+    assert _splitmix64(np.array([0, 1234567], dtype=np.uint64)).tolist() == [0xE220A8397B1DCDAF, 6457827717110365317]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+def test_slices_are_disjoint_complete_and_balanced(size):
+    for total in range(25):
+        slices = [rank_slice(total, rank, size) for rank in range(size)]
+        assert list(itertools.chain(*(range(*part) for part in slices))) == list(range(total))
+        lengths = [stop - start for start, stop in slices]
+        assert max(lengths) - min(lengths) <= 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 16])
+def test_parts_of_an_epoch(size, batch_size):
+    for total in (0, 1, 2, 5, 15, 16, 17, 31):
+        rows = np.arange(100, 100 + total)
+        ranks = [training_parts(rows, batch_size, rank=rank, size=size) for rank in range(size)]
+        assert {len(parts) for parts in ranks} == {steps(total, batch_size)}
+        seen = []
+        for step, batch in enumerate(zip(*ranks, strict=True)):
+            joined = np.concatenate([part.rows for part in batch])
+            assert {part.total for part in batch} == {len(joined)}
+            assert len(joined) == min(batch_size, total - step * batch_size)
+            assert all(
+                joined[part.offset : part.offset + len(part.rows)].tolist() == part.rows.tolist() for part in batch
+            )
+            seen += joined.tolist()
+        assert seen == rows.tolist()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 16])
+def test_parts_of_an_evaluation(size, batch_size):
+    for total in (0, 1, 2, 5, 15, 16, 17, 31):
+        rows = np.arange(100, 100 + total)
+        parts = [part for rank in range(size) for part in evaluation_parts(rows, batch_size, rank=rank, size=size)]
+        assert [row for part in parts for row in part.rows] == rows.tolist()
+        assert all(rows[part.offset] == part.rows[0] and part.total == total for part in parts)
+        assert all(1 <= len(part.rows) <= max(1, batch_size // size) for part in parts)
+
+
+@pytest.mark.parametrize(("total", "chunk", "window"), [(0, 4, 2), (1, 4, 2), (50, 4, 100), (403, 4, 10), (403, 16, 3)])
+def test_an_order_is_a_permutation_that_seed_and_epoch_decide(total, chunk, window):
+    rows = np.arange(total) * 3
+    orders = {
+        tuple(epoch_order(rows, chunk, seed=seed, epoch=epoch, window=window)) for seed in (0, 1) for epoch in (0, 1)
+    }
+    assert all(sorted(order) == rows.tolist() for order in orders)
+    assert len(orders) == (4 if total > 1 else 1)
+    again = epoch_order(rows, chunk, seed=0, epoch=0, window=window)
+    assert tuple(again) in orders
+
+
+@pytest.mark.parametrize("window", [1, 2, 8, 39, 40])
+def test_few_chunks_are_in_use_at_any_time(window):
+    rows = np.arange(40 * 16)
+    order = epoch_order(rows, 16, seed=1, epoch=1, window=window) // 16
+    first, last = np.full(40, len(order)), np.zeros(40, dtype=int)
+    np.minimum.at(first, order, np.arange(len(order)))
+    np.maximum.at(last, order, np.arange(len(order)))
+    in_use = [np.sum((first <= place) & (place <= last)) for place in range(len(order))]
+    assert max(in_use) <= window + 1
+
+
+def test_neighbours_are_as_unrelated_as_the_window_allows():
+    # Rows of one chunk follow each other with a probability of about 1/window; in a plain shuffle it is 1/chunks.
+    rows = np.arange(200 * 32)
+    for window in (10, 50, 200):
+        order = epoch_order(rows, 32, seed=3, epoch=0, window=window) // 32
+        share = np.mean(order[1:] == order[:-1])
+        assert 0.6 / window < share < 1.5 / window
+        for end in (order[: 4 * window], order[-4 * window :]):  # the ends mix as many chunks as the middle
+            assert len(np.unique(end)) > 0.8 * window
+
+
+def test_augmentation_belongs_to_the_object_not_to_its_place():
+    rows = np.arange(1000)
+    whole = augmentation(7, 3, rows)
+    some = augmentation(7, 3, rows[::-7])
+    for name in ("horizontal", "vertical", "turns"):
+        assert np.array_equal(getattr(some, name), getattr(whole, name)[::-7])
+        other_epoch, other_seed = augmentation(7, 4, rows), augmentation(8, 3, rows)
+        assert not np.array_equal(getattr(whole, name), getattr(other_epoch, name))
+        assert not np.array_equal(getattr(whole, name), getattr(other_seed, name))
+
+
+def test_all_sixteen_ways_are_equally_common_and_can_be_switched_off():
+    drawn = augmentation(0, 0, np.arange(16000))
+    ways = np.bincount(drawn.horizontal * 8 + drawn.vertical * 4 + drawn.turns, minlength=16)
+    assert ways.shape == (16,)
+    assert np.abs(ways - 1000).max() < 150  # five standard deviations
+    assert not augmentation(0, 0, np.arange(100), flips=False).horizontal.any()
+    assert not augmentation(0, 0, np.arange(100), flips=False).vertical.any()
+    assert not augmentation(0, 0, np.arange(100), turns=False).turns.any()
+
+
+def test_a_switch_does_not_change_the_other_draws():
+    rows = np.arange(100)
+    assert np.array_equal(augmentation(0, 0, rows, turns=False).horizontal, augmentation(0, 0, rows).horizontal)
+    assert np.array_equal(augmentation(0, 0, rows, flips=False).turns, augmentation(0, 0, rows).turns)
