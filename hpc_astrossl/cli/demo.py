@@ -1,5 +1,60 @@
-"""Verbs to come."""
+"""The verb ``demo``: the commands a survey team would type, run one after the other on small input.
+
+It has no code of its own for any stage. The recipes and the bundled galaxies are copied into the folder, so that
+everything shown can be read, changed and run again from there.
+"""
+
+import shlex
+import shutil
+from pathlib import Path
+
+from hpc_astrossl import cli
+from hpc_astrossl.errors import InputError
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+BUNDLED = ("preprocess", "jobs", "examples/efigi")
+SURVEY = ("--fields", "4", "--objects", "700", "--size", "1000")
 
 
 def add(verbs) -> None:
-    """Add this module's verbs."""
+    """Add the verb ``demo``."""
+    verb = cli.add_verb(
+        verbs,
+        "demo",
+        about="run the whole chain on a simulated survey and real galaxies; ends with the report's path",
+        example="astrossl demo --out demo",
+        handler=_demo,
+    )
+    verb.add_argument("--out", default="demo", type=Path, help="folder for everything it makes (default: demo)")
+    verb.add_argument("--seed", default=0, type=int, help="seed of the simulated survey (default: 0)")
+    verb.add_argument("--cluster", default="local", help="where to run (default: local, this machine)")
+
+
+def commands(out: Path, seed: int, cluster: str) -> list[list[str]]:
+    """The command lines of the demo, in order; the last one prints where the report is."""
+    return [
+        ["simulate", str(out / "survey"), *SURVEY, "--seed", str(seed)],
+        ["submit", str(out / "jobs/demo.yaml"), "--cluster", cluster, "--workdir", str(out)],
+        ["report", "demo", "--workdir", str(out)],
+    ]
+
+
+def _demo(arguments) -> int:
+    _lay_out(arguments.out)
+    for argv in commands(arguments.out, arguments.seed, arguments.cluster):
+        print(f"\n$ astrossl {shlex.join(argv)}", flush=True)
+        status = cli.main(argv)
+        if status:
+            return status
+    return 0
+
+
+def _lay_out(out: Path) -> None:
+    missing = [name for name in BUNDLED if not (CHECKOUT / name).is_dir()]
+    if missing:
+        raise InputError(
+            f"{CHECKOUT}: no folder {', '.join(missing)} here; the demo runs from a checkout of the project "
+            "(git clone, then make demo)"
+        )
+    for name in BUNDLED:
+        shutil.copytree(CHECKOUT / name, out / name, dirs_exist_ok=True)

@@ -1,5 +1,288 @@
-"""Verbs to come."""
+"""The verbs plan, submit, status and cancel."""
+
+import json
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hpc_astrossl.cli import add_verb
+from hpc_astrossl.errors import EXIT_FAULT
+
+SHOWN = 20  # failures and reasons printed in full
 
 
 def add(verbs) -> None:
     """Add this module's verbs."""
+    plan = add_verb(
+        verbs, "plan", about="show the grid of an experiment before it exists", handler=_plan,
+        example="astrossl plan jobs/paper.yaml --cluster slurm_gpu",
+    )  # fmt: skip
+    plan.add_argument("jobs", metavar="JOBS.yaml", help="the experiment's recipe")
+    plan.add_argument("--cluster", metavar="C", help="a name in jobs/clusters, or the path of a YAML file")
+    plan.add_argument("--json", action="store_true", help="print JSON")
+    submit = add_verb(
+        verbs, "submit", about="run what is neither done nor queued of an experiment", handler=_submit,
+        example="astrossl submit jobs/demo.yaml --cluster local",
+    )  # fmt: skip
+    submit.add_argument("jobs", metavar="JOBS.yaml", help="the experiment's recipe")
+    submit.add_argument(
+        "--cluster", metavar="C", required=True, help="a name in jobs/clusters, or the path of a YAML file"
+    )
+    submit.add_argument("--dry-run", action="store_true", help="print what would be sent; write and send nothing")
+    status = add_verb(
+        verbs, "status", about="show how far an experiment is", handler=_status, example="astrossl status demo",
+    )  # fmt: skip
+    status.add_argument("experiment", metavar="EXPERIMENT", help="its name, a folder in runs/")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    cancel = add_verb(
+        verbs, "cancel", about="end the queued and running tasks of an experiment", handler=_cancel,
+        example="astrossl cancel demo",
+    )  # fmt: skip
+    cancel.add_argument("experiment", metavar="EXPERIMENT", help="its name, a folder in runs/")
+    for verb in (plan, submit, status, cancel):
+        verb.add_argument(
+            "--workdir", metavar="DIR", type=Path, default=Path(),
+            help="the work directory, which paths in recipes are relative to (default: here)",
+        )  # fmt: skip
+
+
+def _expand(arguments: Namespace):
+    """Recipe, cluster and plan of the arguments."""
+    from hpc_astrossl import config
+    from hpc_astrossl.launch import grid, prepare
+    from hpc_astrossl.specs.jobs import JobsSpec
+
+    jobs = config.load(arguments.jobs, JobsSpec)
+    cluster = prepare.find_cluster(arguments.cluster) if arguments.cluster else None
+    missing = prepare.unavailable(cluster)
+    return jobs, cluster, grid.expand(jobs, cluster=cluster, unavailable=missing, where=arguments.jobs)
+
+
+def _plan(arguments: Namespace) -> None:
+    from hpc_astrossl.launch.state import done_keys
+
+    _, cluster, plan = _expand(arguments)
+    done = done_keys(plan, arguments.workdir)
+    if arguments.json:
+        print(json.dumps(_plan_record(plan, done), indent=1))
+        return
+    print(f"experiment {plan.experiment}: {len(plan.runs)} runs, {len(plan.skipped)} skipped\n")
+    limit = cluster.max_array if cluster else 0
+    print(table(["stage", "items", "done", "tasks", "arrays", "after", "a task gets", "at most"],
+                [_plan_line(stage, done, limit) for stage in plan.stages]))  # fmt: skip
+    _tell_skipped(plan.skipped)
+
+
+def _plan_line(stage, done: set[str], max_array: int) -> list[str]:
+    from hpc_astrossl.launch.grid import pack
+
+    need = stage.resources
+    works = pack(stage, [item for item in stage.items if item.key not in done])
+    made = sum(item.key in done for item in stage.items)
+    arrays = -(-len(works) // max_array) if max_array else 1 if works else 0
+    gets = f"{need.cpus} CPU{', 1 GPU' if need.gpus else ''}, {need.memory_gb:g} GB"
+    after = ", ".join(stage.after) if len(stage.after) < 3 else "all"
+    hours = f"{len(works)} × {need.minutes} min" if works else "-"
+    return [stage.name, str(len(stage.items)), str(made), str(len(works)), str(arrays), after or "-", gets, hours]
+
+
+def _plan_record(plan, done: set[str]) -> dict:
+    from hpc_astrossl.config import plain
+    from hpc_astrossl.launch.grid import pack
+    from hpc_astrossl.launch.prepare import run_record
+
+    stages = [
+        {
+            "stage": stage.name,
+            "after": list(stage.after),
+            "resources": plain(stage.resources),
+            "tasks": len(pack(stage, [item for item in stage.items if item.key not in done])),
+            "items": [
+                {"key": item.key, "command": list(item.command), "needs": list(item.needs), "done": item.key in done}
+                for item in stage.items
+            ],
+        }
+        for stage in plan.stages
+    ]
+    skipped = [{**run_record(run), "reason": reason} for run, reason in plan.skipped]
+    return {"experiment": plan.experiment, "stages": stages, "skipped": skipped}
+
+
+def _submit(arguments: Namespace) -> int | None:
+    from hpc_astrossl.launch import prepare
+    from hpc_astrossl.launch.ledger import Ledger
+    from hpc_astrossl.launch.state import Lives, done_keys, pending
+
+    jobs, cluster, plan = _expand(arguments)
+    workdir = arguments.workdir.absolute()
+    prepare.validate(plan, jobs, workdir)
+    _tell_skipped(plan.skipped)
+    ledger = Ledger(workdir, plan.experiment)
+    if arguments.dry_run:
+        alive = Lives(ledger.entries()).by_item()
+        _dry_run(plan, pending(plan, done_keys(plan, workdir), alive), alive, cluster, ledger, workdir)
+        return None
+    with ledger.locked():
+        alive = Lives(ledger.entries()).by_item()
+        done = done_keys(plan, workdir)
+        todo = pending(plan, done, alive)
+        prepare.write_experiment(plan, Path(arguments.jobs).stem, workdir)
+        wanted = sum(len(items) for items in todo.values())
+        print(f"{plan.experiment}: {len(done)} done, {len(alive)} queued or running, {wanted} to submit")
+        if not wanted:
+            return None
+        if cluster.kind == "slurm":
+            _send(plan, todo, alive, cluster, ledger, workdir)
+            return None
+        from hpc_astrossl.launch.local import Foreground
+
+        foreground = Foreground(plan, cluster=cluster, ledger=ledger, workdir=workdir)
+        foreground.claim(todo)
+    return _watch(foreground, set(alive))
+
+
+def _send(plan, todo, alive, cluster, ledger, workdir: Path) -> None:
+    from hpc_astrossl.launch import slurm
+
+    for sent in slurm.submit(plan, todo, alive, cluster=cluster, ledger=ledger, workdir=workdir):
+        first = sent.jobs[0].partition("_")[0]
+        print(f"  {sent.stage}: job {first}, {len(sent.works)} tasks{', ' + sent.after if sent.after else ''}")
+    print(f"Follow with: astrossl status {plan.experiment}")
+
+
+def _dry_run(plan, todo, alive, cluster, ledger, workdir: Path) -> None:
+    import shlex
+
+    if cluster.kind == "slurm":
+        from hpc_astrossl.launch import slurm
+
+        sent = slurm.submit(plan, todo, alive, cluster=cluster, ledger=ledger, workdir=workdir, dry_run=True)
+        for array in sent:
+            print(f"# ---- {array.stage}: {len(array.works)} tasks, sent with sbatch\n{array.script}")
+            for number, work in enumerate(array.works):
+                print("\n".join(f"#  {number}: astrossl {shlex.join(command)}" for command in work.commands))
+            print()
+        return
+    from hpc_astrossl.launch.grid import pack
+
+    print(f"cd {shlex.quote(str(workdir))}")
+    for stage in plan.stages:
+        for work in pack(stage, todo[stage.name]):
+            print("\n".join(f"astrossl {shlex.join(command)}" for command in work.commands))
+
+
+def _watch(foreground, busy: set[str]) -> int | None:
+    """Run in the foreground with a line of progress; EXIT_FAULT when anything failed."""
+    import signal
+
+    from hpc_astrossl.errors import Interrupted
+
+    began, line = time.monotonic(), _Line()
+
+    def tell(work, news: Sequence[str]) -> None:
+        for key in news:
+            line.say(f"{'done' if work.tally.ended[key] is None else 'FAILED'}  {key}")
+        left = sum(len(task.items) for task in work.waiting)
+        stages = ", ".join(dict.fromkeys(run.work.stage for run in work.running))
+        line.show(
+            f"{len(work.tally.ended)} ended, {len(work.running)} tasks running ({stages}), {left} items waiting, "
+            f"{(time.monotonic() - began) / 60:.1f} min"
+        )
+
+    def stop(number, _frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        tally = foreground.run(busy, tell)
+    except KeyboardInterrupt:
+        line.clear()
+        raise Interrupted("stopped, and what ran was told to save; run the same command again to go on") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    line.clear()
+    print(f"{len(tally.ended) - len(tally.failed)} made, {len(tally.failed)} failed")
+    for key, reason in list(tally.failed.items())[:SHOWN]:
+        print(f"  {key}: {reason}")
+    if tally.failed:
+        print(f"logs: {foreground.ledger.logs}")
+    return EXIT_FAULT if tally.failed else None
+
+
+def _status(arguments: Namespace) -> None:
+    from dataclasses import asdict
+
+    from hpc_astrossl.launch import status
+
+    rows = status.rows(arguments.experiment, arguments.workdir)
+    counts = status.summary(rows)
+    if arguments.json:
+        print(json.dumps({"experiment": arguments.experiment, "stages": counts, "items": [asdict(r) for r in rows]}))
+        return
+    states = [state for state in status.STATES if any(count[state] for count in counts.values())]
+    body = [[stage, *(str(count[state] or "-") for state in states)] for stage, count in counts.items()]
+    print(table(["stage", *states], body))
+    now = time.time()
+    for row in rows:
+        if row.state == "running":
+            age = f", last epoch {(now - row.seen) / 60:.0f} min ago" if row.seen else ""
+            print(f"running  {row.key}: epoch {row.epoch or 0} of at most {row.epochs or '?'}{age} (job {row.job})")
+    for row in [row for row in rows if row.state in ("failed", "stopped")][:SHOWN]:
+        print(f"{row.state}  {row.key}: {row.reason or 'begun, and not going on'}")
+    _tell_reasons([(row.key, row.reason) for row in rows if row.state == "skipped"])
+
+
+def _cancel(arguments: Namespace) -> None:
+    from hpc_astrossl.launch.cancel import cancel
+    from hpc_astrossl.launch.status import read_experiment
+
+    read_experiment(arguments.experiment, arguments.workdir)
+    ended = cancel(arguments.experiment, arguments.workdir)
+    print(f"cancelled {', '.join(ended)}" if ended else f"{arguments.experiment}: nothing is queued or running")
+
+
+def _tell_skipped(skipped) -> None:
+    _tell_reasons([(run.run_id, reason) for run, reason in skipped])
+
+
+def _tell_reasons(pairs: Sequence[tuple[str, str]]) -> None:
+    """One line a reason, with the number of runs it takes out."""
+    reasons: Mapping[str, list[str]] = {}
+    for key, reason in pairs:
+        reasons.setdefault(reason, []).append(key)
+    for reason, keys in reasons.items():
+        print(f"skipped  {len(keys)} runs ({keys[0]}{', …' if len(keys) > 1 else ''}): {reason}")
+
+
+def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Columns of text, as wide as they must be."""
+    lines = [head, *body]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    rows = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(row.rstrip() for row in rows) + "\n"
+
+
+class _Line:
+    """One line that is rewritten on a terminal; in a log only what is said once appears."""
+
+    def __init__(self):
+        self._live, self._shown = sys.stdout.isatty(), ""
+
+    def show(self, text: str) -> None:
+        """Replace the line."""
+        if self._live and text != self._shown:
+            print(f"\r\033[K{text}", end="", flush=True)
+            self._shown = text
+
+    def say(self, text: str) -> None:
+        """Print above the line."""
+        self.clear()
+        print(text, flush=True)
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._live and self._shown:
+            print("\r\033[K", end="", flush=True)
+            self._shown = ""

@@ -1,5 +1,108 @@
-"""Verbs to come."""
+"""Verbs for surveys and stores: preprocess, info, check."""
+
+import json
+import sys
+from pathlib import Path
+
+from hpc_astrossl.cli import add_verb
+from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT
 
 
 def add(verbs) -> None:
     """Add this module's verbs."""
+    verb = add_verb(
+        verbs, "preprocess", about="make the stores of a recipe from a survey release on disk",
+        example="astrossl preprocess preprocess/efigi.yaml --source EFIGI --out stores --set size=64",
+        handler=_preprocess,
+    )  # fmt: skip
+    verb.add_argument("recipe", metavar="RECIPE", type=Path, help="YAML file that describes the release")
+    verb.add_argument("--source", metavar="DIR", type=Path, required=True, help="folder of the release")
+    verb.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the stores, NAME.zarr each")
+    verb.add_argument("--store", metavar="NAME", help="make this store only")
+    verb.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a key of the recipe")
+    verb.add_argument("--overwrite", action="store_true", help="replace stores that are there already")
+
+    verb = add_verb(verbs, "info", about="show what a store holds and where it came from",
+                    example="astrossl info stores/SG.zarr", handler=_info)  # fmt: skip
+    verb.add_argument("store", metavar="STORE", type=Path)
+    verb.add_argument("--json", action="store_true", help="as JSON, with everything that is known")
+
+    verb = add_verb(verbs, "check", about="look for faults in a store; exit status 2 if there are any",
+                    example="astrossl check stores/SG.zarr --deep", handler=_check)  # fmt: skip
+    verb.add_argument("store", metavar="STORE", type=Path)
+    verb.add_argument("--deep", action="store_true", help="also read every chunk and verify its checksum")
+
+
+def _preprocess(arguments) -> None:
+    from hpc_astrossl.ingest import build
+    from hpc_astrossl.specs.recipe import load_recipe
+
+    recipe = load_recipe(arguments.recipe, arguments.set)
+    made = build(
+        recipe, arguments.source, arguments.out, only=arguments.store, overwrite=arguments.overwrite,
+        progress=lambda line: print(line, file=sys.stderr, flush=True),
+    )  # fmt: skip
+    for store in made:
+        counts = store.info.counts
+        parts = [f"{store.info.name}: kept {counts['kept']:,}"]
+        parts += [f"left out {_numbers(counts['rejected']) or 'none'}", _numbers(counts["splits"])]
+        parts += [_numbers(counts["classes"])] if counts["classes"] else ["unlabelled"]
+        parts.append(f"{store.path}" + ("" if store.fresh else " was there, same recipe and inputs: left as it is"))
+        print(" · ".join(parts))
+
+
+def _numbers(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def _info(arguments) -> None:
+    from hpc_astrossl.store import open_store
+
+    facts = _facts(open_store(arguments.store))
+    print(json.dumps(facts, indent=2, ensure_ascii=False) if arguments.json else _page(facts))
+
+
+def _facts(store) -> dict:
+    """What a person or a script would ask of a store, as plain data."""
+    info = store.info
+    return {
+        "path": str(store.path), "name": info.name, "survey": info.survey, "release": info.release,
+        "objects": len(store), "image_shape": list(store.image_shape), "dtype": str(store.dtype),
+        "channels": list(info.channels), "bands": list(info.bands), "pixel_scale": info.pixel_scale,
+        "counts": info.counts, "recipe": info.recipe, "provenance": info.provenance,
+    }  # fmt: skip
+
+
+def _page(facts: dict) -> str:
+    counts, source = facts["counts"], facts["provenance"]
+    height, width, channels = facts["image_shape"]
+    scale = f", {facts['pixel_scale']:g} arcsec/pixel" if facts["pixel_scale"] else ""
+    classes = counts.get("classes", {})
+    code, inputs = source.get("code", {}), source.get("inputs", {})
+    lines = [
+        (facts["name"], f"{facts['survey']}, release {facts['release']}   {facts['path']}"),
+        ("objects", f"{facts['objects']:,}   ({_numbers(counts.get('splits', {}))})"),
+        ("images", f"{height} × {width} × {channels} {facts['dtype']} ({', '.join(facts['channels'])}){scale}"),
+        ("magnitudes", ", ".join(facts["bands"]) or "none"),
+        ("classes", _numbers(classes) or "none: unlabelled"),
+    ]
+    if classes:
+        lines.append(("majority", f"{max(classes.values()) / facts['objects']:.4f} of the objects in one class"))
+    lines += [("left out", f"{count:,} {reason}") for reason, count in counts.get("rejected", {}).items()]
+    lines += [("input", f"{entry['file']}, {entry['bytes']:,} bytes, sha256 {entry['sha256'][:12]}…")
+              for entry in inputs.get("tables", [])]  # fmt: skip
+    if images := inputs.get("images"):
+        lines.append(
+            ("input", f"{images['files']:,} image files, {images['bytes']:,} bytes, digest {images['digest']}")
+        )
+    commit = f", commit {code['commit']}" if code.get("commit") else ""
+    lines.append(("made by", f"hpc_astrossl {code.get('version', 'of unknown version')}{commit}"))
+    return "\n".join(f"{name:<11} {text}" for name, text in lines)
+
+
+def _check(arguments) -> int:
+    from hpc_astrossl.store import check
+
+    faults = check(arguments.store, deep=arguments.deep)
+    print("\n".join(f"{arguments.store}: {fault}" for fault in faults) or f"{arguments.store}: no fault found")
+    return EXIT_INPUT if faults else EXIT_DONE

@@ -17,9 +17,10 @@ PARTIAL = ".partial"
 class StoreWriter:
     """A store being written. ``finish`` makes it appear under its name; until then readers find nothing there."""
 
-    def __init__(self, path: Path, group: zarr.Group, rows: int, shard: int):
-        self.path, self.rows, self.shard = path, rows, shard
-        self._group = group
+    def __init__(self, path: Path, group: zarr.Group, arrays: dict[str, zarr.Array], rows: int):
+        self.path, self.rows = path, rows
+        self.shard = arrays["images"].shards[0]
+        self._group, self._arrays = group, arrays  # opened anew, an array would skip empty chunks again
 
     @property
     def shards(self) -> list[tuple[int, int]]:
@@ -31,14 +32,14 @@ class StoreWriter:
         stop = start + len(images)
         if (start, stop) not in self.shards:
             raise ValueError(f"rows {start}..{stop} are not a whole shard; shards are {self.shards}")
-        self._group["images"][start:stop] = images
+        self._arrays["images"][start:stop] = images
 
     def write_table(self, columns: dict[str, np.ndarray]) -> None:
         """Write the columns of ``layout.TABLE`` (object_id, ra, dec, split, label, magnitudes, magnitude_errors)."""
         for name, values in columns.items():
             if len(values) != self.rows:
                 raise ValueError(f"column {name} has {len(values)} rows, the store {self.rows}")
-            self._group[name][...] = values
+            self._arrays[name][...] = values
 
     def finish(self, info: StoreInfo) -> Path:
         """Write the attributes, sync, and move the store to its name, replacing an older one. Returns the path."""
@@ -50,6 +51,10 @@ class StoreWriter:
         partial.rename(self.path)
         _sync_folder(self.path.parent)
         return self.path
+
+    def discard(self) -> None:
+        """Remove what was written, when it will not be finished."""
+        shutil.rmtree(_partial(self.path), ignore_errors=True)
 
 
 def create(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int) -> StoreWriter:
@@ -70,15 +75,19 @@ def create(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int) -
     chunk, shard = chunk_rows(shape, dtype)
     # Every inner chunk carries its own checksum; an all-zero chunk is written, so that a missing one is a fault.
     options = {"compressors": [ZstdCodec(level=1), Crc32cCodec()], "config": {"write_empty_chunks": True}}
-    group.create_array("images", shape=shape, dtype=dtype, chunks=(chunk, *shape[1:]),
-                       shards=(shard, *shape[1:]), **options)  # fmt: skip
+    tail = shape[1:]
+    arrays = {
+        "images": group.create_array(
+            "images", shape=shape, dtype=dtype, chunks=(chunk, *tail), shards=(shard, *tail), **options
+        )
+    }
     rows = min(shape[0], TABLE_CHUNK)
     for name, (kind, per_band) in TABLE.items():
         if per_band and not bands:
             continue
         tail = (bands,) if per_band else ()
-        group.create_array(name, shape=(shape[0], *tail), chunks=(rows, *tail), dtype=kind, **options)
-    return StoreWriter(path, group, shape[0], shard)
+        arrays[name] = group.create_array(name, shape=(shape[0], *tail), chunks=(rows, *tail), dtype=kind, **options)
+    return StoreWriter(path, group, arrays, shape[0])
 
 
 def _partial(path: Path) -> Path:

@@ -1,0 +1,20 @@
+# Everything a newcomer runs. Both targets set up what they need and can be run twice.
+VENV ?= .venv
+OUT ?= demo
+
+.PHONY: demo test lint clean
+
+demo:  ## the whole chain on a simulated survey and real galaxies; ends by printing the report's path
+	@containers/environment.sh demo $(VENV)
+	@$(VENV)/bin/astrossl demo --out $(OUT)
+
+test: lint  ## lint and every test; builds the Horovod wheel the first time
+	@$(VENV)/bin/python -m pytest
+
+lint:
+	@containers/environment.sh test $(VENV)
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+
+clean:
+	rm -rf $(VENV) demo

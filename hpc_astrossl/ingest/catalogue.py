@@ -1,0 +1,91 @@
+"""The objects of a release, as the recipe names their columns: ids, positions, magnitudes, fields."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.ingest.tables import read_table
+from hpc_astrossl.specs.recipe import CatalogueSpec, Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objects:
+    """N objects in the order of the catalogue.
+
+    ``object_id`` and ``field`` are text; ``ra``, ``dec`` degrees; ``x``, ``y`` FITS pixels (the first pixel's centre
+    is 1); ``magnitudes`` and ``errors`` are N × bands; all float64, NaN where unknown or undetected. ``reference`` is
+    the magnitude in the recipe's reference band. ``flag`` is None without a flag column. ``labels`` holds the columns
+    that labels are read from, as text or numbers.
+    """
+
+    object_id: np.ndarray
+    field: np.ndarray
+    ra: np.ndarray
+    dec: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    flag: np.ndarray | None
+    magnitudes: np.ndarray
+    errors: np.ndarray
+    reference: np.ndarray
+    labels: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.object_id)
+
+
+def read_objects(recipe: Recipe, source: Path) -> Objects:
+    """Read the recipe's catalogue below ``source``; InputError names the file and what is wrong with it."""
+    spec, path = recipe.catalogue, source / recipe.catalogue.file
+    labels = {store.labels.column for store in recipe.stores.values() if store.labels and store.labels.column}
+    table = read_table(path, _wanted(spec, sorted(labels)), format=spec.format, names=spec.names)
+    ids = table[spec.id]
+    unknown = np.full(len(ids), np.nan)
+    magnitudes, errors = (_per_band(table, spec, pattern, len(ids)) for pattern in (spec.magnitude, spec.error))
+    errors[np.isnan(magnitudes)] = np.nan
+    return Objects(
+        object_id=ids,
+        field=_fields(table, spec, path),
+        flag=table[spec.flag] if spec.flag else None,
+        magnitudes=magnitudes,
+        errors=errors,
+        reference=magnitudes[:, spec.bands.index(spec.reference)] if spec.reference else unknown,
+        labels={name: table[name] for name in labels},
+        **{name: table.get(getattr(spec, name), unknown) for name in ("ra", "dec", "x", "y")},
+    )
+
+
+def _wanted(spec: CatalogueSpec, labels: list[str]) -> dict[str, str]:
+    """Column -> how it is read; what is used as a number anywhere is read as one."""
+    texts = [spec.id, *labels, *([spec.field] if spec.field else [])]
+    numbers = [name for name in (spec.ra, spec.dec, spec.x, spec.y, spec.flag) if name]
+    for pattern in (spec.magnitude, spec.error):
+        numbers += [pattern.format(band=band) for band in spec.bands] if pattern else []
+    return dict.fromkeys(texts, "text") | dict.fromkeys(numbers, "number")
+
+
+def _per_band(table: dict[str, np.ndarray], spec: CatalogueSpec, pattern: str | None, rows: int) -> np.ndarray:
+    """The columns of a pattern, rows × bands, with NaN for what stands for "undetected"."""
+    values = np.full((rows, len(spec.bands)), np.nan)
+    if pattern is not None:
+        for index, band in enumerate(spec.bands):
+            values[:, index] = table[pattern.format(band=band)]
+    values[~np.isfinite(values) | np.isin(values, spec.undetected)] = np.nan
+    return values
+
+
+def _fields(table: dict[str, np.ndarray], spec: CatalogueSpec, path: Path) -> np.ndarray:
+    if spec.field:
+        return table[spec.field]
+    ids = table[spec.id]
+    if spec.field_pattern is None:
+        return np.full(len(ids), "")
+    pattern = re.compile(spec.field_pattern)
+    found = [pattern.fullmatch(text) for text in ids]
+    if None in found:
+        raise InputError(f"{path}: id {str(ids[found.index(None)])!r} does not match the recipe's field_pattern "
+                         f"{spec.field_pattern!r}, so its field is unknown")  # fmt: skip
+    return np.array([match["field"] for match in found])

@@ -1,0 +1,128 @@
+"""Which objects each store takes, with which label, and why the others are left out; before any pixel is read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hpc_astrossl.ingest import crossmatch
+from hpc_astrossl.ingest.catalogue import Objects
+from hpc_astrossl.ingest.tables import read_table
+from hpc_astrossl.specs.recipe import LabelSpec, Recipe, StoreSpec
+
+KEPT = ""
+LEAK = 1.0  # arcsec: nearer than this to an object of a labelled set, the pretext set would know its pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """For N objects: the reason to leave each out of a store ("" while it is in), and its class code (-1 for none)."""
+
+    reasons: np.ndarray  # text, as Python objects: reasons are of any length
+    labels: np.ndarray  # int16
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Row numbers of the objects that are in, ascending."""
+        return np.flatnonzero(self.reasons == KEPT)
+
+    def reject(self, mask: np.ndarray, reason: str) -> None:
+        """Give ``reason`` to the objects of ``mask`` that have none yet: the first reason is the one counted."""
+        self.reasons[mask & (self.reasons == KEPT)] = reason
+
+
+def select(recipe: Recipe, objects: Objects, source: Path) -> dict[str, Selection]:
+    """The selection of every store of the recipe. Reads the spectroscopic table if a store's labels need it."""
+    common = _common(recipe, objects)
+    labelled = [store.labels for store in recipe.stores.values() if store.labels]
+    spectra = None
+    if any(labels.source == "spectra" for labels in labelled):
+        spectra = _spectra(recipe, objects, common, source)
+    chosen = {name: _store(store, objects, common, spectra) for name, store in recipe.stores.items()}
+    members = {name: selection.rows for name, selection in chosen.items()}
+    for name, store in recipe.stores.items():
+        for other in store.disjoint_from:
+            shared = _shared(objects, members[other])
+            chosen[name].reject(shared, f"in {other} or within {LEAK:g} arcsec of it")
+    return chosen
+
+
+def _common(recipe: Recipe, objects: Objects) -> np.ndarray:
+    """Reasons of the filters that hold for every store."""
+    selection = Selection(reasons=np.full(len(objects), KEPT, dtype=object), labels=np.empty(0))
+    if recipe.catalogue.ra is not None:
+        known = np.isfinite(objects.ra) & (np.abs(objects.dec) <= 90)
+        selection.reject(~known, "position unknown")
+    if recipe.fields is not None:
+        selection.reject(~(np.isfinite(objects.x) & np.isfinite(objects.y)), "pixel position unknown")
+    if recipe.filters.flags:
+        selection.reject(~np.isin(objects.flag, recipe.filters.flags), "flagged")
+    left = np.flatnonzero(selection.reasons == KEPT)
+    same_id, near = crossmatch.duplicates(objects.object_id[left], (objects.ra[left], objects.dec[left]),
+                                          objects.reference[left], recipe.filters.duplicates)  # fmt: skip
+    selection.reasons[left[same_id]] = "repeated id"
+    selection.reasons[left[near & ~same_id]] = f"within {recipe.filters.duplicates:g} arcsec of a brighter object"
+    return selection.reasons
+
+
+def _store(store: StoreSpec, objects: Objects, common: np.ndarray,
+           spectra: tuple[np.ndarray, np.ndarray] | None) -> Selection:  # fmt: skip
+    selection = Selection(reasons=common.copy(), labels=np.full(len(objects), -1, dtype=np.int16))
+    if store.detected_in:
+        few = np.isfinite(objects.magnitudes).sum(axis=1) < store.detected_in
+        selection.reject(few, f"detected in fewer than {store.detected_in} bands")
+    if store.max_error is not None:
+        sure = (objects.errors <= store.max_error) | np.isnan(objects.magnitudes)
+        selection.reject(~sure.all(axis=1), f"uncertainty above {store.max_error:g} mag or unknown")
+    if store.labels is not None:
+        values = objects.labels.get(store.labels.column)
+        if store.labels.source == "spectra":
+            values, reasons = spectra
+            for reason in dict.fromkeys(reasons[reasons != KEPT]):
+                selection.reject(reasons == reason, reason)
+        selection.labels[:] = codes(store.labels, values)
+        selection.reject(selection.labels < 0, "class not asked for")
+    return selection
+
+
+def codes(spec: LabelSpec, values: np.ndarray) -> np.ndarray:
+    """Class code of each value of the source (text or numbers), -1 for a value that no class lists; int16."""
+    table = spec.codes()
+    distinct, inverse = np.unique(values, return_inverse=True)
+    return np.array([table.get(value, table.get(_number(value), -1)) for value in distinct.tolist()], np.int16)[inverse]
+
+
+def _number(value: str | float) -> float | None:
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _spectra(recipe: Recipe, objects: Objects, common: np.ndarray, source: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(spectral class, reason to have none) of each object, among those that pass the common filters."""
+    spec = recipe.spectra
+    wanted = {spec.ra: "number", spec.dec: "number", spec.spectral_class: "text", spec.warning: "number"}
+    table = read_table(source / spec.file, wanted, format="csv")
+    left = np.flatnonzero(common == KEPT)
+    classes = table[spec.spectral_class]
+    match = crossmatch.match_spectra(
+        (objects.ra[left], objects.dec[left]), (table[spec.ra], table[spec.dec]),
+        classes, table[spec.warning] == 0, spec.radius,
+    )  # fmt: skip
+    values = np.full(len(objects), "", dtype=classes.dtype)
+    reasons = np.full(len(objects), f"no spectrum within {spec.radius:g} arcsec", dtype=object)
+    has = match.spectrum >= 0
+    values[left[has]] = classes[match.spectrum[has]]
+    reasons[left[has]] = KEPT
+    reasons[left[match.warning]] = "redshift with a warning"
+    reasons[left[match.ambiguous]] = "spectra of different classes"
+    reasons[left[match.nearer]] = "the spectrum belongs to a nearer object"
+    return values, reasons
+
+
+def _shared(objects: Objects, members: np.ndarray) -> np.ndarray:
+    """True for the objects that are ``members`` (rows), have the id of one, or are nearer than LEAK to one."""
+    shared = np.isin(objects.object_id, objects.object_id[members])
+    place = objects.ra[members], objects.dec[members]
+    return shared | crossmatch.near_any(objects.ra, objects.dec, place, LEAK)

@@ -1,0 +1,238 @@
+"""The grid as a pure function of the recipe: which runs there are, in which stages, and what each needs first."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import PurePosixPath
+
+from hpc_astrossl import config, names
+from hpc_astrossl.errors import unknown
+from hpc_astrossl.specs.cluster import ClusterSpec
+from hpc_astrossl.specs.jobs import ALL, JobsSpec, PreprocessSpec, Resources, resources_of
+from hpc_astrossl.specs.run import RunSpec
+
+REPORT = "report"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One thing to make: a store, a run or the report.
+
+    ``key`` names it (store path, run id, "report"), ``command`` is the astrossl command line that makes it in the
+    work directory, ``produces`` the file (relative) whose presence means done, ``needs`` the keys of this plan that
+    must be made before.
+    """
+
+    key: str
+    command: tuple[str, ...]
+    produces: str
+    needs: tuple[str, ...] = ()
+    run: RunSpec | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Items that are alike in resources: one Slurm array. ``regardless``: it starts however its needs ended."""
+
+    name: str
+    items: tuple[Item, ...]
+    resources: Resources
+    after: tuple[str, ...] = ()
+    regardless: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The whole experiment: stages in an order that respects their needs, and the runs left out with the reason."""
+
+    experiment: str
+    stages: tuple[Stage, ...]
+    skipped: tuple[tuple[RunSpec, str], ...] = ()
+
+    @property
+    def runs(self) -> list[RunSpec]:
+        """Every planned run, in order."""
+        return [item.run for stage in self.stages for item in stage.items if item.run is not None]
+
+    def item(self, key: str) -> Item:
+        """The item of that key; KeyError when the plan has none."""
+        for stage in self.stages:
+            for item in stage.items:
+                if item.key == key:
+                    return item
+        raise KeyError(key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One task: items of one stage made one after another by one job."""
+
+    stage: str
+    items: tuple[Item, ...]
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """The command lines, as they stand in the task's YAML."""
+        return [list(item.command) for item in self.items]
+
+    @property
+    def name(self) -> str:
+        """Stage and hash of the commands: equal work has an equal name."""
+        return f"{self.stage}-{config.digest(self.commands)}"
+
+
+def expand(
+    jobs: JobsSpec, *, cluster: ClusterSpec | None = None, unavailable: Mapping[str, str] | None = None, where: str = ""
+) -> Plan:
+    """The plan of a recipe.
+
+    ``unavailable`` maps a kind of initial weights ("imagenet") to the reason why it cannot be had: the runs that
+    need it are skipped. ``where`` opens the messages about a wrong override. InputError for those.
+    """
+    unavailable = unavailable or {}
+    made = {item.out for item in jobs.preprocess}
+    pretext = _pretext_run(jobs, where)
+    runs: dict[str, list[RunSpec]] = {scheme: [] for scheme in jobs.schemes}
+    skipped = []
+    for run in _downstream_runs(jobs, pretext, where):
+        if reason := unavailable.get(names.SCHEMES[run.scheme].weights):
+            skipped.append((run, reason))
+        else:
+            runs[run.scheme].append(run)
+    groups = {"preprocess": [_store_item(item) for item in jobs.preprocess]}
+    if pretext is not None:
+        groups["pretext"] = [_run_item(pretext, made)]
+    groups.update({scheme: [_run_item(run, made) for run in chosen] for scheme, chosen in runs.items()})
+    if jobs.report:
+        keys = tuple(item.key for items in groups.values() for item in items)
+        groups[REPORT] = [_report_item(jobs.experiment, keys)]
+    layers = (jobs.resources, cluster.resources) if cluster else (jobs.resources,)
+    stages = _stages({name: items for name, items in groups.items() if items}, layers)
+    plan = Plan(experiment=jobs.experiment, stages=stages, skipped=tuple(skipped))
+    return fitted(plan, cluster) if cluster else plan
+
+
+def fitted(plan: Plan, cluster: ClusterSpec) -> Plan:
+    """The plan as that site runs it: its engine, its GPUs, and as many CPU threads a run as a task has CPUs."""
+    if cluster.engine is not None and cluster.engine not in {*names.ENGINES, "auto"}:
+        raise unknown("engine", cluster.engine, {*names.ENGINES, "auto"})
+
+    def item(old: Item, resources: Resources) -> Item:
+        if old.run is None:
+            return old
+        engine = cluster.engine or old.run.engine
+        return replace(old, run=replace(old.run, threads=resources.cpus, engine=engine))
+
+    def stage(old: Stage) -> Stage:
+        gpus = 0 if cluster.gpus_per_node == 0 else old.resources.gpus
+        resources = replace(old.resources, gpus=gpus)
+        return replace(old, resources=resources, items=tuple(item(i, resources) for i in old.items))
+
+    return replace(plan, stages=tuple(stage(s) for s in plan.stages))
+
+
+def pack(stage: Stage, items: Iterable[Item]) -> list[Work]:
+    """The tasks for those items of a stage, ``pack`` items a task; items of one task have the same needs."""
+    size, works = stage.resources.pack, []
+    for _, group in groupby(sorted(items, key=lambda item: item.needs), key=lambda item: item.needs):
+        alike = tuple(group)
+        works += [Work(stage=stage.name, items=alike[i : i + size]) for i in range(0, len(alike), size)]
+    return works
+
+
+def run_folder(run: RunSpec) -> str:
+    """The run's folder, relative to the work directory."""
+    return f"runs/{run.experiment}/{run.run_id}"
+
+
+def report_page(experiment: str) -> str:
+    """The report's page, relative to the work directory."""
+    return f"reports/{experiment}/report.html"
+
+
+def _stages(groups: Mapping[str, list[Item]], layers: tuple) -> tuple[Stage, ...]:
+    makers = {item.key: name for name, items in groups.items() for item in items}
+    stages = []
+    for name, items in groups.items():
+        after = dict.fromkeys(makers[key] for item in items for key in item.needs if key in makers)
+        stages.append(
+            Stage(
+                name=name,
+                items=tuple(items),
+                resources=resources_of(name, *layers),
+                after=tuple(after),
+                regardless=name == REPORT,
+            )
+        )
+    return tuple(stages)
+
+
+def _store_item(spec: PreprocessSpec) -> Item:
+    out = PurePosixPath(spec.out)
+    command = ("preprocess", spec.recipe, "--source", spec.source, "--out", str(out.parent), "--store", out.stem)
+    return Item(key=spec.out, command=command, produces=f"{spec.out}/zarr.json")
+
+
+def _run_item(run: RunSpec, made: set[str]) -> Item:
+    folder = run_folder(run)
+    needs = [run.data.store] if run.data.store in made else []
+    if run.weights and run.weights.startswith("run:"):
+        needs.append(run.weights.removeprefix("run:"))
+    return Item(
+        key=run.run_id,
+        command=("train", f"{folder}/config.yaml", "--workdir", "."),
+        produces=f"{folder}/result.json",
+        needs=tuple(needs),
+        run=run,
+    )
+
+
+def _report_item(experiment: str, needs: tuple[str, ...]) -> Item:
+    return Item(
+        key=REPORT,
+        command=("report", experiment, "--workdir", "."),
+        produces=report_page(experiment),
+        needs=needs,
+    )
+
+
+def _pretext_run(jobs: JobsSpec, where: str) -> RunSpec | None:
+    if jobs.pretext is None:
+        return None
+    data = {
+        "experiment": jobs.experiment,
+        "set": "pretext",
+        "scheme": "pretext",
+        "seed": jobs.pretext.seed,
+        "data": {"store": jobs.pretext.store, "target": "magnitudes"},
+    }
+    for name in (ALL, "pretext"):
+        data = config.merge(data, jobs.overrides.get(name, {}))
+    return _run(config.merge(data, jobs.pretext.overrides), f"{where}: pretext")
+
+
+def _downstream_runs(jobs: JobsSpec, pretext: RunSpec | None, where: str) -> Iterator[RunSpec]:
+    weights = {"none": None, "imagenet": names.IMAGENET, "pretext": f"run:{pretext.run_id}" if pretext else None}
+    for set_name, labelled in jobs.sets.items():
+        for scheme in jobs.schemes:
+            for size in jobs.sizes:
+                data = {
+                    "experiment": jobs.experiment,
+                    "set": set_name,
+                    "scheme": scheme,
+                    "seed": jobs.seeds[0],
+                    "weights": weights[names.SCHEMES[scheme].weights],
+                    "data": {
+                        "store": labelled.store,
+                        "target": labelled.target,
+                        "train_size": None if size == ALL else size,
+                    },
+                }
+                for name in (ALL, set_name, scheme):
+                    data = config.merge(data, jobs.overrides.get(name, {}))
+                first = _run(data, f"{where}: set {set_name}, scheme {scheme}")
+                yield from (replace(first, seed=seed) for seed in jobs.seeds)
+
+
+def _run(data: dict, where: str) -> RunSpec:
+    return names.resolved(config.parse(data, RunSpec, where.removeprefix(": ")))

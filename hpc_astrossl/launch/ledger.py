@@ -1,0 +1,128 @@
+"""What has been submitted: one JSON line a task in ``.tasks/jobs.jsonl`` of the experiment, and who still lives.
+
+A process of this machine is known by its id and its start time, so that a reused id is not mistaken for it.
+"""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hpc_astrossl import provenance
+from hpc_astrossl.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One submitted task: the keys of its items, and the job (Slurm) or process (local) that makes them.
+
+    A local ``job`` is None while the task waits in the process that submitted it.
+    """
+
+    kind: str  # "local", "slurm", or "cancelled": what came before no longer counts
+    stage: str = ""
+    task: str = ""  # file name of the YAML in .tasks, without .yaml
+    items: tuple[str, ...] = ()
+    job: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    started: int | None = None  # clock ticks after boot
+    time: str = ""
+
+
+class Ledger:
+    """The files in ``runs/<experiment>/.tasks`` below the work directory."""
+
+    def __init__(self, workdir: Path, experiment: str):
+        self.experiment = experiment
+        self.folder = Path(workdir).absolute() / "runs" / experiment / ".tasks"
+        self.logs = self.folder / "logs"
+        self._file = self.folder / "jobs.jsonl"
+
+    def task_file(self, name: str) -> Path:
+        """The YAML of a task."""
+        return self.folder / f"{name}.yaml"
+
+    def log_file(self, job: str) -> Path:
+        """Where submitit puts what a job's first rank prints, standard error included."""
+        return self.logs / f"{job}_0_log.out"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else submits this experiment meanwhile; InputError when somebody does."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("a") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"experiment {self.experiment} is being submitted by another process (it holds "
+                    f"{stream.name}); wait for it, then run this again"
+                ) from None
+            yield
+
+    def entries(self) -> list[Entry]:
+        """Everything submitted since the last cancellation, oldest first. A torn last line is left out."""
+        if not self._file.exists():
+            return []
+        entries: list[Entry] = []
+        for line in self._file.read_text(encoding="utf-8").splitlines():
+            try:
+                data = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # blank, or the machine went down in the midst of it
+            entry = Entry(**{**data, "items": tuple(data["items"])})
+            if entry.kind == "cancelled":
+                entries.clear()
+            else:
+                entries.append(entry)
+        return entries
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Append entries, with the time, and sync."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        now = provenance.now()
+        with self._file.open("a", encoding="utf-8") as stream:
+            stream.write("\n" if _torn(self._file) else "")
+            for entry in entries:
+                stream.write(json.dumps({**asdict(entry), "time": now}) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def _torn(file: Path) -> bool:
+    """Whether the last line has no end."""
+    data = file.read_bytes()
+    return bool(data) and not data.endswith(b"\n")
+
+
+def this_process() -> dict[str, object]:
+    """The fields of an entry that tell this process from every other."""
+    return process(os.getpid())
+
+
+def process(pid: int) -> dict[str, object]:
+    """The fields of an entry that tell a process of this machine from every other."""
+    return {"host": socket.gethostname(), "pid": pid, "started": _start_ticks(pid)}
+
+
+def lives(entry: Entry) -> bool:
+    """Whether a local entry's process runs. One of another machine cannot be asked, and counts as running."""
+    if entry.host != socket.gethostname():
+        return True
+    ticks = _start_ticks(entry.pid)
+    return ticks is not None and ticks == entry.started
+
+
+def _start_ticks(pid: int) -> int | None:
+    """Start of a process in clock ticks after boot, None when it is gone or a zombie."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text.rpartition(")")[2].split()  # the name in parentheses may hold blanks
+    return None if fields[0] in "ZX" else int(fields[19])

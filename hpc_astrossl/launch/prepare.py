@@ -1,0 +1,154 @@
+"""Before anything is submitted: everything a plan needs is there, and its files are written."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hpc_astrossl import cache, config, names
+from hpc_astrossl.errors import InputError, unknown
+from hpc_astrossl.files import write_aside
+from hpc_astrossl.launch.grid import Plan, Work, run_folder
+from hpc_astrossl.launch.ledger import Ledger
+from hpc_astrossl.launch.task import TaskSpec, events_file
+from hpc_astrossl.specs.cluster import ClusterSpec
+from hpc_astrossl.specs.jobs import JobsSpec
+from hpc_astrossl.specs.run import RunSpec
+
+CLUSTERS = Path("jobs/clusters")
+
+
+def find_cluster(name: str) -> ClusterSpec:
+    """The site of that name: a YAML file, or one in ``jobs/clusters`` here or of this checkout; "local" needs none."""
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        return config.load(name, ClusterSpec)
+    folders = [CLUSTERS, Path(__file__).parents[2] / CLUSTERS]
+    for folder in folders:
+        if (folder / f"{name}.yaml").is_file():
+            return config.load(folder / f"{name}.yaml", ClusterSpec)
+    if name == "local":
+        return ClusterSpec(kind="local")
+    known = {path.stem for folder in folders for path in folder.glob("*.yaml")} | {"local"}
+    raise InputError(f"{unknown('cluster', name, known)}; or give the path of a YAML file")
+
+
+def unavailable(cluster: ClusterSpec | None) -> dict[str, str]:
+    """Kinds of initial weights that cannot be had, with the reason: ImageNet's when the cache lacks them."""
+    held = os.environ.get("ASTROSSL_CACHE")
+    with contextlib.ExitStack() as stack:
+        if cluster is not None and "ASTROSSL_CACHE" in cluster.environment:
+            os.environ["ASTROSSL_CACHE"] = cluster.environment["ASTROSSL_CACHE"]
+            stack.callback(_restore, "ASTROSSL_CACHE", held)
+        path = cache.weights_file(names.IMAGENET)
+    if path.is_file():
+        return {}
+    return {
+        "imagenet": f"no ImageNet weights at {path}; bring them with astrossl weights fetch {names.IMAGENET}, "
+        "or astrossl weights add FILE"
+    }
+
+
+def _restore(name: str, value: str | None) -> None:
+    if value is None:
+        del os.environ[name]
+    else:
+        os.environ[name] = value
+
+
+def validate(plan: Plan, jobs: JobsSpec, workdir: Path) -> None:
+    """InputError for the first thing that a run of the plan would miss: recipes, sources, stores."""
+    made = {item.out for item in jobs.preprocess}
+    for item in jobs.preprocess:
+        if (workdir / item.out / "zarr.json").exists():
+            continue
+        for what, path in (("recipe", item.recipe), ("source", item.source)):
+            if not (workdir / path).exists():
+                raise InputError(f"preprocess {item.out}: {what} {workdir / path} does not exist")
+    # Of each store, the run with the most training objects asks for the most.
+    runs = sorted(plan.runs, key=lambda run: run.data.train_size or 0)
+    wanted = {(run.data.store, run.data.target): run for run in runs if run.data.store not in made}
+    for (store, _), run in wanted.items():
+        _check_store(workdir / store, run)
+
+
+def _check_store(path: Path, run: RunSpec) -> None:
+    """Whether the run can learn from it. A Zarr v3 group's attributes are plain JSON, which needs no Zarr to read."""
+    try:
+        attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8")).get("attributes", {})
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"store {path} of set {run.set} does not exist; make it with astrossl preprocess, or list it under "
+            "preprocess in the recipe"
+        ) from None
+    except json.JSONDecodeError:
+        raise InputError(f"store {path}: its zarr.json is damaged; make the store again") from None
+    if attributes.get("format") != "astrossl-store":
+        raise InputError(f"{path} is no astrossl store (attribute format is {attributes.get('format')!r})")
+    column = {"classes": "class_names", "magnitudes": "bands"}.get(run.data.target)
+    if column and not attributes.get(column):
+        raise InputError(f"store {path} has no {column}, so it cannot be learnt with target {run.data.target}")
+    there = attributes.get("counts", {}).get("splits", {}).get("train")
+    if there is not None and (run.data.train_size or 0) > there:
+        raise InputError(
+            f"store {path} has {there} training objects, and set {run.set} is to be trained on {run.data.train_size}; "
+            f"take sizes of at most {there}, or 'all'"
+        )
+
+
+def write_experiment(plan: Plan, recipe: str, workdir: Path) -> None:
+    """``experiment.json``: what all recipes of this experiment plan together, and what was skipped and why.
+
+    Each recipe's own part lies in ``.tasks/plans``: submitting an edited recipe replaces that part alone.
+    """
+    folder = workdir / "runs" / plan.experiment
+    own = {
+        "planned": [run_record(run) for run in plan.runs],
+        "skipped": [{**run_record(run), "reason": reason} for run, reason in plan.skipped],
+    }
+    parts = folder / ".tasks" / "plans"
+    _write(parts / f"{recipe}.json", json.dumps(own, indent=1))
+    planned: dict[str, Any] = {}
+    skipped: dict[str, Any] = {}
+    for part in sorted(parts.glob("*.json")):
+        data = json.loads(part.read_text(encoding="utf-8"))
+        planned.update({record["run_id"]: record for record in data["planned"]})
+        skipped.update({record["run_id"]: record for record in data["skipped"]})
+    skipped = {key: record for key, record in skipped.items() if key not in planned}
+    whole = {"experiment": plan.experiment, "planned": [*planned.values()], "skipped": [*skipped.values()]}
+    _write(folder / "experiment.json", json.dumps(whole, indent=1) + "\n")
+
+
+def run_record(run: RunSpec) -> dict[str, Any]:
+    """The keys by which ``experiment.json`` and ``status`` know a run."""
+    return {
+        "run_id": run.run_id,
+        "set": run.set,
+        "scheme": run.scheme,
+        "seed": run.seed,
+        "train_size": run.data.train_size,
+    }
+
+
+def write_task(work: Work, ledger: Ledger, workdir: Path) -> Path:
+    """The task's YAML and the ``config.yaml`` of its runs. Notes of an earlier attempt are removed."""
+    for item in work.items:
+        if item.run is not None:
+            _write(workdir / run_folder(item.run) / "config.yaml", config.dump(item.run))
+    path = ledger.task_file(work.name)
+    spec = TaskSpec(workdir=str(workdir), commands=tuple(tuple(command) for command in work.commands))
+    events_file(path).unlink(missing_ok=True)
+    _write(path, config.dump(spec))
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_aside(path, text.encode())
+
+
+def chunks(works: list[Work], size: int) -> Iterator[list[Work]]:
+    """The works in arrays of at most ``size`` elements."""
+    for start in range(0, len(works), size):
+        yield works[start : start + size]

@@ -1,0 +1,120 @@
+"""How figures look and how they are kept: one drawing becomes PNG, PDF, and SVG that follows the page's colours."""
+
+import base64
+import contextlib
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
+
+INK, QUIET, ACCENT, LINE, PAPER = "#1c2228", "#78828c", "#0b6b8c", "#d8dde1", "#ffffff"
+_ON_PAGE = {
+    INK: "var(--ink)",
+    QUIET: "var(--quiet)",
+    ACCENT: "var(--accent)",
+    LINE: "var(--line)",
+    PAPER: "var(--page)",
+}
+_STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "normal",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.5,
+    "svg.fonttype": "none",  # text stays text: the page's font, and words that can be searched
+    "pdf.fonttype": 42,
+    "axes.unicode_minus": True,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A figure of the page: ``name`` is the stem of its files, ``svg`` stands in the page."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+    wide: bool = False
+
+
+@contextlib.contextmanager
+def style(name: str = "report") -> Iterator[None]:
+    """matplotlib with our settings; outside the block it is as it was. ``name`` salts the ids in an SVG."""
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+        yield
+
+
+def canvas(width: float = 4.6, height: float = 3.5) -> Figure:
+    """An empty figure in inches, with a canvas of its own: nothing of pyplot's global state."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def keep(figure: Figure, folder: Path, name: str, *, title: str, heading: str = "", caption: str = "") -> Drawing:
+    """Write ``<name>.png`` and ``<name>.pdf`` below ``folder``, titled, and return the drawing for the page.
+
+    ``title`` stands above it on the page, ``heading`` (or the title) on the files.
+    """
+    above = figure.suptitle((heading or title).replace("$", r"\$"), x=0.01, ha="left", fontsize=9.5)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once; the three files are alike
+    figure.savefig(folder / f"{name}.png", dpi=200, facecolor=PAPER, metadata={"Software": None})
+    figure.savefig(folder / f"{name}.pdf", facecolor=PAPER, metadata={"CreationDate": None, "Creator": None})
+    top = figure.get_figheight() - above.get_window_extent().y0 / figure.dpi  # inches
+    above.set_visible(False)  # the page says it in its own words
+    stream = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(stream, format="svg", transparent=True, metadata=nothing, dpi=200)
+    return Drawing(
+        name=name,
+        title=title,
+        caption=caption,
+        svg=_for_page(stream.getvalue(), figure, top),
+        wide=figure.get_figwidth() > 7,
+    )
+
+
+def _for_page(svg: str, figure: Figure, top: float) -> str:
+    """The SVG element alone, cut ``top`` inches below its upper edge, at most 1.4 times its natural width."""
+    width, height, cut = figure.get_figwidth() * 72, figure.get_figheight() * 72, top * 72
+    size = f'viewBox="0 {cut:.1f} {width:.1f} {height - cut:.1f}" style="max-width: {width * 1.87:.0f}px"'
+    svg = re.sub(r"<svg[^>]*>", f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" {size}>', svg, count=1)
+    svg = svg[svg.index("<svg") :]
+    for colour, variable in _ON_PAGE.items():
+        svg = svg.replace(colour, variable)
+    return svg
+
+
+def png_uri(image: np.ndarray) -> str:
+    """A data URI of an image (uint8, height × width × 3)."""
+    stream = io.BytesIO()
+    imsave(stream, np.ascontiguousarray(image), format="png")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

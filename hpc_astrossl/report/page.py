@@ -1,0 +1,59 @@
+"""Write a report: read the study, make its sections, and write tables, figures and the page that shows them."""
+
+import importlib.resources
+from pathlib import Path
+
+import jinja2
+
+from hpc_astrossl import __version__
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.provenance import now
+from hpc_astrossl.report import cells as c
+from hpc_astrossl.report import published, summary
+from hpc_astrossl.report.runs import read_study
+from hpc_astrossl.report.sections import SECTIONS, Desk, Section
+from hpc_astrossl.report.tables import write
+
+
+def write_report(experiment: Path, out: Path) -> Path:
+    """Write the report of an experiment's folder below ``out``; return the path of ``report.html``.
+
+    InputError when no run there is done or begun, or when ``out`` cannot be written.
+    """
+    study = read_study(experiment)
+    try:
+        for folder in ("tables", "figures"):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: the report cannot be written there ({error})") from None
+    desk = Desk(
+        study=study,
+        classes=c.cells(study),
+        pretext=c.cells(study, "magnitudes"),
+        out=out,
+        problems=list(study.problems),
+    )
+    sections = [section for make in SECTIONS if (section := make(desk))]
+    for section in sections:
+        for table in (*section.tables, *section.folded):
+            write(table, out / "tables")
+    page = out / "report.html"
+    page.write_text(_render(desk, sections), encoding="utf-8")
+    return page
+
+
+def _render(desk: Desk, sections: list[Section]) -> str:
+    source = importlib.resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.from_string(source).render(
+        study=desk.study,
+        sections=sections,
+        summary=summary.sentences(desk.study, desk.classes, desk.pretext),
+        hours=sum(run.seconds for run in desk.study.runs) / 3600,
+        seeds=sorted({run.seed for run in desk.study.runs}),
+        citations=published.CITATIONS,
+        version=__version__,
+        date=now(),
+    )

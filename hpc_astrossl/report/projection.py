@@ -1,0 +1,68 @@
+"""The paper's Figure 4: t-SNE of validation features, with numbers that do not depend on the projection."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.metrics import silhouette_score
+from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
+
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.report.arrays import Features
+
+PERPLEXITY, PRINCIPAL, NEIGHBOURS, SEED = 50, 50, 10, 0
+MOST = 800  # objects projected; more take long and hide each other
+LEAST = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection:
+    """``points`` (M × 2) with ``label`` (M); the scores are of the features themselves, not of the points."""
+
+    points: np.ndarray
+    label: np.ndarray
+    perplexity: float
+    silhouette: float | None
+    neighbour_accuracy: float
+    objects: int  # the scores' number of objects
+
+
+def project(found: Features) -> Projection:
+    """PCA to at most 50 components, then t-SNE, seeded. InputError for fewer than 12 objects or equal features."""
+    values, label = found.features.astype("float64"), found.label
+    if len(values) < LEAST:
+        raise InputError(f"features.npz: {len(values)} labelled objects, t-SNE needs at least {LEAST}")
+    if not np.ptp(values, axis=0).any():
+        raise InputError("features.npz: every object has the same features")
+    rows = np.sort(np.random.default_rng(SEED).permutation(len(values))[:MOST])
+    few = values[rows]
+    perplexity = min(PERPLEXITY, (len(few) - 1) / 3)
+    reduced = PCA(min(PRINCIPAL, *few.shape), random_state=SEED).fit_transform(few)
+    tsne = TSNE(perplexity=perplexity, init="pca" if reduced.shape[1] > 1 else "random", random_state=SEED)
+    with threadpool_limits(1):  # the sum's order, and so the picture, does not depend on the number of cores
+        points = tsne.fit_transform(reduced)
+    return Projection(
+        points=points,
+        label=label[rows],
+        perplexity=perplexity,
+        silhouette=silhouette(values, label),
+        neighbour_accuracy=neighbour_accuracy(values, label),
+        objects=len(values),
+    )
+
+
+def silhouette(values: np.ndarray, label: np.ndarray) -> float | None:
+    """Mean silhouette coefficient of the true classes in feature space; None for one class or all different."""
+    if not 2 <= len(np.unique(label)) < len(values):
+        return None
+    return float(silhouette_score(values, label))
+
+
+def neighbour_accuracy(values: np.ndarray, label: np.ndarray, neighbours: int = NEIGHBOURS) -> float:
+    """Share of objects whose nearest others (Euclidean, leave one out) mostly are of their class; ties to the lower."""
+    count = min(neighbours, len(values) - 1)
+    near = NearestNeighbors(n_neighbors=count).fit(values).kneighbors(return_distance=False)
+    votes = np.array([np.bincount(label[row], minlength=int(label.max()) + 1).argmax() for row in near])
+    return float((votes == label).mean())

@@ -1,0 +1,92 @@
+"""A table before it is HTML, CSV or Markdown: entries with a text to read, a value to sort by and a mark."""
+
+import csv
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Mark = Literal["", "best", "bad", "absent", "quiet"]
+MINUS, DASH = "−", "–"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One entry. ``value`` sorts it and stands in CSV (``text`` when None); ``note`` is small print beside it."""
+
+    text: str
+    value: float | str | None = None
+    note: str = ""
+    mark: Mark = ""
+    link: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """``name`` is the stem of its files. ``numeric`` counts the columns from the first with numbers on.
+
+    ``grouped``: the first column is blank within a group of rows, and the table is not sortable.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    caption: str = ""
+    numeric: frozenset[int] = field(default=frozenset())
+    grouped: bool = False
+
+
+def text(words: object, /, **more) -> Entry:
+    """An entry of plain text."""
+    return Entry(text=str(words), **more)
+
+
+def number(value: float | None, digits: int = 4, **more) -> Entry:
+    """An entry of a number with that many decimals; a dash for None."""
+    if value is None:
+        return Entry(text=DASH, mark="absent")
+    return Entry(text=f"{value:,.{digits}f}".replace("-", MINUS), value=value, **more)
+
+
+def signed(value: float, digits: int = 4) -> str:
+    """A difference with its sign, a true minus."""
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def to_csv(table: Table) -> str:
+    """The table as CSV: values at full precision where an entry has one, else its text and note."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(table.columns)
+    for row in table.rows:
+        writer.writerow([entry.value if entry.value is not None else _plain(entry) for entry in row])
+    return stream.getvalue()
+
+
+def to_markdown(table: Table) -> str:
+    """The table as a pipe table of GitHub's Markdown; user-made text is escaped."""
+    lines = [[_escape(column) for column in table.columns]]
+    lines.append(["---:" if index in table.numeric else ":---" for index in range(len(table.columns))])
+    for row in table.rows:
+        lines.append([f"**{_escape(_plain(e))}**" if e.mark == "best" else _escape(_plain(e)) for e in row])
+    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    caption = f"\n{_escape(table.caption)}\n" if table.caption else ""
+    return f"## {_escape(table.title)}\n\n{body}\n{caption}"
+
+
+def write(table: Table, folder: Path) -> None:
+    """Write ``<name>.csv`` and ``<name>.md`` below ``folder``."""
+    (folder / f"{table.name}.csv").write_text(to_csv(table), encoding="utf-8")
+    (folder / f"{table.name}.md").write_text(to_markdown(table), encoding="utf-8")
+
+
+def _plain(entry: Entry) -> str:
+    return f"{entry.text} ({entry.note})" if entry.note and entry.text else entry.text or entry.note
+
+
+def _escape(words: str) -> str:
+    flat = " ".join(words.split())
+    for old, new in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), (">", "&gt;")):
+        flat = flat.replace(old, new)
+    return flat

@@ -1,0 +1,56 @@
+"""A site in a dozen lines, ``jobs/clusters/*.yaml``: facts about a machine are data, never host-name guessing."""
+
+import dataclasses
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hpc_astrossl.specs.jobs import check_resources
+from hpc_astrossl.specs.run import require
+
+SLURM_ONLY = (
+    "partition", "account", "qos", "constraint", "setup", "max_array", "signal_delay", "attempts", "sbatch",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterSpec:
+    """Where tasks run. ``kind: local`` is this machine without a scheduler; the keys for Slurm are refused there."""
+
+    kind: Literal["local", "slurm"]
+    python: str | None = None  # shell command that starts Python where tasks run; null: this interpreter
+    environment: dict[str, str] = field(default_factory=dict)  # variables of every task
+    engine: str | None = None  # null: each run's own choice
+    gpus_per_node: int | None = None  # 0: no GPUs here; null: local counts them, slurm has them
+    parallel: int | None = None  # tasks at once; null: local as many as fit, slurm 64
+    resources: dict[str, dict[str, Any]] = field(default_factory=dict)  # laid over the recipe's
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    setup: tuple[str, ...] = ()  # shell lines at the head of the batch script
+    max_array: int = 1000  # the site's MaxArraySize less one, at most
+    signal_delay: int = 120  # seconds before the time limit at which a task is told to save and requeue
+    attempts: int = 10  # time limits a task may meet before it counts as failed
+    sbatch: dict[str, str | int] = field(default_factory=dict)  # further options of sbatch, name: value
+
+    def __post_init__(self):
+        if self.kind == "local":
+            defaults = {f.name: f for f in dataclasses.fields(self)}
+            for name in SLURM_ONLY:
+                given = defaults[name]
+                usual = given.default if given.default is not dataclasses.MISSING else given.default_factory()
+                require(getattr(self, name) == usual, f"{name} means nothing for kind local; remove it")
+        for name in self.environment:
+            require(
+                re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None,
+                f"environment: {name!r} is no name of a variable (letters, digits and _)",
+            )
+        for name in ("parallel", "max_array", "signal_delay", "attempts"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"{name} must be at least 1, found {value}")
+        require(
+            self.gpus_per_node is None or self.gpus_per_node >= 0,
+            f"gpus_per_node must not be negative, found {self.gpus_per_node}",
+        )
+        check_resources(self.resources)

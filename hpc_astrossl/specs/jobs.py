@@ -1,0 +1,156 @@
+"""An experiment as a recipe, ``jobs/*.yaml``: stores, schemes, seeds and sizes, from which the grid of runs follows.
+
+Every path is relative to the work directory.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hpc_astrossl import config, names
+from hpc_astrossl.errors import InputError, unknown
+from hpc_astrossl.specs.run import require
+
+ALL = "all"
+KINDS = ("preprocess", "pretext", "features", "finetune", "scratch", "report")
+# What the grid, the resources and the cluster decide; an override of these would contradict the recipe itself.
+DECIDED = ("experiment", "set", "scheme", "seed", "weights", "threads", "data.store", "data.target", "data.train_size")
+
+
+def kind_of(stage: str) -> str:
+    """The kind of a stage, ``features`` of ``features-imagenet``; resources are given by kind or by stage."""
+    return stage.partition("-")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What one task of a stage is given. ``minutes`` is the time limit that a scheduler is asked for."""
+
+    cpus: int = 1
+    gpus: int = 0  # what is wanted; a site without GPUs runs the stage on its CPUs
+    memory_gb: float = 4.0
+    minutes: int = 60
+    pack: int = 1  # runs that one task makes, one after another
+
+    def __post_init__(self):
+        for name in ("cpus", "minutes", "pack"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
+        require(self.memory_gb > 0, f"memory_gb must be positive, found {self.memory_gb}")
+        require(
+            self.gpus in (0, 1),
+            f"gpus must be 0 or 1, found {self.gpus}: a submitted run uses at most one GPU in this version",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessSpec:
+    """One store of a preprocessing recipe to make, at ``out``: FOLDER/NAME.zarr, where the recipe knows NAME."""
+
+    recipe: str
+    source: str
+    out: str
+
+    def __post_init__(self):
+        require(self.out.endswith(".zarr"), f"preprocess: out must end with .zarr, NAME.zarr, found {self.out!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretextSpec:
+    """The one run on magnitudes whose convolutions all ``*-magnitudes`` schemes share, whatever their seed."""
+
+    store: str
+    seed: int = 0
+    overrides: dict[str, Any] = field(default_factory=dict)  # a partial run (specs/run.py)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetSpec:
+    """A labelled set."""
+
+    store: str
+    target: str = "classes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobsSpec:
+    """An experiment: every set × scheme × size × seed, after one pretext run.
+
+    ``overrides`` lays partial runs over the generated ones: those of ``all`` first, then of the set, then of the
+    scheme. ``resources`` are merged in the same manner: ``all``, then the kind of stage, then the stage.
+    """
+
+    experiment: str
+    preprocess: tuple[PreprocessSpec, ...] = ()
+    pretext: PretextSpec | None = None
+    sets: dict[str, SetSpec] = field(default_factory=dict)
+    schemes: tuple[str, ...] = names.DOWNSTREAM
+    seeds: tuple[int, ...] = (0, 1, 2)
+    sizes: tuple[int | str, ...] = (ALL,)
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    resources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    report: bool = True
+
+    def __post_init__(self):
+        require(bool(self.sets) or self.pretext is not None, "nothing to run: give pretext, sets or both")
+        for scheme in self.schemes:
+            if scheme not in names.DOWNSTREAM:
+                raise unknown("scheme", scheme, names.DOWNSTREAM)
+            needs = self.sets and names.SCHEMES[scheme].weights == "pretext"
+            require(
+                not needs or self.pretext is not None,
+                f"scheme {scheme} begins with the weights of the pretext run: add pretext: {{store: …}}",
+            )
+        for size in self.sizes:
+            require(
+                size == ALL or (isinstance(size, int) and size >= 1),
+                f"sizes are positive whole numbers or 'all', found {size!r}",
+            )
+        for name in ("schemes", "seeds", "sizes"):
+            values = getattr(self, name)
+            require(len(values) > 0, f"{name} is empty; leave the key out for the default")
+            require(len(set(values)) == len(values), f"{name} repeats a value: {', '.join(map(str, values))}")
+        for name in self.sets:
+            require(
+                name not in {ALL, *names.SCHEMES},
+                f"a set cannot be called {name!r}: overrides by that name would be ambiguous",
+            )
+        outs = [item.out for item in self.preprocess]
+        require(len(set(outs)) == len(outs), f"preprocess makes one store twice: {', '.join(outs)}")
+        self._check_overrides()
+        check_resources(self.resources)
+
+    def _check_overrides(self) -> None:
+        allowed = [ALL, *self.sets, *names.SCHEMES]
+        for name, change in self.overrides.items():
+            if name not in allowed:
+                raise unknown("name in overrides", name, allowed)
+            refuse_decided(change, f"overrides.{name}")
+        if self.pretext is not None:
+            refuse_decided(self.pretext.overrides, "pretext.overrides")
+
+
+def refuse_decided(change: Mapping[str, Any], where: str) -> None:
+    """InputError when an override sets what the grid itself decides."""
+    for key in DECIDED:
+        outer, _, inner = key.partition(".")
+        held = change.get(outer)
+        if (inner and isinstance(held, Mapping) and inner in held) or (not inner and outer in change):
+            raise InputError(f"{where}: {key} cannot be overridden; the recipe's own keys decide it")
+
+
+def check_resources(given: Mapping[str, Mapping[str, Any]]) -> None:
+    """InputError for an unknown stage, an unknown resource or a value that cannot be, in a ``resources`` mapping."""
+    allowed = {ALL, *KINDS, *names.DOWNSTREAM}
+    for stage, values in given.items():
+        if stage not in allowed:
+            raise unknown("stage in resources", stage, allowed)
+        config.parse(values, Resources, f"resources.{stage}")
+
+
+def resources_of(stage: str, *layers: Mapping[str, Mapping[str, Any]]) -> Resources:
+    """The resources of a stage: each layer (recipe, then cluster) by ``all``, kind and stage name, the last wins."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for name in dict.fromkeys((ALL, kind_of(stage), stage)):
+            merged.update(layer.get(name, {}))
+    return config.parse(merged, Resources, f"resources of {stage}")

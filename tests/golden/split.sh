@@ -1,0 +1,214 @@
+# ---- pretext: 1 tasks, sent with sbatch
+#!/bin/bash
+
+# Parameters
+#SBATCH --account=survey
+#SBATCH --cpus-per-task=4
+#SBATCH --gpus-per-node=1
+#SBATCH --job-name=small.pretext
+#SBATCH --kill-on-invalid-dep=yes
+#SBATCH --mail-type=END
+#SBATCH --mem=7680M
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --output='/WORK/my disk/runs/small/.tasks/logs/%j_0_log.out'
+#SBATCH --partition=gpu
+#SBATCH --requeue
+#SBATCH --signal=USR2@120
+#SBATCH --time=60
+#SBATCH --wckey=submitit
+
+# setup
+module load apptainer
+export OMP_NUM_THREADS=4
+export ASTROSSL_CACHE='/scratch disk/cache'
+export GREETING='it'"'"'s $HOME'
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' --cpus-per-task=4 --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
+
+
+# teardown
+status=$?
+job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+marker='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}.requeue
+if [ -e "$marker" ]; then rm "$marker"; scontrol requeue "$SLURM_JOB_ID"; fi
+exit $status
+
+#  0: astrossl train runs/small/pretext_pretext_nall_s0-bc283baa/config.yaml --workdir .
+
+# ---- scratch: 3 tasks, sent with sbatch
+#!/bin/bash
+
+# Parameters
+#SBATCH --account=survey
+#SBATCH --array=0-2%3
+#SBATCH --cpus-per-task=4
+#SBATCH --gpus-per-node=1
+#SBATCH --job-name=small.scratch
+#SBATCH --kill-on-invalid-dep=yes
+#SBATCH --mail-type=END
+#SBATCH --mem=7680M
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --output='/WORK/my disk/runs/small/.tasks/logs/%A_%a_0_log.out'
+#SBATCH --partition=gpu
+#SBATCH --requeue
+#SBATCH --signal=USR2@120
+#SBATCH --time=60
+#SBATCH --wckey=submitit
+
+# setup
+module load apptainer
+export OMP_NUM_THREADS=4
+export ASTROSSL_CACHE='/scratch disk/cache'
+export GREETING='it'"'"'s $HOME'
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%A_%a_%t_log.out' --cpus-per-task=4 --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
+
+
+# teardown
+status=$?
+job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+marker='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}.requeue
+if [ -e "$marker" ]; then rm "$marker"; scontrol requeue "$SLURM_JOB_ID"; fi
+exit $status
+
+#  0: astrossl train runs/small/SG_scratch_nall_s0-df5cf5c1/config.yaml --workdir .
+#  1: astrossl train runs/small/SG_scratch_nall_s1-b3db96a3/config.yaml --workdir .
+#  2: astrossl train runs/small/SG_scratch_nall_s2-2aadf15b/config.yaml --workdir .
+
+# ---- scratch: 1 tasks, sent with sbatch
+#!/bin/bash
+
+# Parameters
+#SBATCH --account=survey
+#SBATCH --cpus-per-task=4
+#SBATCH --gpus-per-node=1
+#SBATCH --job-name=small.scratch
+#SBATCH --kill-on-invalid-dep=yes
+#SBATCH --mail-type=END
+#SBATCH --mem=7680M
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --output='/WORK/my disk/runs/small/.tasks/logs/%j_0_log.out'
+#SBATCH --partition=gpu
+#SBATCH --requeue
+#SBATCH --signal=USR2@120
+#SBATCH --time=60
+#SBATCH --wckey=submitit
+
+# setup
+module load apptainer
+export OMP_NUM_THREADS=4
+export ASTROSSL_CACHE='/scratch disk/cache'
+export GREETING='it'"'"'s $HOME'
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' --cpus-per-task=4 --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
+
+
+# teardown
+status=$?
+job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+marker='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}.requeue
+if [ -e "$marker" ]; then rm "$marker"; scontrol requeue "$SLURM_JOB_ID"; fi
+exit $status
+
+#  0: astrossl train runs/small/SG_scratch_nall_s3-43d643c8/config.yaml --workdir .
+
+# ---- features-magnitudes: 2 tasks, sent with sbatch
+#!/bin/bash
+
+# Parameters
+#SBATCH --account=survey
+#SBATCH --array=0-1%2
+#SBATCH --cpus-per-task=4
+#SBATCH --dependency='afterok:<pretext>'
+#SBATCH --gpus-per-node=1
+#SBATCH --job-name=small.features-magnitudes
+#SBATCH --kill-on-invalid-dep=yes
+#SBATCH --mail-type=END
+#SBATCH --mem=7680M
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --output='/WORK/my disk/runs/small/.tasks/logs/%A_%a_0_log.out'
+#SBATCH --partition=gpu
+#SBATCH --requeue
+#SBATCH --signal=USR2@120
+#SBATCH --time=60
+#SBATCH --wckey=submitit
+
+# setup
+module load apptainer
+export OMP_NUM_THREADS=4
+export ASTROSSL_CACHE='/scratch disk/cache'
+export GREETING='it'"'"'s $HOME'
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%A_%a_%t_log.out' --cpus-per-task=4 --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
+
+
+# teardown
+status=$?
+job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+marker='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}.requeue
+if [ -e "$marker" ]; then rm "$marker"; scontrol requeue "$SLURM_JOB_ID"; fi
+exit $status
+
+#  0: astrossl train runs/small/SG_features-magnitudes_nall_s0-8d9ec787/config.yaml --workdir .
+#  0: astrossl train runs/small/SG_features-magnitudes_nall_s1-2d1ba4c8/config.yaml --workdir .
+#  1: astrossl train runs/small/SG_features-magnitudes_nall_s2-08b7985c/config.yaml --workdir .
+#  1: astrossl train runs/small/SG_features-magnitudes_nall_s3-6778150f/config.yaml --workdir .
+
+# ---- report: 1 tasks, sent with sbatch
+#!/bin/bash
+
+# Parameters
+#SBATCH --account=survey
+#SBATCH --cpus-per-task=4
+#SBATCH --dependency='afterany:<pretext>:<scratch>:<features-magnitudes>'
+#SBATCH --gpus-per-node=1
+#SBATCH --job-name=small.report
+#SBATCH --kill-on-invalid-dep=yes
+#SBATCH --mail-type=END
+#SBATCH --mem=7680M
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --output='/WORK/my disk/runs/small/.tasks/logs/%j_0_log.out'
+#SBATCH --partition=gpu
+#SBATCH --requeue
+#SBATCH --signal=USR2@120
+#SBATCH --time=60
+#SBATCH --wckey=submitit
+
+# setup
+module load apptainer
+export OMP_NUM_THREADS=4
+export ASTROSSL_CACHE='/scratch disk/cache'
+export GREETING='it'"'"'s $HOME'
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' --cpus-per-task=4 --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
+
+
+# teardown
+status=$?
+job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+marker='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}.requeue
+if [ -e "$marker" ]; then rm "$marker"; scontrol requeue "$SLURM_JOB_ID"; fi
+exit $status
+
+#  0: astrossl report small --workdir .
+

@@ -1,0 +1,125 @@
+"""Who may import whom: held once by the import graph, and once in a fresh interpreter with modules blocked."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "hpc_astrossl"
+FLOOR = {"config", "specs", "errors", "files", "names", "provenance", "cache", ""}  # "" is the package itself
+MIDDLE = {"store", "launch", "report"}
+SIBLINGS = {"nets", "targets", "engines", "loading", "ingest", "simulate"}
+# Room -> rooms of the package it may import, besides itself.
+ALLOWED = {
+    **dict.fromkeys(FLOOR, FLOOR),
+    **dict.fromkeys(MIDDLE, FLOOR),
+    **dict.fromkeys(SIBLINGS, FLOOR | {"store"}),
+    "training": FLOOR | SIBLINGS | {"store"},
+    "cli": FLOOR | MIDDLE | SIBLINGS | {"training"},
+    "__main__": FLOOR | {"cli"},
+}
+# Library -> the only rooms that may import it at all.
+DOORS = {
+    "zarr": {"store"},
+    "numcodecs": {"store"},
+    "nvidia": {"loading", "cli"},
+    "horovod": {"engines", "cli"},
+    "submitit": {"launch"},
+    "astropy": {"ingest", "simulate"},
+    "galsim": {"simulate"},
+    "sep": {"simulate"},
+    "torch": {"nets", "targets", "engines", "loading", "training", "cli"},
+    "torchvision": {"nets", "cli"},
+    "matplotlib": {"report"},
+    "sklearn": {"report"},
+    "jinja2": {"report"},
+}
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    """The room a file belongs to: its first folder, or its own name at the top of the package."""
+    first = path.relative_to(PACKAGE).parts[0]
+    return "" if first == "__init__.py" else first.removesuffix(".py")
+
+
+def imports(path: Path, *, top_only: bool = False) -> set[str]:
+    """Dotted names of everything a file imports, anywhere in it or only when it is imported."""
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_only else ast.walk(tree)
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_rooms_import_downwards_only(path):
+    here = room(path)
+    assert here in ALLOWED, f"{here} is no room of the design; say in ALLOWED what it may import"
+    for name in imports(path):
+        if name.split(".")[0] == "hpc_astrossl":
+            there = name.split(".")[1]
+            there = "" if there.startswith("__") else there
+            assert there == here or there in ALLOWED[here], f"{path.name} in {here!r} imports {name}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_each_heavy_library_has_its_door(path):
+    for name in imports(path):
+        library = name.split(".")[0]
+        assert room(path) in DOORS.get(library, {room(path)}), f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("folder", ["jobs", "preprocess"])
+def test_recipe_folders_hold_no_code_and_are_never_imported(folder):
+    assert not list((PACKAGE.parent / folder).rglob("*.py"))
+    for path in SOURCES:
+        assert folder not in {name.split(".")[0] for name in imports(path)}, path
+
+
+# What must be importable where a set of libraries is absent.
+EVERYWHERE = "hpc_astrossl.config hpc_astrossl.names hpc_astrossl.provenance hpc_astrossl.cache hpc_astrossl.specs.run"
+LOGIN = f"{EVERYWHERE} hpc_astrossl.specs.jobs hpc_astrossl.specs.cluster hpc_astrossl.launch.grid"
+LOGIN += " hpc_astrossl.launch.task hpc_astrossl.launch.state hpc_astrossl.launch.slurm hpc_astrossl.cli"
+CPU_NODE = f"{EVERYWHERE} hpc_astrossl.store hpc_astrossl.ingest.build hpc_astrossl.cli"
+HEAVY = "torch torchvision nvidia horovod safetensors"
+ENVIRONMENTS = {
+    "login node": (LOGIN, f"{HEAVY} numpy zarr astropy scipy PIL matplotlib sklearn galsim sep"),
+    "CPU node": (CPU_NODE, f"{HEAVY} galsim sep matplotlib sklearn"),
+}
+PROBE = """
+import sys, importlib, importlib.abc
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] in {blocked!r}.split():
+            raise ImportError(name + " is not installed on this kind of node")
+sys.meta_path.insert(0, Blocked())
+for name in {modules!r}.split():
+    importlib.import_module(name)
+from hpc_astrossl import cli
+try:
+    cli.main(["--help"])
+except SystemExit as end:
+    assert end.code == 0
+"""
+
+
+@pytest.mark.parametrize("where", ENVIRONMENTS)
+def test_a_node_needs_only_its_own_libraries(where):
+    modules, blocked = ENVIRONMENTS[where]
+    probe = PROBE.format(modules=modules, blocked=blocked)
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_package_alone_imports_nothing():
+    code = "import sys; before = set(sys.modules); import hpc_astrossl; print(sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert done.stdout.strip() == "['hpc_astrossl']"

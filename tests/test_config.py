@@ -1,0 +1,107 @@
+"""Strict YAML: right files become specs, wrong ones a message that tests read."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+
+from hpc_astrossl import config
+from hpc_astrossl.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    rate: float = 0.5
+    kind: Literal["a", "b"] = "a"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    name: str
+    count: int | None = None
+    inner: Inner = Inner()
+    many: tuple[Inner, ...] = ()
+    sizes: tuple[int | str, ...] = ()
+    table: dict[str, Inner] = field(default_factory=dict)
+    place: str = field(default="here", metadata={"identity": False})
+
+
+def load(tmp_path, text):
+    path = tmp_path / "file.yaml"
+    path.write_text(text)
+    return config.load(path, Outer)
+
+
+def test_a_file_becomes_a_spec_and_back(tmp_path):
+    spec = load(
+        tmp_path, "name: x\ncount: 3\nmany: [{rate: 1e-3}, {kind: b}]\nsizes: [1, all]\ntable: {k: {rate: 2}}\n"
+    )
+    assert spec.many == (Inner(rate=0.001), Inner(kind="b"))
+    assert spec.sizes == (1, "all")
+    assert spec.table == {"k": Inner(rate=2.0)}
+    assert load(tmp_path, config.dump(spec)) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: x\ncout: 3\n", "'cout'; allowed: count, inner, many, name, place, sizes, table; did you mean 'count'"),
+        ("count: 3\n", "file.yaml: missing key name"),
+        ("name: 3\n", "name: expected text, found 3"),
+        ("name: x\ncount: true\n", "count: expected a whole number, found True"),
+        ("name: x\ncount: '3'\n", "count: expected a whole number, found '3'"),
+        ("name: x\ninner: {rate: fast}\n", "inner: rate: expected a number, found 'fast'"),
+        ("name: x\ninner: {kind: c}\n", "kind: found 'c'; allowed: a, b"),
+        ("name: x\nmany: [{}, {rat: 1}]\n", "many[1]: unknown key 'rat'"),
+        ("name: x\nmany: 3\n", "many: expected a list, found 3"),
+        ("name: x\ntable: {k: 3}\n", "table.k: expected a mapping, found 3"),
+        ("name: x\nsizes: [1.5]\n", "sizes[0]: expected int or str, found 1.5"),
+        ("name: x\nname: y\n", "key 'name' is repeated"),
+        ("a: &a {}\nb: *a\n", "aliases (*name) are not allowed"),
+        ("name: !!python/object/apply:os.system [true]\n", "not valid YAML"),
+        ("- x\n", "expected a mapping of keys to values, found list"),
+        ("name: [\n", "not valid YAML"),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_is_answered_with_what_is_allowed(tmp_path, text, words):
+    with pytest.raises(InputError) as error:
+        load(tmp_path, text)
+    assert words in str(error.value)
+    assert "file.yaml" in str(error.value)
+
+
+def test_a_missing_file_and_one_that_is_not_text_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"nothing\.yaml: no such file"):
+        config.read_yaml(tmp_path / "nothing.yaml")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="cannot be read as UTF-8"):
+        config.read_yaml(tmp_path / "bytes.yaml")
+
+
+def test_only_true_and_false_are_booleans_and_dates_stay_text(tmp_path):
+    path = tmp_path / "f.yaml"
+    path.write_text("a: yes\nb: off\nc: true\nd: 2020-01-01\ne: 1e5\nf: 1.5E+3\ng: .5\n")
+    assert config.read_yaml(path) == {
+        "a": "yes",
+        "b": "off",
+        "c": True,
+        "d": "2020-01-01",
+        "e": 1e5,
+        "f": 1500,
+        "g": 0.5,
+    }
+
+
+def test_the_digest_is_of_what_decides_the_result():
+    assert config.digest(Outer(name="x")) == config.digest(Outer(name="x", place="there"))
+    assert config.digest(Outer(name="x")) != config.digest(Outer(name="x", inner=Inner(rate=0.25)))
+
+
+def test_settings_and_merge_lay_values_over_a_mapping():
+    change = config.settings(["data.batch_size=64", "data.flips=false", "seed=3"])
+    base = {"data": {"store": "s", "batch_size": 32}, "phases": [1, 2]}
+    assert config.merge(base, change) == {
+        "data": {"store": "s", "batch_size": 64, "flips": False}, "phases": [1, 2], "seed": 3
+    }  # fmt: skip
+    with pytest.raises(InputError, match="expected key=value, for example"):
+        config.settings(["data.batch_size"])

@@ -1,0 +1,82 @@
+"""Definitions, pins and setup.cfg agree, and Horovod's edits fit or refuse."""
+
+import configparser
+import importlib.metadata
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).parent.parent
+LINES = (ROOT / "containers/constraints.txt").read_text().splitlines()
+PINS = dict(line.split("==") for line in LINES if not line.startswith("#"))
+
+
+def extras():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    return {
+        name: [Requirement(line) for line in text.split("\n") if line]
+        for name, text in setup["options.extras_require"].items()
+    }
+
+
+def test_every_requirement_has_a_pin_that_satisfies_it():
+    pins = {name.lower().replace("_", "-"): version for name, version in PINS.items()} | {"horovod": "0.28.1"}
+    for requirements in extras().values():
+        for requirement in requirements:
+            name = requirement.name.lower().replace("_", "-")
+            assert name in pins, f"{name} has no pin in containers/constraints.txt"
+            assert requirement.specifier.contains(Version(pins[name])), requirement
+
+
+def test_the_tests_run_on_the_pinned_versions():
+    for name in ("torch", "torchvision", "nvidia-dali-cuda130", "numpy", "astropy", "zarr", "submitit", "PyYAML"):
+        assert importlib.metadata.version(name).split("+")[0] == PINS[name]
+    assert importlib.metadata.version("horovod") == "0.28.1"
+
+
+@pytest.mark.parametrize("name", ["hpc_astrossl.def", "preprocess.def", "environment.sh"])
+def test_every_extra_and_file_that_a_definition_names_exists(name):
+    text = (ROOT / "containers" / name).read_text()
+    named = re.findall(r"hpc_astrossl\[([a-z,]+)\]", text) + re.findall(r"extras=([a-z,]+)", text)
+    assert named
+    for extra in ",".join(named).split(","):
+        assert extra in extras()
+    for file in re.findall(r"containers/([\w.]+)", text):
+        assert (ROOT / "containers" / file).exists() or file.endswith(".sif"), file
+
+
+def edit(source):
+    script = ROOT / "containers/horovod_edits.py"
+    return subprocess.run([sys.executable, script, source], capture_output=True, text=True)
+
+
+def test_horovod_s_edits_refuse_a_source_that_they_do_not_fit(tmp_path):
+    (tmp_path / "CMakeLists.txt").write_text("set(CMAKE_CXX_STANDARD 17)\n")
+    done = edit(tmp_path)
+    assert done.returncode == 1
+    assert "CMakeLists.txt holds 'set(CMAKE_CXX_STANDARD 14)' 0 times, expected 1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [("mpi", "unknown variant 'mpi'; allowed: cpu, nccl"), ("cpu", "set PYTHON to the interpreter it is for")],
+)
+def test_the_build_script_says_what_is_wrong(argument, words):
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nowhere", "PYTHON": "/usr/bin/false"}
+    script = ROOT / "containers/build_horovod.sh"
+    done = subprocess.run([script, argument], capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_two_horovod_ranks_agree_in_this_environment():
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": "/tmp", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([ROOT / "containers/check.sh"], capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "rank 1 of 2: sum 3, as it must be" in done.stdout

@@ -1,0 +1,163 @@
+"""Selection: every filter, label and exclusion by itself, each counted under its own reason."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from ingest_survey import RECIPES, Survey
+
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.ingest.catalogue import read_objects
+from hpc_astrossl.ingest.select import codes, select
+from hpc_astrossl.specs.recipe import LabelSpec, load_recipe
+
+ARCSEC = 1 / 3600
+
+
+@pytest.fixture
+def survey(tmp_path):
+    """Ten objects of one field, 20″ and more apart, no spectra."""
+    survey = Survey(tmp_path / "survey", fields=("SIM-1",), per_field=0)
+    for n in range(10):
+        survey.add("SIM-1", n, 20 + 20 * n, 90, ra=(359.99 + 0.01 * n) % 360, dec=0.1)
+    return survey
+
+
+def spectrum(survey, row, kind, *, offset=0.0, warning=0):
+    """Put a spectrum ``offset`` arcsec north of an object."""
+    survey.spectra.append({"ra": row["RA"], "dec": row["Dec"] + offset * ARCSEC, "class": kind, "redshift": 0,
+                           "zWarning": warning})  # fmt: skip
+
+
+def chosen(survey, *settings):
+    folder = survey.write() if survey.spectra else _with_a_far_spectrum(survey).write()
+    recipe = load_recipe(RECIPES / "simulated.yaml", settings)
+    return select(recipe, read_objects(recipe, folder), folder)
+
+
+def _with_a_far_spectrum(survey):
+    survey.spectra.append({"ra": 180, "dec": -50, "class": "STAR", "redshift": 0, "zWarning": 0})
+    return survey
+
+
+def test_all_objects_pass_when_nothing_is_wrong(survey):
+    selections = chosen(survey)
+    assert selections["pretext"].rows.tolist() == list(range(10))
+    assert set(selections["pretext"].labels) == {-1}
+    assert Counter(selections["SG"].reasons) == {"no spectrum within 1 arcsec": 10}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"RA": "nan"}, "position unknown"),
+        ({"Dec": 91}, "position unknown"),
+        ({"X": "nan"}, "pixel position unknown"),
+        ({"PhotoFlag": 4}, "flagged"),
+        ({"F378_auto": 99.0, "eF378_auto": 99.0}, "detected in fewer than 12 bands"),
+        ({"z_auto": -99}, "detected in fewer than 12 bands"),
+        ({"z_auto": "inf"}, "detected in fewer than 12 bands"),
+        ({"F395_auto": "nan"}, "detected in fewer than 12 bands"),
+        ({"eg_auto": 0.1001}, "uncertainty above 0.1 mag or unknown"),
+        ({"eg_auto": 1432.7}, "uncertainty above 0.1 mag or unknown"),
+        ({"eg_auto": 99}, "uncertainty above 0.1 mag or unknown"),
+        ({"eg_auto": "nan"}, "uncertainty above 0.1 mag or unknown"),
+    ],
+)
+def test_an_object_that_fails_one_filter(survey, change, reason):
+    survey.rows[3] |= change
+    selection = chosen(survey)["pretext"]
+    assert selection.reasons.tolist() == [""] * 3 + [reason] + [""] * 6
+
+
+def test_the_limits_themselves_pass(survey):
+    for row in survey.rows:
+        row |= {"eg_auto": 0.1, "PhotoFlag": 2}
+    assert len(chosen(survey, "filters.flags=[0, 2]")["pretext"].rows) == 10
+
+
+def test_sentinels_never_reach_the_magnitudes(survey):
+    survey.rows[0] |= {"g_auto": 99.0, "eg_auto": 0.01, "F430_auto": -99, "z_auto": "inf"}
+    recipe = load_recipe(RECIPES / "simulated.yaml")
+    objects = read_objects(recipe, survey.write())
+    assert np.isnan(objects.magnitudes[0]).sum() == 3
+    assert np.isnan(objects.errors[0, [4, 5, 11]]).all()
+    assert np.isfinite(objects.magnitudes[1:]).all()
+
+
+def test_duplicates_keep_the_brighter_one(survey):
+    survey.rows[1] |= {"ID": survey.rows[0]["ID"], "r_auto": 12}
+    survey.rows[5] |= {"RA": survey.rows[4]["RA"], "Dec": 0.1 + 0.9 * ARCSEC, "r_auto": 20}
+    survey.rows[7] |= {"RA": survey.rows[6]["RA"], "Dec": 0.1 + 1.1 * ARCSEC}
+    reasons = chosen(survey)["pretext"].reasons
+    assert {i: reason for i, reason in enumerate(reasons) if reason} == {
+        0: "repeated id",
+        5: "within 1 arcsec of a brighter object",
+    }
+
+
+def test_a_flagged_object_does_not_remove_its_good_double(survey):
+    survey.rows[4] |= {"PhotoFlag": 1, "r_auto": 10}
+    survey.rows[5] |= {"RA": survey.rows[4]["RA"], "Dec": survey.rows[4]["Dec"]}
+    reasons = chosen(survey)["pretext"].reasons
+    assert (reasons[4], reasons[5]) == ("flagged", "")
+
+
+def test_labels_from_spectra_and_the_reasons_to_have_none(survey):
+    rows = survey.rows
+    spectrum(survey, rows[0], "STAR", offset=0.9)
+    spectrum(survey, rows[1], "GALAXY", offset=-0.5)
+    spectrum(survey, rows[2], "QSO")
+    spectrum(survey, rows[3], "STAR", warning=4)
+    spectrum(survey, rows[4], "STAR")
+    spectrum(survey, rows[4], "GALAXY", offset=0.3)
+    spectrum(survey, rows[5], "STAR", offset=1.1)
+    rows[7] |= {"RA": rows[6]["RA"], "Dec": rows[6]["Dec"] + 1.5 * ARCSEC}
+    spectrum(survey, rows[6], "STAR", offset=0.6)
+    selections = chosen(survey)
+    assert selections["SG"].reasons.tolist() == [
+        "", "", "class not asked for", "redshift with a warning", "spectra of different classes",
+        "no spectrum within 1 arcsec", "", "the spectrum belongs to a nearer object",
+        "no spectrum within 1 arcsec", "no spectrum within 1 arcsec",
+    ]  # fmt: skip
+    assert selections["SG"].labels[[0, 1, 6]].tolist() == [0, 1, 0]
+    assert selections["SGQ"].labels[[0, 1, 2, 6]].tolist() == [0, 1, 2, 0]
+
+
+def test_the_pretext_set_shares_nothing_with_labelled_sets(survey):
+    spectrum(survey, survey.rows[0], "STAR")
+    spectrum(survey, survey.rows[1], "QSO")
+    selections = chosen(survey)
+    assert selections["pretext"].reasons[:3].tolist() == [
+        "in SG or within 1 arcsec of it", "in SGQ or within 1 arcsec of it", ""]  # fmt: skip
+
+
+def test_a_planted_leak_by_position_is_found_across_ra_0(survey):
+    survey.rows[0] |= {"RA": 359.99995, "Dec": 0.0}
+    survey.rows[1] |= {"RA": 0.00005, "Dec": 0.0}  # 0.36″ away, under its own id
+    spectrum(survey, survey.rows[0], "STAR", offset=-0.1)
+    selections = chosen(survey, "filters.duplicates=0")
+    assert selections["SG"].rows.tolist() == [0]
+    assert 1 not in selections["pretext"].rows
+    assert selections["pretext"].reasons[1] == "in SG or within 1 arcsec of it"
+
+
+def test_codes_of_text_and_numbers():
+    spec = LabelSpec(source="column", column="T", classes={"early": ("-6..-1",), "late": (1, 2), "odd": ("dE",)})
+    assert codes(spec, np.array(["-6", "-1.0", "0", "2", "dE", "x", "nan"])).tolist() == [0, 0, -1, 1, 2, -1, -1]
+    assert codes(spec, np.array([-3.0, 2.0, np.nan, 2.5])).tolist() == [0, 1, -1, -1]
+
+
+def test_an_id_without_a_field_is_named(survey):
+    survey.rows[2]["ID"] = "SPLUS-7"
+    with pytest.raises(InputError, match=r"master_catalog.cat: id 'SPLUS-7' does not match .*its field is unknown"):
+        chosen(survey)
+
+
+def test_the_field_may_be_a_column(survey):
+    survey.write()
+    path = survey.folder / "master_catalog.cat"
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([f"{header} FIELD", *(f"{row} SIM-9" for row in rows)]))
+    recipe = load_recipe(RECIPES / "simulated.yaml", ["catalogue.field=FIELD", "catalogue.field_pattern=null"])
+    assert set(read_objects(recipe, survey.folder).field) == {"SIM-9"}

@@ -1,0 +1,154 @@
+"""Batch scripts, compared whole with golden ones, and how a plan becomes arrays. Nothing here needs a Slurm."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from launch_support import SMALL, astrossl, make_workdir
+
+from hpc_astrossl import config
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.launch import executors, slurm
+from hpc_astrossl.launch.grid import expand
+from hpc_astrossl.launch.ledger import Entry, Ledger
+from hpc_astrossl.specs.cluster import ClusterSpec
+from hpc_astrossl.specs.jobs import JobsSpec
+
+GOLDEN = Path(__file__).parent / "golden"
+SITE = """\
+kind: slurm
+partition: gpu
+account: survey
+python: apptainer exec --nv --bind "/scratch disk" image.sif python3
+setup: [module load apptainer]
+environment: {ASTROSSL_CACHE: "/scratch disk/cache", GREETING: "it's $HOME"}
+max_array: 3
+parallel: 8
+sbatch: {mail-type: END}
+resources:
+  all: {cpus: 4, memory_gb: 7.5}
+"""
+
+
+def jobs(text=SMALL, **change) -> JobsSpec:
+    import yaml
+
+    return config.parse(config.merge(yaml.safe_load(text), change), JobsSpec, "r.yaml")
+
+
+def arrays(spec, tmp_path, alive=(), **site):
+    """What a dry run would send."""
+    cluster = ClusterSpec(kind="slurm", python="python3", **site)
+    plan = expand(spec, cluster=cluster)
+    todo = {stage.name: [item for item in stage.items if item.key not in dict(alive)] for stage in plan.stages}
+    ledger = Ledger(tmp_path, plan.experiment)
+    return list(slurm.submit(plan, todo, dict(alive), cluster=cluster, ledger=ledger, workdir=tmp_path, dry_run=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("small", SMALL),
+        ("split", SMALL.replace("[0, 1]", "[0, 1, 2, 3]").replace("resources:", "resources:\n  all: {gpus: 1}")),
+    ],
+)
+def test_batch_scripts_are_the_golden_ones(name, recipe, tmp_path):
+    workdir = make_workdir(tmp_path / "my disk", "stores/pretext.zarr", "stores/SG.zarr")
+    (workdir / "recipe.yaml").write_text(recipe)
+    (workdir / "site.yaml").write_text(SITE)
+    done = astrossl("submit", "recipe.yaml", "--cluster", "site.yaml", "--dry-run", cwd=workdir)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.replace(str(tmp_path), "/WORK") == (GOLDEN / f"{name}.sh").read_text()
+    assert not (workdir / "runs").exists()
+
+
+def test_a_batch_script_is_valid_shell(tmp_path):
+    for array in arrays(jobs(), tmp_path / "it's a disk"):
+        checked = subprocess.run(["bash", "-n"], input=array.script, text=True, capture_output=True)
+        assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_the_script_ends_as_its_task_ended_and_requeues_when_asked(tmp_path):
+    """The end of the script, run by a real shell after a command that exits with 3."""
+    calls = tmp_path / "scontrol"
+    calls.write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/called"\n')
+    calls.chmod(0o755)
+    script = arrays(jobs(), tmp_path / "my disk")[0].script
+    tail = script[script.index("# teardown") :]
+    logs = Ledger(tmp_path / "my disk", "small").logs
+    logs.mkdir(parents=True)
+    (logs / "7_2.requeue").touch()
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "9"}
+    plain = subprocess.run(["bash", "-c", f"(exit 3)\n{tail}"], env=environment)
+    assert plain.returncode == 3
+    assert not (tmp_path / "called").exists()
+    environment |= {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}
+    assert subprocess.run(["bash", "-c", f"(exit 3)\n{tail}"], env=environment).returncode == 3
+    assert (tmp_path / "called").read_text() == "requeue 9\n"
+    assert not (logs / "7_2.requeue").exists()
+
+
+@pytest.mark.parametrize(
+    ("seeds", "limit", "sizes"), [(4, 3, [3, 1]), (4, 2, [2, 2]), (4, 1, [1, 1, 1, 1]), (4, 9, [4])]
+)
+def test_arrays_are_split_at_the_limit_and_share_the_throttle(seeds, limit, sizes, tmp_path):
+    spec = jobs(seeds=list(range(seeds)), schemes=["scratch"], report=False)
+    sent = [one for one in arrays(spec, tmp_path, max_array=limit, parallel=4) if one.stage == "scratch"]
+    assert [len(one.works) for one in sent] == sizes
+    keys = [item.key for one in sent for work in one.works for item in work.items]
+    assert len(keys) == len(set(keys)) == 4
+    throttles = [int(n) for one in sent for n in re.findall(r"--array=\S+%(\d+)", one.script)]
+    assert sum(throttles) <= 4
+
+
+def test_dependencies_name_the_jobs_that_make_the_needs(tmp_path):
+    after = {one.stage: one.after for one in arrays(jobs(), tmp_path)}
+    assert after == {
+        "pretext": "",
+        "scratch": "",
+        "features-magnitudes": "afterok:<pretext>",
+        "report": "afterany:<pretext>:<scratch>:<features-magnitudes>",
+    }
+
+
+def test_new_arrays_wait_for_what_an_earlier_submission_queued(tmp_path):
+    (pretext,) = expand(jobs()).stages[0].items
+    alive = {pretext.key: Entry(kind="slurm", job="41_7", items=(pretext.key,))}
+    after = {one.stage: one.after for one in arrays(jobs(), tmp_path, alive=alive)}
+    assert after["features-magnitudes"] == "afterok:41_7"
+    assert after["report"].startswith("afterany:41:")
+
+
+def test_slurm_cannot_wait_for_a_local_submission(tmp_path):
+    (pretext,) = expand(jobs()).stages[0].items
+    alive = {pretext.key: Entry(kind="local", host="desk", pid=12, started=1, items=(pretext.key,))}
+    with pytest.raises(InputError, match=r"is being made by astrossl submit on desk \(process 12\)"):
+        arrays(jobs(), tmp_path, alive=alive)
+
+
+def test_a_short_limit_leaves_half_of_it_before_the_signal(tmp_path):
+    script = arrays(jobs(resources={"all": {"minutes": 2}}), tmp_path, signal_delay=600)[0].script
+    assert "#SBATCH --signal=USR2@60" in script
+
+
+def test_the_variables_of_an_enclosing_job_do_not_leak(monkeypatch):
+    import os
+
+    for name in ("SLURM_JOB_ID", "SLURM_CPU_BIND", "SBATCH_PARTITION", "SLURM_CONF"):
+        monkeypatch.setenv(name, "x")
+    with executors._variables({"A": "b"}, without=("SLURM_", "SBATCH_"), but=("SLURM_CONF",)):
+        inside = dict(os.environ)
+    assert [name for name in sorted(inside) if name.startswith(("SLURM_", "SBATCH_"))] == ["SLURM_CONF"]
+    assert inside["A"] == "b"
+    assert os.environ["SLURM_CPU_BIND"] == "x"
+    assert "A" not in os.environ
+
+
+def test_without_sbatch_the_message_says_where_to_submit(tmp_path, monkeypatch):
+    workdir = make_workdir(tmp_path, "stores/pretext.zarr", "stores/SG.zarr")
+    (workdir / "recipe.yaml").write_text(SMALL)
+    done = astrossl("submit", "recipe.yaml", "--cluster", "slurm_cpu", cwd=workdir, PATH=str(tmp_path))
+    assert done.returncode == 2
+    assert "sbatch is not on this machine" in done.stderr
+    assert not (workdir / "runs/small/.tasks/jobs.jsonl").exists()

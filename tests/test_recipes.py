@@ -1,0 +1,65 @@
+"""Every recipe in preprocess/ loads strictly, and a wrong one is answered with what is allowed."""
+
+import pytest
+from ingest_survey import RECIPES
+
+from hpc_astrossl import config
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.specs.recipe import Recipe, load_recipe
+
+PATHS = sorted(RECIPES.glob("*.yaml"))
+
+
+def test_the_recipes_are_there():
+    assert {path.stem for path in PATHS} >= {"efigi", "simulated", "splus_dr1"}
+    assert [path.name for path in RECIPES.iterdir() if path.suffix != ".yaml"] == []  # recipes only, no logic
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_a_recipe_loads_opens_with_its_command_and_survives_a_round_trip(path):
+    recipe = load_recipe(path)
+    assert config.parse(config.plain(recipe), Recipe, "round trip") == recipe
+    assert f"astrossl preprocess preprocess/{path.name} --source" in path.read_text().partition("survey:")[0]
+
+
+def test_efigi_types_are_the_papers():
+    codes = {name: store.labels.codes() for name, store in load_recipe(RECIPES / "efigi.yaml").stores.items()}
+    assert codes["EF-2"] == {-6: 0, -5: 0, -4: 0} | dict.fromkeys(range(10), 1)
+    assert codes["EF-4"] == codes["EF-2"] | {-3: 2, -2: 2, -1: 2, 10: 3}
+    assert codes["EF-15"] == {t: code for code, t in enumerate([-5, *range(-3, 11)])}
+
+
+def test_a_part_holds_what_one_store_depends_on():
+    recipe = load_recipe(RECIPES / "simulated.yaml")
+    assert list(recipe.part("SG").stores) == ["SG"]
+    assert list(recipe.part("pretext").stores) == ["pretext", "SG", "SGQ"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("stores.SG.label=1", r"stores.SG: unknown key 'label'; allowed: .*labels.*did you mean 'labels'\?"),
+        ("size=2", r"size must be in 4..1024 pixels, found 2"),
+        ("catalogue.magnitude=r_auto", r"magnitude must contain \{band\}, found 'r_auto'"),
+        ("catalogue.reference=R", r"unknown reference band 'R'; allowed: .*uJAVA"),
+        ("catalogue.field_pattern='SPLUS.*'", r"must have a group \(\?P<field>…\)"),
+        ("catalogue.field=FIELD", r"needs either field or field_pattern"),
+        ("fields.bands=null", r"bands and zero_points must be given together"),
+        ("fields.band_names.G=g", r"unknown band in fields: band_names 'G'; allowed: .*g"),
+        ("files.image='{id}.png'", r"give either fields or files"),
+        ("spectra=null", r"stores.SG: labels from spectra need spectra"),
+        ("stores.pretext.disjoint_from=[SGG]", r"unknown store in stores.pretext.disjoint_from 'SGG'.*'SG'\?"),
+        ("stores.pretext.balanced=true", r"balanced: true needs labels"),
+        ("stores.pretext.detected_in=13", r"stores.pretext: detected_in is 13, catalogue has 12 bands"),
+        ("catalogue.error=null", r"stores.pretext: max_error needs catalogue: bands and error"),
+        ("stores.SG.labels.column=T", r"give column with source: column, only then"),
+        ("stores.SG.labels.classes.dwarf=[STAR]", r"value STAR belongs to two classes, the second is dwarf"),
+        ("stores.SG.labels.classes.dwarf=[3..1]", r"range 3..1 is empty"),
+        ("split.test=0.2", r"must add up to 1"),
+        ("fields.pixel_scale=0", r"pixel_scale must be positive, found 0"),
+    ],
+)  # fmt: skip
+def test_a_wrong_key_or_value_is_named(setting, words):
+    with pytest.raises(InputError, match=words) as caught:
+        load_recipe(RECIPES / "simulated.yaml", [setting])
+    assert str(RECIPES / "simulated.yaml") in str(caught.value)

@@ -1,0 +1,205 @@
+"""The tables' numbers against hand-computed ones, and what stands where there is no number."""
+
+import csv
+import io
+
+import pytest
+from run_folders import begin_run, spec, write_plan, write_run
+
+from hpc_astrossl.report import accuracy, cells, inventory, summary
+from hpc_astrossl.report.cells import Spread
+from hpc_astrossl.report.runs import read_study
+from hpc_astrossl.report.tables import Table, number, text, to_csv, to_markdown
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "study"
+    path.mkdir()
+    return path
+
+
+def row(table: Table, *heads: str) -> dict[str, object]:
+    """The row whose first entries have these values (or texts), by column."""
+    for entries in table.rows:
+        found = [str(entry.value if entry.value is not None else entry.text) for entry in entries[: len(heads)]]
+        if found == list(heads):
+            return dict(zip(table.columns, entries, strict=True))
+    raise AssertionError(f"no row {heads} in {table.name}")
+
+
+def write_three(folder, scheme="scratch", values=(0.90, 0.92, 0.97), **more):
+    for seed, value in enumerate(values):
+        write_run(folder, spec("SG", scheme, seed), accuracy=value, test=value - 0.1, **more)
+
+
+def table_two(folder):
+    return accuracy.table_two(cells.cells(read_study(folder)))
+
+
+def test_spread_by_hand():
+    spread = Spread.of([0.90, 0.92, 0.97])
+    # mean 0.93; squared deviations 0.0009 + 0.0001 + 0.0016 = 0.0026, over n - 1 = 2: 0.0013
+    assert spread.mean == pytest.approx(0.93)
+    assert spread.std == pytest.approx(0.0013**0.5)
+    assert Spread.of([0.5]).std is None
+    assert Spread.of([]) is None
+
+
+def test_table_two_by_hand(folder):
+    write_three(folder)
+    write_three(folder, "finetune-magnitudes", (0.95, 0.95, 0.95))
+    table = table_two(folder)
+    validation = row(table, "SG", "validation accuracy")
+    assert validation["scratch"].text == "0.9300 ± 0.0361"
+    assert validation["scratch"].note == "n = 3"
+    assert validation["finetune-magnitudes"].mark == "best"
+    assert validation["scratch"].mark == ""
+    assert validation["majority"].text == "0.5600"
+    assert row(table, "SG", "test accuracy")["scratch"].text == "0.8300 ± 0.0361"
+    assert row(table, "SG", "test balanced accuracy")["scratch"].text == "0.8100 ± 0.0361"
+    assert row(table, "SG", "test macro F1")["scratch"].text == "0.8000 ± 0.0361"
+
+
+def test_the_paper_stands_beside_ours_with_a_computed_difference(folder):
+    write_three(folder)
+    table = table_two(folder)
+    paper = row(table, "SG", "paper, validation")
+    assert paper["scratch"].text == "0.9897 ± 0.0035"
+    assert paper["majority"].text == "0.5586"
+    # 0.9300 - 0.9897 = -0.0597; sqrt(0.0013 + 0.0035²) = 0.0362
+    assert row(table, "SG", "ours − paper, validation")["scratch"].text == "−0.0597 ± 0.0362"
+
+
+def test_a_set_the_paper_does_not_have_gets_no_paper_rows(folder):
+    write_run(folder, spec("own-set"))
+    labels = [entries[1].text for entries in table_two(folder).rows]
+    assert labels == ["validation accuracy", "test accuracy", "test balanced accuracy", "test macro F1"]
+
+
+def test_equal_means_have_no_best(folder):
+    write_run(folder, spec("SG", "scratch"), accuracy=0.9)
+    write_run(folder, spec("SG", "finetune-magnitudes"), accuracy=0.9)
+    assert {entry.mark for entry in row(table_two(folder), "SG", "validation accuracy").values()}.isdisjoint({"best"})
+
+
+def test_a_single_seed_has_no_std(folder):
+    write_run(folder, spec(), accuracy=0.9)
+    entry = row(table_two(folder), "SG", "validation accuracy")["scratch"]
+    assert (entry.text, entry.note) == ("0.9000", "n = 1")
+
+
+def test_collapsed_runs_count_and_are_marked(folder):
+    write_run(folder, spec(seed=0), accuracy=0.9)
+    write_run(folder, spec(seed=1), accuracy=0.56, collapsed=True)
+    entry = row(table_two(folder), "SG", "validation accuracy")["scratch"]
+    assert entry.text.startswith("0.7300 ±")
+    assert entry.note == "n = 2, 1 collapsed"
+    assert entry.mark == "bad"
+
+
+def test_failed_runs_do_not_count_and_are_said(folder):
+    write_run(folder, spec(seed=0), accuracy=0.9)
+    write_run(folder, spec(seed=1), metrics={"validation": {"loss": float("inf"), "accuracy": 0.1}})
+    entry = row(table_two(folder), "SG", "validation accuracy")["scratch"]
+    assert (entry.text, entry.note) == ("0.9000", "n = 1 of 2, 1 failed")
+
+
+def test_cells_without_a_run_say_why(folder):
+    scratch, frozen = spec("SG", "scratch"), spec("SG", "features-magnitudes")
+    imagenet, tuned = spec("SG", "features-imagenet"), spec("SG", "finetune-magnitudes")
+    write_run(folder, scratch)
+    begin_run(folder, frozen)
+    write_plan(folder, [scratch, frozen, tuned], [imagenet])
+    validation = row(table_two(folder), "SG", "validation accuracy")
+    assert validation["features-imagenet"].text == "skipped: no ImageNet weights"
+    assert validation["features-magnitudes"].text == "not finished"
+    assert validation["finetune-magnitudes"].text == "not started"
+    assert validation["finetune-imagenet"].text == "not planned"
+
+
+def test_table_two_shows_the_whole_training_split_and_low_data_every_size(folder):
+    write_run(folder, spec("SG", "scratch", 0, None), accuracy=0.9)
+    write_run(folder, spec("SG", "scratch", 0, 100), accuracy=0.7)
+    write_run(folder, spec("SG", "scratch", 0, 1000), accuracy=0.8)
+    found = cells.cells(read_study(folder))
+    assert row(accuracy.table_two(found), "SG", "validation accuracy")["scratch"].text == "0.9000"
+    table = accuracy.low_data(found)
+    sizes = [entries[1].value for entries in table.rows]
+    assert list(dict.fromkeys(sizes)) == ["100", "~100", "1,000", "all"]
+    assert row(table, "SG", "1,000", "validation")["scratch"].text == "0.8000"
+    assert row(table, "SG", "~100")["features-magnitudes"].text == "0.9727"
+
+
+def test_one_size_needs_no_low_data_table(folder):
+    write_run(folder, spec())
+    assert accuracy.low_data(cells.cells(read_study(folder))) is None
+
+
+def test_every_cell_has_full_precision_in_csv(folder):
+    write_three(folder)
+    found = list(csv.DictReader(io.StringIO(to_csv(accuracy.every_cell(cells.cells(read_study(folder)))))))
+    assert float(found[0]["validation accuracy std"]) == pytest.approx(0.0013**0.5, abs=1e-15)
+    assert float(found[0]["difference"]) == pytest.approx(0.93 - 0.9897)
+    assert found[0]["labels"] == "all"
+
+
+def test_markdown_escapes_what_users_make():
+    table = Table(name="t", title="a|b", columns=("x",), rows=((text("<script>|\n"),), (number(-0.5, mark="best"),)))
+    lines = to_markdown(table).splitlines()
+    assert lines[0] == "## a\\|b"
+    assert lines[4:] == ["| &lt;script&gt;\\| |", "| **−0.5000** |"]
+
+
+def test_rejected_counts_are_told_by_reason(folder):
+    write_run(folder, spec())
+    entry = row(inventory.stores(read_study(folder)), "SG")
+    assert entry["kept"].text == "1,000"
+    assert entry["rejected by reason"].text == "magnitude error above 0.1: 40"
+
+
+def test_configuration_tells_the_phases_apart(folder):
+    write_run(folder, spec("SG", "finetune-imagenet"))
+    table, unread = inventory.configuration(read_study(folder))
+    assert unread == []
+    phases = row(table, "phases")["finetune-imagenet"].text
+    assert phases == "head by adam at 0.001, ≤ 10 epochs; then all by sgd at 0.0001, ≤ 200 epochs"
+    assert row(table, "data.scaling")["finetune-imagenet"].text == "caffe"
+
+
+def test_a_missing_configuration_is_named(folder):
+    (write_run(folder, spec()) / "config.yaml").unlink()
+    _, unread = inventory.configuration(read_study(folder))
+    assert "config.yaml: no such file" in unread[0].reason
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "words"),
+    [
+        ((0.90, 0.01, 3), (0.85, 0.01, 3), "0.0500 above scratch, clearly (joint std 0.0141, n = 3)"),
+        ((0.90, 0.03, 3), (0.85, 0.03, 3), "0.0500 above scratch, by little (joint std 0.0424, n = 3)"),
+        ((0.85, 0.06, 3), (0.90, 0.06, 2), "0.0500 below scratch, within the seeds' spread (joint std 0.0849, n = 2)"),
+        ((0.90, None, 1), (0.85, 0.01, 3), "0.0500 above scratch (one seed: no spread to judge it by)"),
+    ],
+)
+def test_the_words_for_a_gap_follow_the_stated_rule(ours, theirs, words):
+    spreads = [Spread(mean=mean, std=std, n=n) for mean, std, n in (ours, theirs)]
+    assert summary.gap(*spreads, "scratch") == words
+
+
+def test_no_skill_is_called_so(folder):
+    write_run(folder, spec(), accuracy=0.55, test=0.55, collapsed=True)
+    study = read_study(folder)
+    said = " ".join(summary.sentences(study, cells.cells(study), cells.cells(study, "magnitudes")))
+    assert "That is no skill: the majority share is 0.5500." in said
+    assert "1 run collapsed to one class: " in said
+    assert "1,000 objects of survey “simulated” (another survey)" in said
+
+
+def test_the_summary_counts_what_was_skipped(folder):
+    write_run(folder, spec())
+    write_plan(folder, [spec()], [spec("SG", "features-imagenet", seed) for seed in (0, 1)])
+    study = read_study(folder)
+    said = summary.sentences(study, cells.cells(study), {})
+    assert said[0] == "1 run of 1 planned is done, 2 skipped."
+    assert "2 runs skipped: no ImageNet weights: run astrossl weights fetch (features-imagenet)." in said
