@@ -1,5 +1,7 @@
 """The network: seeded beginning, pooling, dropout masks, max-norm, empty batches, sums over ranks."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -121,7 +123,7 @@ def test_gradients_averaged_over_uneven_parts_are_those_of_the_mean_over_all(cut
     whole, parts = network().double(), network().double()
     keep = whole.head.keep(7, (0, 1, 0))
     F.cross_entropy(whole(images, keep), truth).backward()
-    for a, b in zip(cuts, cuts[1:], strict=False):
+    for a, b in itertools.pairwise(cuts):
         loss = F.cross_entropy(parts(images[a:b], keep[a:b]), truth[a:b], reduction="none").sum()
         (loss * (size / 7) / size).backward()  # gradients add up: the engine's average over ranks
     for one, other in zip(whole.parameters(), parts.parameters(), strict=True):

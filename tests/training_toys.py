@@ -1,4 +1,4 @@
-"""Small stores and runs that the tests of nets, targets and training share: bright and dark squares."""
+"""Small stores and runs that the tests of nets, targets and training share: dark red and bright blue squares."""
 
 from pathlib import Path
 
@@ -13,14 +13,16 @@ BANDS = ("g", "r", "i")
 
 
 def make_store(path: Path, *, objects: int = 48, seed: int = 0, prefix: str = "T", ra: float = 10.0) -> Path:
-    """A labelled store with magnitudes: class 1 is bright, and bright objects have small magnitudes.
+    """A labelled store with magnitudes: class 1 is blue and bright, and bright objects have small magnitudes.
 
     A sixth each of the objects is for validation and test. Positions are a degree apart, from ``ra`` on.
     """
     source = np.random.default_rng(seed)
     label = (np.arange(objects) % 2).astype(np.int16)
     level = np.where(label == 1, 170, 60) + source.integers(-20, 20, objects)
-    images = np.clip(source.normal(0, 15, (objects, 32, 32, 3)) + level[:, None, None, None], 0, 255).astype(np.uint8)
+    colour = np.array([[1.0, 0.5, 0.1], [0.1, 0.5, 1.0]])[label]
+    clean = (level[:, None] * colour)[:, None, None, :]
+    images = np.clip(source.normal(clean, 15, (objects, 32, 32, 3)), 0, 255).astype(np.uint8)
     magnitudes = (22 - level[:, None] / 30 + np.arange(3)).astype(np.float32)
     writer = create(path, shape=images.shape, dtype=images.dtype, bands=3)
     for start, stop in writer.shards:
@@ -43,7 +45,7 @@ def make_store(path: Path, *, objects: int = 48, seed: int = 0, prefix: str = "T
             release="1",
             bands=BANDS,
             channels=("red", "green", "blue"),
-            class_names=("dark", "bright"),
+            class_names=("red", "blue"),
             pixel_scale=None,
             counts={"kept": objects, "rejected": {}},
             recipe={},

@@ -74,20 +74,27 @@ class VGG16(nn.Module):
         return self.head(self.encode(images), keep)
 
 
-def build(spec: ModelSpec, *, shape: tuple[int, int, int], outputs: int, seed: int) -> VGG16:
-    """A network for images of ``shape`` (height, width, channels), begun from ``seed``, on the CPU.
+def empty(spec: ModelSpec, *, shape: tuple[int, int, int], outputs: int) -> VGG16:
+    """A network for images of ``shape`` (height, width, channels) whose weights are yet to be loaded, on the CPU.
 
-    He's normal initialisation in forward mode (fan in) for all layers under a ReLU, so that a signal keeps its size
-    through thirteen convolutions without batch normalisation (He et al. 2015); N(0, 0.01) for the output layer, as
-    torchvision has it; biases are zero. InputError when the images are smaller than 32 pixels.
+    InputError when the images are smaller than 32 pixels.
     """
     if min(shape[:2]) < SHRINK:
         raise InputError(f"images of {shape[0]} × {shape[1]} pixels are too small for VGG16: at least 32 × 32 are "
                          "needed; set a larger cutout size in the recipe")  # fmt: skip
     with torch.device("meta"):  # without drawing torch's own initial values
         model = VGG16(spec, shape=shape, outputs=outputs)
-    model.to_empty(device="cpu")
-    source = generator(seed)
+    return model.to_empty(device="cpu")
+
+
+def build(spec: ModelSpec, *, shape: tuple[int, int, int], outputs: int, seed: int) -> VGG16:
+    """A network begun from ``seed``; see ``empty`` for the rest.
+
+    He's normal initialisation in forward mode (fan in) for all layers under a ReLU, so that a signal keeps its size
+    through thirteen convolutions without batch normalisation (He et al. 2015); N(0, 0.01) for the output layer, as
+    torchvision has it; biases are zero.
+    """
+    model, source = empty(spec, shape=shape, outputs=outputs), generator(seed)
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)

@@ -1,5 +1,6 @@
 """What a finished run leaves behind: weights, predictions, features, cutouts, and last of all ``result.json``."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,10 @@ FEATURES, CUTOUTS = 2000, 64  # validation objects
 def write_weights(folder: RunFolder, weights: dict[str, Tensor], run: RunSpec) -> None:
     """``weights.safetensors``: the whole network by parameter name."""
     if folder.writes:
-        metadata = {"run_id": run.run_id, "scaling": run.data.scaling, "store": run.data.store}
-        write_aside(folder.path / "weights.safetensors", save(weights, metadata=metadata))
+        about = {"run_id": run.run_id, "scaling": run.data.scaling, "store": run.data.store}
+        # In one entry: safetensors puts several in any order, and equal weights should be equal files.
+        data = save(weights, metadata={FORMAT: json.dumps(about)})
+        write_aside(folder.path / "weights.safetensors", data)
 
 
 def write_predictions(folder: RunFolder, data: Data, answers: dict[str, np.ndarray]) -> None:

@@ -11,7 +11,7 @@ from hpc_astrossl import names
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import Interrupted, TrainingError
 from hpc_astrossl.loading import Loader, LoaderSpec, open_loader
-from hpc_astrossl.nets.vgg import VGG16, build, pooled
+from hpc_astrossl.nets.vgg import VGG16, build, empty, pooled
 from hpc_astrossl.specs.run import PhaseSpec, RunSpec
 from hpc_astrossl.training import outcome, progress
 from hpc_astrossl.training.checkpoint import Checkpoints
@@ -85,7 +85,7 @@ class Training:
 
     def first_weights(self) -> Weights:
         """The network begun from the seed, its outputs at the mean of the truth, the convolutions from the source."""
-        model = self.model()
+        model = build(self.run.model, **self.sizes(), seed=self.run.seed)
         start = self.data.target.first_output(self.data.truth[self.data.rows["train"]])
         model.head.output.bias.data.copy_(torch.from_numpy(start))
         return snapshot(model) | self.source.tensors
@@ -166,14 +166,13 @@ class Training:
         engine.barrier()
         return result
 
-    def model(self) -> VGG16:
-        """The network as the run's seed begins it, on the CPU."""
-        shape, outputs = self.data.store.image_shape, self.data.target.outputs
-        return build(self.run.model, shape=shape, outputs=outputs, seed=self.run.seed)
+    def sizes(self) -> dict[str, Any]:
+        """What the data decide of the network."""
+        return {"shape": self.data.store.image_shape, "outputs": self.data.target.outputs}
 
     def placed(self, weights: Weights) -> VGG16:
         """A fresh network with these weights, on the device: an engine's hooks stay on the parameters they are put."""
-        model = self.model()
+        model = empty(self.run.model, **self.sizes())
         model.load_state_dict(weights)
         return model.to(self.engine.device)
 

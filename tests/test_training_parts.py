@@ -1,0 +1,196 @@
+"""The pure parts of training: subsets, early stopping, the plateau, leakage, checkpoints, what is watched."""
+
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from hpc_astrossl.engines import open_engine
+from hpc_astrossl.errors import Interrupted, TrainingError
+from hpc_astrossl.specs.run import PhaseSpec, TrainingSpec
+from hpc_astrossl.training.checkpoint import Checkpoints
+from hpc_astrossl.training.leakage import close_pairs
+from hpc_astrossl.training.optim import Plateau, Stopping, optimizer
+from hpc_astrossl.training.subset import subset
+from hpc_astrossl.training.watch import Stop, Watch
+
+# ---- subset
+
+
+@pytest.mark.parametrize("counts", [(7, 5), (3, 3, 3), (20, 1, 2), (4,)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_subsets_of_every_size_are_exact_nested_and_stratified(counts, seed):
+    strata = np.random.default_rng(9).permutation(np.repeat(np.arange(len(counts)), counts))
+    rows = 100 + 2 * np.arange(len(strata))
+    before: set[int] = set()
+    for size in range(1, len(rows) + 1):
+        chosen = subset(rows, strata, size, seed)
+        assert len(chosen) == size
+        assert (np.diff(chosen) > 0).all()
+        assert before < set(chosen.tolist()) <= set(rows.tolist())
+        before = set(chosen.tolist())
+        got = np.bincount(strata[np.searchsorted(rows, chosen)], minlength=len(counts))
+        assert (np.abs(got - size * np.array(counts) / len(rows)) <= 1).all()
+
+
+def test_a_subset_is_drawn_from_the_seed():
+    rows, strata = np.arange(100), np.zeros(100)
+    assert subset(rows, strata, 10, 1).tolist() == subset(rows, strata, 10, 1).tolist()
+    assert subset(rows, strata, 10, 1).tolist() != subset(rows, strata, 10, 2).tolist()
+
+
+# ---- optim
+
+
+def test_stopping_counts_epochs_without_a_better_loss():
+    stopping = Stopping(patience=2)
+    assert [stopping.better(loss, epoch) for epoch, loss in enumerate([3.0, 2.0, 2.0], 1)] == [True, True, False]
+    assert not stopping.exhausted
+    stopping.better(2.5, 4)
+    assert stopping.exhausted
+    assert (stopping.best, stopping.best_epoch) == (2.0, 2)
+    assert Stopping(**stopping.state()) == stopping
+    assert not Stopping(patience=None, waited=1000).exhausted
+
+
+def test_the_rate_falls_at_the_patience_th_epoch_without_a_better_loss_and_goes_on_after_a_restore():
+    def fresh():
+        wrapped = optimizer(torch.nn.Linear(1, 1), PhaseSpec(trains="all", optimizer="sgd", learning_rate=1, epochs=9))
+        return wrapped, Plateau(wrapped, TrainingSpec(plateau_patience=3))
+
+    (first, plateau), rates = fresh(), []
+    for loss in (5, 4, 4, 4.5, 4, 4, 4):
+        plateau.step(loss)
+        rates.append(first.param_groups[0]["lr"])
+        if len(rates) == 4:
+            saved = (first.state_dict(), plateau.state())
+    assert rates == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1])
+    second, again = fresh()
+    second.load_state_dict(saved[0])
+    again.restore(saved[1])
+    again.step(4)
+    assert second.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+def test_sgd_is_nesterovs_with_momentum_and_plain_without():
+    for momentum in (0.9, 0.0):
+        spec = PhaseSpec(trains="all", optimizer="sgd", learning_rate=1e-3, epochs=1, momentum=momentum)
+        group = optimizer(torch.nn.Linear(1, 1), spec).param_groups[0]
+        assert (group["momentum"], group["nesterov"]) == (momentum, momentum > 0)
+
+
+# ---- leakage
+
+
+def sky(*places):
+    ra, dec = np.array(places, dtype=float).T
+    return {"ra": ra, "dec": dec}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "near"),
+    [
+        ((10, 0), (10 + 0.9 / 3600, 0), True),
+        ((10, 0), (10 + 1.1 / 3600, 0), False),
+        ((0.00005, -30), (359.99995, -30), True),  # across 0 h: 0.36″ × cos 30°
+        ((0, 89.9999), (180, 89.9999), True),  # across the pole: 0.72″
+        ((0, 89.999), (180, 89.999), False),
+        ((np.nan, np.nan), (np.nan, np.nan), False),
+    ],
+)
+def test_pairs_within_an_arcsecond_on_the_sphere(first, second, near):
+    far = (200, 45)
+    pairs = close_pairs(sky(far, first), sky(second, (20, 20)))
+    assert pairs.tolist() == ([[1, 0]] if near else [])
+
+
+# ---- checkpoint
+
+
+def test_the_last_two_checkpoints_are_kept_and_read_back(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoint", print)
+    assert checkpoints.newest() is None
+    for epoch in (1, 2, 3):
+        checkpoints.save(epoch, {"epoch": epoch, "weights": torch.full((3,), float(epoch))})
+    names = sorted(path.name for path in (tmp_path / "checkpoint").iterdir())
+    assert names == [f"epoch-00000{n}.pt{end}" for n in (2, 3) for end in ("", ".sha256")]
+    assert checkpoints.newest() == 3
+    assert checkpoints.load(3)["weights"].tolist() == [3, 3, 3]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "unfinished"])
+def test_a_damaged_checkpoint_is_told_of_and_the_one_before_taken(tmp_path, damage):
+    told: list[str] = []
+    checkpoints = Checkpoints(tmp_path, told.append)
+    for epoch in (1, 2):
+        checkpoints.save(epoch, {"weights": torch.arange(100.0)})
+    path = tmp_path / "epoch-000002.pt"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes({"flip": bytes(data), "cut": data[:50], "empty": b"", "unfinished": data}[damage])
+    if damage == "unfinished":  # killed between the two renames
+        (tmp_path / "epoch-000002.pt.sha256").unlink()
+    assert checkpoints.newest() == 1
+    assert len(told) == (damage != "unfinished")
+    assert all("epoch-000002.pt is damaged (its SHA-256 has changed); going back to the one before" in t for t in told)
+
+
+def test_saving_takes_a_small_share_of_the_time(tmp_path):
+    checkpoints = Checkpoints(tmp_path, print)
+    assert checkpoints.due()
+    checkpoints.save(1, {"weights": torch.zeros(1000)})
+    assert not checkpoints.due()
+
+
+def test_a_checkpoint_that_cannot_be_written_names_the_way_on(tmp_path):
+    (tmp_path / "checkpoint").write_text("a file in the way")
+    with pytest.raises(TrainingError, match=r"checkpoint of epoch 4 cannot be written .* make room and run the same"):
+        Checkpoints(tmp_path / "checkpoint", print).save(4, {})
+
+
+# ---- watch
+
+
+def watch(stop=None) -> Watch:
+    found = Watch(open_engine("single", "cpu"), stop or Stop(), np.array([f"id{i}" for i in range(100)]))
+    found.begin(3)
+    return found
+
+
+def test_the_epochs_loss_is_the_mean_over_objects_not_over_batches():
+    it = watch()
+    it.step(0, torch.tensor(6.0), np.arange(3))
+    it.step(1, torch.tensor(10.0), np.arange(1))
+    assert it.end() == (4.0, 4)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_names_epoch_step_and_objects(value):
+    it = watch()
+    it.step(0, torch.tensor(1.0), np.arange(3))
+    with pytest.raises(TrainingError, match=r"epoch 3, step 2 is not a finite number; objects of that step: id5, id6"):
+        it.step(1, torch.tensor(value), np.array([5, 6]))
+
+
+def test_only_the_first_objects_are_named():
+    with pytest.raises(TrainingError, match=r"id9 and 22 more\. The last checkpoint is kept"):
+        watch().step(0, torch.tensor(float("nan")), np.arange(32))
+
+
+def test_a_signal_stops_at_the_next_step_and_handlers_are_put_back():
+    before, stop = signal.getsignal(signal.SIGTERM), Stop()
+    with stop.listening():
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.name == "SIGTERM"
+        with pytest.raises(Interrupted, match="stopped by SIGTERM in epoch 3; run the same command again"):
+            watch(stop).step(0, torch.tensor(1.0), np.arange(2))
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_second_ctrl_c_does_not_wait():
+    stop = Stop()
+    with stop.listening():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
