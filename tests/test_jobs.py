@@ -34,6 +34,10 @@ def test_recipe_is_dry_run_on_every_site(recipe, tmp_path):
     made = {item.out for item in jobs.preprocess}
     stores = {one.store for one in jobs.sets.values()} | ({jobs.pretext.store} if jobs.pretext else set())
     make_workdir(tmp_path, *stores - made)
+    for item in jobs.preprocess:
+        (tmp_path / item.recipe).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / item.recipe).write_text((FOLDER.parent / item.recipe).read_text())
+        (tmp_path / item.source).mkdir(parents=True, exist_ok=True)
     for site in CLUSTERS:
         done = astrossl("submit", recipe, "--cluster", site, "--dry-run", cwd=tmp_path)
         assert done.returncode == 0, done.stderr

@@ -45,8 +45,8 @@ def unavailable(cluster: ClusterSpec | None) -> dict[str, str]:
     if path.is_file():
         return {}
     return {
-        "imagenet": f"no ImageNet weights at {path}; bring them with astrossl weights fetch {names.IMAGENET}, "
-        "or astrossl weights add FILE"
+        "imagenet": f"no ImageNet weights: bring them with astrossl weights fetch {names.IMAGENET}, "
+        f"or astrossl weights add FILE (there is no {path})"
     }
 
 
