@@ -193,3 +193,14 @@ def test_an_experiment_is_a_name_or_a_path(folder, tmp_path):
 
 def test_the_writer_of_these_tests_follows_the_contract():
     assert {"objects", "metrics", "majority_share", "engine", "store", "weights", "provenance"} <= set(result(spec()))
+
+
+def test_a_run_begun_before_the_recipe_changed_is_named_and_not_waited_for(folder):
+    done, stale, planned = spec(seed=0), spec(seed=1), spec(seed=1, batch_size=64)
+    write_run(folder, done)
+    begin_run(folder, stale)
+    write_plan(folder, [done, planned])
+    study = read_study(folder)
+    assert [one.run_id for one in study.unfinished] == [planned.run_id]
+    words = f"begun with another configuration; experiment.json plans {planned.run_id} instead; left out"
+    assert problem(study, stale.run_id) == words

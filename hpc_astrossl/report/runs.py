@@ -57,7 +57,9 @@ def read_study(folder: Path) -> Study:
     names = Counter(run.experiment for run in done)
     experiment = plan.get("experiment") or (names.most_common(1)[0][0] if names else folder.resolve().name)
     kept = _without_foreign(done, experiment, problems)
-    kept = _one_a_slot(kept, {one.run_id for one in planned}, {_slot(one): one.run_id for one in planned}, problems)
+    slots = {_slot(one): one.run_id for one in planned}
+    kept = _one_a_slot(kept, _ids(planned), slots, problems)
+    begun = _without_abandoned(begun, _ids(planned), slots, problems)
     if not kept and all(one.state == NOT_STARTED for one in begun):
         raise InputError(_nothing(folder, len(planned), problems))
     return Study(
@@ -181,6 +183,18 @@ def _pending(planned: list[Pending], begun: list[Pending], done: list[Run]) -> l
     finished = _ids(done)
     begun = [one for one in begun if one.run_id not in finished]
     return begun + [one for one in planned if one.run_id not in finished | _ids(begun)]
+
+
+def _without_abandoned(begun: list[Pending], planned: set[str], slots: dict, problems: list[Problem]) -> list[Pending]:
+    """Without the runs that were begun before the recipe changed and are planned with another configuration now."""
+    kept = []
+    for one in begun:
+        if one.run_id in planned or _slot(one) not in slots:
+            kept.append(one)
+        else:
+            reason = f"begun with another configuration; experiment.json plans {slots[_slot(one)]} instead; left out"
+            problems.append(Problem(name=one.run_id, reason=reason))
+    return kept
 
 
 def _without_foreign(runs: list[Run], experiment: str, problems: list[Problem]) -> list[Run]:
