@@ -11,7 +11,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from submitit.slurm.slurm import SlurmJobEnvironment
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.launch.grid import Stage
-from hpc_astrossl.launch.task import Task
 from hpc_astrossl.specs.cluster import ClusterSpec
 
 YEAR = 365 * 24 * 60  # minutes: on this machine nothing is stopped for its duration
@@ -29,7 +28,7 @@ THROTTLE = 64  # array elements at once, where the cluster file says nothing
 logging.getLogger("submitit").setLevel(logging.ERROR)
 
 
-def again(task: Task) -> DelayedSubmission:
+def again(task: Callable[[], int]) -> DelayedSubmission:
     """submitit's order to run the task once more."""
     return DelayedSubmission(task)
 
@@ -54,7 +53,9 @@ def mend_signals() -> None:
         signal.signal(kind, once)
 
 
-def start_local(task: Path, logs: Path, stage: Stage, cluster: ClusterSpec, gpus: Sequence[int] = ()) -> LocalJob:
+def start_local(
+    task: Callable[[], int], logs: Path, stage: Stage, cluster: ClusterSpec, gpus: Sequence[int] = ()
+) -> LocalJob:
     """Start a task as processes of this machine; returns at once. ``gpus`` are the numbers of its GPUs."""
     logs.mkdir(parents=True, exist_ok=True)
     executor = LocalExecutor(logs, python=cluster.python)
@@ -63,10 +64,10 @@ def start_local(task: Path, logs: Path, stage: Stage, cluster: ClusterSpec, gpus
     )
     variables = {**_threads(stage), **cluster.environment}
     with _variables(variables), _errors_to(logs / "controllers.log"):
-        return executor.submit(Task(str(task)))
+        return executor.submit(task)
 
 
-def submit_array(tasks: Sequence[Path], logs: Path, options: dict) -> list[str]:
+def submit_array(tasks: Sequence[Callable[[], int]], logs: Path, options: dict) -> list[str]:
     """Send one array (of one task: a plain job) to Slurm; the job ids in the order of the tasks.
 
     InputError with Slurm's own words when sbatch refuses.
@@ -78,7 +79,7 @@ def submit_array(tasks: Sequence[Path], logs: Path, options: dict) -> list[str]:
         executor = SlurmExecutor(logs, python=options["python"], max_num_timeout=options["attempts"])
         executor.update_parameters(**options["parameters"])
         with _variables({}, without=("SLURM_", "SBATCH_"), but=("SLURM_CONF",)):
-            jobs = executor.submit_array([Task(str(task)) for task in tasks])
+            jobs = executor.submit_array(tasks)
     except (FailedJobError, FailedSubmissionError) as error:
         raise InputError(f"sbatch refused the job: {' '.join(str(error).split())}") from None
     return [job.job_id for job in jobs]

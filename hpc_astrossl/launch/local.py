@@ -16,7 +16,7 @@ from hpc_astrossl.launch.grid import Item, Plan, Stage, Work, pack
 from hpc_astrossl.launch.ledger import Entry, Ledger, process, this_process
 from hpc_astrossl.launch.prepare import write_task
 from hpc_astrossl.launch.state import last_line, outcome
-from hpc_astrossl.launch.task import note
+from hpc_astrossl.launch.task import Task, note
 from hpc_astrossl.specs.cluster import ClusterSpec
 
 POLL = 0.2  # seconds
@@ -152,7 +152,7 @@ class Foreground:
     def _launch(self, work: Work, stage: Stage) -> None:
         gpus = self.machine.take(stage)
         task = self.ledger.task_file(work.name)
-        job = executors.start_local(task, self.ledger.logs, stage, self.cluster, gpus)
+        job = executors.start_local(Task(str(task)), self.ledger.logs, stage, self.cluster, gpus)
         entry = _entry(work, job.job_id, process(int(job.job_id)))
         self.ledger.add([entry])
         self.running.append(Running(work=work, job=job, entry=entry, gpus=gpus))

@@ -9,6 +9,7 @@ from hpc_astrossl.launch import executors
 from hpc_astrossl.launch.grid import Item, Plan, Stage, Work, pack
 from hpc_astrossl.launch.ledger import Entry, Ledger
 from hpc_astrossl.launch.prepare import chunks, write_task
+from hpc_astrossl.launch.task import Task
 from hpc_astrossl.specs.cluster import ClusterSpec
 
 
@@ -54,7 +55,8 @@ def submit(
             if dry_run:
                 ids = [f"<{stage.name}>"] * len(works)
             else:
-                ids = executors.submit_array([write_task(w, ledger, workdir) for w in works], ledger.logs, options)
+                tasks = [Task(str(write_task(work, ledger, workdir))) for work in works]
+                ids = executors.submit_array(tasks, ledger.logs, options)
                 ledger.add([_entry(work, job) for work, job in zip(works, ids, strict=True)])
             jobs.update({item.key: job for work, job in zip(works, ids, strict=True) for item in work.items})
             yield Sent(stage=stage.name, works=works, jobs=ids, after=after, script=text)
