@@ -7,7 +7,8 @@ import numpy as np
 import zarr
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store.layout import SPLITS, TABLE, StoreInfo
+from hpc_astrossl.store import claim, manifest
+from hpc_astrossl.store.layout import REJECTED, SPLITS, TABLE, StoreInfo
 
 
 class Store:
@@ -47,6 +48,11 @@ class Store:
         """Row numbers of a split (train, validation or test), ascending, int64."""
         return np.flatnonzero(self.table["split"] == SPLITS.index(split))
 
+    @property
+    def usable(self) -> np.ndarray:
+        """Row numbers of the objects that have an image, in whatever split; ascending, int64."""
+        return np.flatnonzero(self.table["split"] != REJECTED)
+
     def chunk(self, index: int) -> np.ndarray:
         """The images of chunk ``index``: rows ``index * chunk_rows`` on, (rows, height, width, channels)."""
         start = index * self.chunk_rows
@@ -73,10 +79,16 @@ class Store:
             ) from None
 
 
-def open_store(path: Path | str) -> Store:
-    """Open a store; InputError when it is missing, unfinished, foreign or of another version."""
+def open_store(path: Path | str, *, verify: bool = True) -> Store:
+    """Open a store; InputError when it is missing, unfinished, foreign, of another version, or has lost files.
+
+    ``verify`` compares the sizes of its files with the manifest: Zarr reads a missing or empty shard as zeros.
+    """
     path = Path(path)
     if not path.exists():
+        if claim.partial(path).exists():
+            raise InputError(f"{path}: half-written, no such store yet: {claim.partial(path)} is in the making; "
+                             "go on with astrossl preprocess")  # fmt: skip
         raise InputError(f"{path}: no such store; make it with astrossl preprocess")
     try:
         group = zarr.open_group(path, mode="r", zarr_format=3)
@@ -88,4 +100,7 @@ def open_store(path: Path | str) -> Store:
     missing = [name for name in ("images", *expected) if name not in group]
     if missing:
         raise InputError(f"{path}: damaged store, missing arrays {', '.join(missing)}")
+    if verify and (faults := manifest.faults(path)):
+        raise InputError(f"{path}: damaged store: {'; '.join(faults[:3])}. astrossl check says all; "
+                         "make the store again with astrossl preprocess")  # fmt: skip
     return Store(path, group, info)

@@ -1,111 +1,154 @@
-"""Write a store: whole shards, one owner each, in a folder beside the final one that is renamed when complete."""
+"""Write a store: whole shards, one owner each, in a folder beside the final one, moved to its name when complete.
 
-import os
+Any number of tasks may ``join`` one store in the making. A shard that is recorded and still what its record says
+stays; any other is deleted and written anew, since Zarr cannot heal a damaged one by writing over it.
+"""
+
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from hpc_astrossl import provenance
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.store import claim, manifest
 from hpc_astrossl.store.layout import TABLE, TABLE_CHUNK, StoreInfo, chunk_rows
-
-PARTIAL = ".partial"
+from hpc_astrossl.store.manifest import Record
 
 
 class StoreWriter:
     """A store being written. ``finish`` makes it appear under its name; until then readers find nothing there."""
 
-    def __init__(self, path: Path, group: zarr.Group, arrays: dict[str, zarr.Array], rows: int):
-        self.path, self.rows = path, rows
-        self.shard = arrays["images"].shards[0]
-        self._group, self._arrays = group, arrays  # opened anew, an array would skip empty chunks again
+    def __init__(self, path: Path):
+        self.path, self._partial = path, claim.partial(path)
+        self.folder = self._partial / claim.STORE
+        with zarr.config.set({"array.write_empty_chunks": True}):  # kept in no file: opened anew, it must be said anew
+            self._group = zarr.open_group(self.folder, mode="r+", zarr_format=3)
+            self._arrays = {name: self._group[name] for name in ("images", *TABLE) if name in self._group}
+        self.rows, self.shard = self._arrays["images"].shape[0], self._arrays["images"].shards[0]
 
     @property
     def shards(self) -> list[tuple[int, int]]:
         """Row ranges (start, stop) of the shards, in order."""
         return [(start, min(start + self.shard, self.rows)) for start in range(0, self.rows, self.shard)]
 
-    def write_images(self, start: int, images: np.ndarray) -> None:
-        """Write one whole shard of images, (rows, height, width, channels), beginning at row ``start``."""
+    def record(self, number: int) -> Record | None:
+        """The record of a shard that was finished; its file may have changed since, see ``sound``."""
+        return manifest.read_record(self._record_file(number))
+
+    def records(self) -> list[Record | None]:
+        """The record of each shard, None for one that is still to be written."""
+        return [self.record(number) for number in range(len(self.shards))]
+
+    def sound(self, record: Record) -> bool:
+        """Whether the shard's file is still what its record says; reads all of it."""
+        return manifest.holds(self.folder, record)
+
+    def lock(self, number: int):
+        """A context in which no other process writes that shard; InputError when one is at it."""
+        return claim.locked(self.path, _name(number))
+
+    def write_images(self, start: int, images: np.ndarray, *, rejected: tuple[tuple[int, str], ...] = (),
+                     inputs: dict[str, dict[str, Any]] | None = None) -> None:  # fmt: skip
+        """Write one whole shard of images, (rows, height, width, channels), beginning at row ``start``, and record it.
+
+        ``rejected`` and ``inputs`` as in ``manifest.Record``. The record follows the synced file, never goes before.
+        """
         stop = start + len(images)
         if (start, stop) not in self.shards:
             raise ValueError(f"rows {start}..{stop} are not a whole shard; shards are {self.shards}")
+        number = start // self.shard
+        file = f"images/c/{number}/0/0/0"
+        path = self.folder / file
+        self._record_file(number).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        for litter in path.parent.glob("*.partial"):  # what a writer left that died while Zarr wrote
+            litter.unlink()
         self._arrays["images"][start:stop] = images
+        claim.sync_file(path)
+        for folder in list(path.parents)[1:4]:  # new folders, up to images/
+            claim.sync_folder(folder)
+        facts = {"bytes": path.stat().st_size, "sha256": provenance.sha256(path)}
+        record = Record(file=file, rows=(start, stop), **facts, rejected=rejected, inputs=inputs or {})
+        manifest.write_record(self._record_file(number), record)
 
     def write_table(self, columns: dict[str, np.ndarray]) -> None:
         """Write the columns of ``layout.TABLE`` (object_id, ra, dec, split, label, magnitudes, magnitude_errors)."""
         for name, values in columns.items():
             if len(values) != self.rows:
                 raise ValueError(f"column {name} has {len(values)} rows, the store {self.rows}")
+            shutil.rmtree(self.folder / name / "c", ignore_errors=True)  # of one who died while finishing
             self._arrays[name][...] = values
 
     def finish(self, info: StoreInfo) -> Path:
-        """Write the attributes, sync, and move the store to its name, replacing an older one. Returns the path."""
+        """Write attributes and manifest, sync, and move the store to its name, replacing an older one."""
+        records = self.records()
+        if None in records:
+            raise ValueError(f"{self.path}: shard {records.index(None)} is not written")
         self._group.attrs.put(info.attributes())
-        partial = _partial(self.path)
-        _sync(partial)
+        for litter in self.folder.rglob("*.partial"):
+            litter.unlink()
+        manifest.write_manifest(self.folder, records)
+        claim.sync_tree(self.folder)
         if self.path.exists():
-            shutil.rmtree(self.path)
-        partial.rename(self.path)
-        _sync_folder(self.path.parent)
+            old = self._partial / "replaced"
+            shutil.rmtree(old, ignore_errors=True)
+            self.path.rename(old)
+        self.folder.rename(self.path)
+        claim.sync_folder(self.path.parent)
+        self.discard()
         return self.path
 
     def discard(self) -> None:
         """Remove what was written, when it will not be finished."""
-        shutil.rmtree(_partial(self.path), ignore_errors=True)
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+    def _record_file(self, number: int) -> Path:
+        return self._partial / claim.RECORDS / f"{_name(number)}.json"
+
+
+def _name(number: int) -> str:
+    return f"images-{number:05d}"
 
 
 def create(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int) -> StoreWriter:
-    """Begin a store of images of ``shape`` (N, height, width, channels) with ``bands`` magnitudes an object.
+    """Begin a store of images of ``shape`` (N, height, width, channels) with ``bands`` magnitudes, by one writer.
 
     What an earlier, unfinished attempt left is removed. InputError when N is 0 or the folder cannot be written.
+    """
+    shutil.rmtree(claim.partial(Path(path)), ignore_errors=True)
+    return join(path, shape=shape, dtype=dtype, bands=bands, plan={})
+
+
+def join(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int, plan: dict[str, Any]) -> StoreWriter:
+    """Begin a store, or take part in one that another task has begun by the same ``plan`` (JSON-able).
+
+    InputError when N is 0, the folder cannot be written, or the store in the making has another plan.
     """
     path, dtype = Path(path), np.dtype(dtype)
     if shape[0] == 0:
         raise InputError(f"{path}: no object is left to store; the counts by reason above say which filter took them")
-    partial = _partial(path)
     try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
-        group = zarr.create_group(partial, zarr_format=3)
+        claim.begin(path, plan, lambda folder: _empty(folder, shape, dtype, bands))
+        return StoreWriter(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _empty(folder: Path, shape: tuple[int, ...], dtype: np.dtype, bands: int) -> None:
+    """The group and its arrays, without any chunk."""
+    group = zarr.create_group(folder, zarr_format=3)
     chunk, shard = chunk_rows(shape, dtype)
     # Every inner chunk carries its own checksum; an all-zero chunk is written, so that a missing one is a fault.
     options = {"compressors": [ZstdCodec(level=1), Crc32cCodec()], "config": {"write_empty_chunks": True}}
     tail = shape[1:]
-    arrays = {
-        "images": group.create_array(
-            "images", shape=shape, dtype=dtype, chunks=(chunk, *tail), shards=(shard, *tail), **options
-        )
-    }
+    group.create_array("images", shape=shape, dtype=dtype, chunks=(chunk, *tail), shards=(shard, *tail), **options)
     rows = min(shape[0], TABLE_CHUNK)
     for name, (kind, per_band) in TABLE.items():
         if per_band and not bands:
             continue
         tail = (bands,) if per_band else ()
-        arrays[name] = group.create_array(name, shape=(shape[0], *tail), chunks=(rows, *tail), dtype=kind, **options)
-    return StoreWriter(path, group, arrays, shape[0])
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(path.name + PARTIAL)
-
-
-def _sync(folder: Path) -> None:
-    """fsync every file and folder below: Zarr never does, and a crash would leave empty shards."""
-    for root, _, files in os.walk(folder):
-        for name in files:
-            with (Path(root) / name).open("rb") as stream:
-                os.fsync(stream.fileno())
-        _sync_folder(Path(root))
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        group.create_array(name, shape=(shape[0], *tail), chunks=(rows, *tail), dtype=kind, **options)

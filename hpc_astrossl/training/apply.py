@@ -114,8 +114,8 @@ def _store_batches(trained: Trained, path: Path, engine) -> tuple[np.ndarray, It
         raise InputError(f"{path}: images are {store.image_shape} (height, width, channels), the run takes {expected}")
     spec = LoaderSpec(batch_size=data.batch_size, scaling=data.scaling, flips=False, turns=False, seed=0,
                       resident_mb=data.resident_mb)  # fmt: skip
-    loader = open_loader(store, np.arange(len(store)), spec, engine=engine, device=engine.device)
-    return store.table["object_id"], (batch.images for batch in loader.evaluate())
+    loader = open_loader(store, store.usable, spec, engine=engine, device=engine.device)
+    return store.table["object_id"][store.usable], (batch.images for batch in loader.evaluate())
 
 
 def _picture_batches(trained: Trained, folder: Path) -> tuple[np.ndarray, Iterator[torch.Tensor]]:
