@@ -286,7 +286,7 @@ class TestJoin:
 
     def test_an_unfinished_one_cannot_be_finished(self, tmp_path):
         writer = join(tmp_path / "s.zarr", **OPTIONS, plan={})
-        with pytest.raises(ValueError, match="shard 0 is not written"):
+        with pytest.raises(ValueError, match="1 shards are not written"):
             writer.finish(info(20))
 
 

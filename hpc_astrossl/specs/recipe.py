@@ -66,6 +66,7 @@ class FieldsSpec:
     rgb: str | None = None  # file name with {field}; its top row is the field's largest y
     bands: str | None = None  # file name with {field} and {band}; FITS, in counts
     zero_points: str | None = None  # file name with {field}; a table with columns FILTER and ZP (AB magnitudes)
+    unreadable: Literal["stop", "reject"] = "stop"  # what a damaged image of a field does to its objects
     checksum: bool = True  # hold FITS data against their DATASUM, where there is one
     band_names: dict[str, str] = field(
         default_factory=dict

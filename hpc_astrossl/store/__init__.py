@@ -3,6 +3,9 @@
 from hpc_astrossl.store.check import check
 from hpc_astrossl.store.layout import REJECTED, SPLITS, StoreInfo
 from hpc_astrossl.store.reader import Store, open_store
-from hpc_astrossl.store.writer import StoreWriter, create, join
+from hpc_astrossl.store.writer import StoreWriter, abandon, create, ending, join, records
 
-__all__ = ["REJECTED", "SPLITS", "Store", "StoreInfo", "StoreWriter", "check", "create", "join", "open_store"]
+__all__ = [
+    "REJECTED", "SPLITS", "Store", "StoreInfo", "StoreWriter", "abandon", "check", "create", "ending", "join",
+    "open_store", "records",
+]  # fmt: skip

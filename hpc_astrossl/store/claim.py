@@ -61,6 +61,14 @@ def _umask() -> int:
     return mask
 
 
+def agrees(path: Path, plan: dict[str, Any]) -> bool:
+    """Whether the store in the making was begun by this plan."""
+    try:
+        return json.loads((partial(path) / PLAN).read_bytes()) == json.loads(json.dumps(plan))
+    except (OSError, ValueError):
+        return False
+
+
 def _compare(there: Path, plan: dict[str, Any]) -> None:
     try:
         begun = json.loads((there / PLAN).read_bytes())
@@ -76,8 +84,13 @@ def _compare(there: Path, plan: dict[str, Any]) -> None:
 @contextmanager
 def locked(path: Path, name: str, *, wait: bool = False) -> Iterator[None]:
     """Hold the lock ``name`` of the store in the making; InputError when another process does (unless ``wait``)."""
-    file = partial(path) / LOCKS / name
-    with file.open("a+", encoding="utf-8") as stream:
+    try:
+        stream = (partial(path) / LOCKS / name).open("a+", encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(
+            f"{partial(path)}: another process has finished or removed it meanwhile; run this again"
+        ) from None
+    with stream:
         if not _acquired(stream, 0 if wait else fcntl.LOCK_NB):
             stream.seek(0)
             raise InputError(f"{partial(path)}: {name} is being written by {stream.read().strip()}; two tasks must not "

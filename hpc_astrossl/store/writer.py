@@ -39,10 +39,6 @@ class StoreWriter:
         """The record of a shard that was finished; its file may have changed since, see ``sound``."""
         return manifest.read_record(self._record_file(number))
 
-    def records(self) -> list[Record | None]:
-        """The record of each shard, None for one that is still to be written."""
-        return [self.record(number) for number in range(len(self.shards))]
-
     def sound(self, record: Record) -> bool:
         """Whether the shard's file is still what its record says; reads all of it."""
         return manifest.holds(self.folder, record)
@@ -85,13 +81,13 @@ class StoreWriter:
 
     def finish(self, info: StoreInfo) -> Path:
         """Write attributes and manifest, sync, and move the store to its name, replacing an older one."""
-        records = self.records()
-        if None in records:
-            raise ValueError(f"{self.path}: shard {records.index(None)} is not written")
+        found = records(self.path)
+        if len(found) < len(self.shards):
+            raise ValueError(f"{self.path}: {len(self.shards) - len(found)} shards are not written")
         self._group.attrs.put(info.attributes())
         for litter in self.folder.rglob("*.partial"):
             litter.unlink()
-        manifest.write_manifest(self.folder, records)
+        manifest.write_manifest(self.folder, found)
         claim.sync_tree(self.folder)
         if self.path.exists():
             old = self._partial / "replaced"
@@ -104,7 +100,7 @@ class StoreWriter:
 
     def discard(self) -> None:
         """Remove what was written, when it will not be finished."""
-        shutil.rmtree(self._partial, ignore_errors=True)
+        abandon(self.path)
 
     def _record_file(self, number: int) -> Path:
         return self._partial / claim.RECORDS / f"{_name(number)}.json"
@@ -119,23 +115,43 @@ def create(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int) -
 
     What an earlier, unfinished attempt left is removed. InputError when N is 0 or the folder cannot be written.
     """
-    shutil.rmtree(claim.partial(Path(path)), ignore_errors=True)
+    abandon(Path(path))
     return join(path, shape=shape, dtype=dtype, bands=bands, plan={})
 
 
-def join(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int, plan: dict[str, Any]) -> StoreWriter:
+def join(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int, plan: dict[str, Any],
+         replace: bool = False) -> StoreWriter:  # fmt: skip
     """Begin a store, or take part in one that another task has begun by the same ``plan`` (JSON-able).
 
-    InputError when N is 0, the folder cannot be written, or the store in the making has another plan.
+    InputError when N is 0, the folder cannot be written, or the store in the making has another plan and is not to
+    be replaced.
     """
     path, dtype = Path(path), np.dtype(dtype)
     if shape[0] == 0:
         raise InputError(f"{path}: no object is left to store; the counts by reason above say which filter took them")
+    if replace and claim.partial(path).exists() and not claim.agrees(path, plan):
+        abandon(path)
     try:
         claim.begin(path, plan, lambda folder: _empty(folder, shape, dtype, bands))
         return StoreWriter(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def records(path: Path) -> list[Record]:
+    """The records of the finished shards of a store in the making, in order; none when it was not begun or is done."""
+    found = map(manifest.read_record, sorted((claim.partial(path) / claim.RECORDS).glob("images-*.json")))
+    return [record for record in found if record is not None]
+
+
+def ending(path: Path):
+    """A context in which no other process finishes the store in the making; waits for one that does."""
+    return claim.locked(path, "finish", wait=True)
+
+
+def abandon(path: Path) -> None:
+    """Remove a store in the making."""
+    shutil.rmtree(claim.partial(path), ignore_errors=True)
 
 
 def _empty(folder: Path, shape: tuple[int, ...], dtype: np.dtype, bands: int) -> None:
