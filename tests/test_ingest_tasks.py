@@ -54,7 +54,7 @@ def preprocess(source, out, *options) -> int:
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
+    files = (path for path in folder.rglob("*") if path.is_file() and ".tasks" not in str(path))
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -95,6 +95,9 @@ def test_a_task_says_how_far_the_store_is(source, tmp_path, capsys):
     with pytest.raises(Exception, match=r"half-written, no such store yet: .*SG\.zarr\.partial is in the making"):
         open_store(tmp_path / "SG.zarr")
     assert cli.main(["check", str(tmp_path / "SG.zarr")]) == 2
+    note = json.loads((tmp_path / "SG.tasks/2-of-3.json").read_text())
+    assert note["shards"] == [3, 4, 5]
+    assert note["plan"]["rows"] == 68
 
 
 def test_several_processes_give_the_same_bytes(source, tmp_path, whole):

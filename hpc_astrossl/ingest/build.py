@@ -1,14 +1,18 @@
 """From a recipe and a source folder to stores: plan, cut and write one's own shards, finish what is complete."""
 
 import errno
+import json
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from hpc_astrossl import provenance
 from hpc_astrossl import store as stores
 from hpc_astrossl.errors import InputError, unknown
+from hpc_astrossl.files import task_note, write_aside
 from hpc_astrossl.ingest import workers
 from hpc_astrossl.ingest.catalogue import Objects, read_objects
 from hpc_astrossl.ingest.finishing import finish
@@ -91,7 +95,18 @@ def build(recipe: Recipe, source: Path, out: Path, options: Options = Options(),
         if not isinstance(error, OSError) or error.errno not in _OUT_OF_REACH:
             raise
         raise InputError(f"{out}: cannot be written ({error.strerror})") from None
+    for job in jobs if options.tasks > 1 else []:
+        _leave_note(job, options)
     return [made[job.name] for job in jobs]
+
+
+def _leave_note(job: Job, options: Options) -> None:
+    """Say beside the store that this task's part is done, for those who wait for it."""
+    path = job.path.parent / task_note(job.name, options.task, options.tasks)
+    path.parent.mkdir(exist_ok=True)
+    own = list(options.own(len(job.shards)))
+    facts = {"plan": job.plan, "shards": own, "ended": provenance.now(), "host": socket.gethostname()}
+    write_aside(path, (json.dumps(facts, indent=1) + "\n").encode())
 
 
 def _standing(job: Job, source: Path, options: Options) -> Made | None:
