@@ -176,6 +176,7 @@ def test_a_missing_configuration_is_named(folder):
 @pytest.mark.parametrize(
     ("ours", "theirs", "words"),
     [
+        ((0.90, 0.01, 3), (0.90, 0.02, 3), "level with scratch (n = 3)"),
         ((0.90, 0.01, 3), (0.85, 0.01, 3), "0.0500 above scratch, clearly (joint std 0.0141, n = 3)"),
         ((0.90, 0.03, 3), (0.85, 0.03, 3), "0.0500 above scratch, by little (joint std 0.0424, n = 3)"),
         ((0.85, 0.06, 3), (0.90, 0.06, 2), "0.0500 below scratch, within the seeds' spread (joint std 0.0849, n = 2)"),

@@ -69,6 +69,8 @@ def best(table: dict[Key, c.Cell], set_: str) -> str:
 def gap(top: Spread, other: Spread, name: str) -> str:
     """``0.0303 above scratch, clearly (joint std 0.0033, n = 3)``: one mean beside another in words."""
     delta = top.mean - other.mean
+    if delta == 0:
+        return f"level with {name} (n = {min(top.n, other.n)})"
     said = f"{abs(delta):.4f} {'above' if delta >= 0 else 'below'} {name}"
     if top.std is None or other.std is None:
         return f"{said} (one seed: no spread to judge it by)"
