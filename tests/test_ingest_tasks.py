@@ -14,6 +14,7 @@ import pytest
 from ingest_survey import RECIPES, Survey, write_band
 
 from hpc_astrossl import cli
+from hpc_astrossl.ingest.cutouts import FieldSource
 from hpc_astrossl.store import check, claim, layout, open_store
 
 # The command in a process of its own and its workers, with small shards and a pause after each.
@@ -85,6 +86,15 @@ def test_tasks_in_any_order_give_the_same_bytes(source, tmp_path, whole, capsys,
         assert preprocess(source, tmp_path, "--task", f"{task}/{count}") == 0
     assert "\nSG: kept 68 · " in capsys.readouterr().out
     assert fingerprint(tmp_path) == whole
+
+
+def test_a_field_is_read_once_for_all_stores_and_shards(source, tmp_path, whole, monkeypatch):
+    read, cut = [], FieldSource.cut
+    monkeypatch.setattr(FieldSource, "cut", lambda self, unit, out: read.append(unit.name) or cut(self, unit, out))
+    assert preprocess(source, tmp_path) == 0
+    assert read == ["SIM-1", "SIM-2", "SIM-3"]
+    assert preprocess(source, tmp_path / "part", "--task", "1/3") == 0
+    assert read[3:] == ["SIM-1", "SIM-3"]  # SIM-3 has the pretext set's objects, which have no spectrum
 
 
 def test_a_task_says_how_far_the_store_is(source, tmp_path, capsys):

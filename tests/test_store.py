@@ -71,6 +71,19 @@ def test_every_chunk_has_a_checksum_and_zero_images_are_written(tmp_path):
     assert "magnitudes" not in open_store(path).table
 
 
+@pytest.mark.parametrize(("dtype", "codec"), [("u1", "zstd"), ("f4", "blosc")])
+def test_pixels_have_the_codec_that_was_measured_best_for_their_kind(tmp_path, dtype, codec):
+    pixels = np.random.default_rng(0).normal(100, 20, (20, 16, 16, 3)).astype(dtype)
+    writer = create(tmp_path / "s.zarr", shape=pixels.shape, dtype=pixels.dtype, bands=3)
+    writer.write_images(0, pixels)
+    writer.write_table(columns(20))
+    path = writer.finish(info(20))
+    (sharding,) = json.loads((path / "images/zarr.json").read_text())["codecs"]
+    assert [step["name"] for step in sharding["configuration"]["codecs"]] == ["bytes", codec, "crc32c"]
+    assert np.array_equal(open_store(path).images(np.arange(20)), pixels)
+    assert check(path, deep=True) == []
+
+
 def test_one_writer_owns_a_whole_shard(tmp_path):
     writer = create(tmp_path / "s.zarr", shape=(9000, 2, 2, 3), dtype=np.uint8, bands=0)
     assert writer.shards == [(0, 4096), (4096, 8192), (8192, 9000)]
