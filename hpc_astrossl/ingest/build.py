@@ -17,7 +17,7 @@ from hpc_astrossl import store as stores
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.ingest import splits
 from hpc_astrossl.ingest.catalogue import Objects, read_objects
-from hpc_astrossl.ingest.cutouts import FieldSource, FileSource, Source
+from hpc_astrossl.ingest.cutouts import Source, open_source
 from hpc_astrossl.ingest.select import KEPT, Selection, select
 from hpc_astrossl.ingest.shards import Cutouts, write_store
 from hpc_astrossl.specs.recipe import Recipe
@@ -73,14 +73,8 @@ def build(recipe: Recipe, source: Path, out: Path, *, only: str | None = None, o
     for images in ("rgb", "bands"):
         due = [job for job in jobs if job.name not in made and recipe.stores[job.name].images == images]
         if due:
-            made |= _make(due, objects, _source(recipe, source, objects, images), progress)
+            made |= _make(due, objects, open_source(recipe, source, objects, images), progress)
     return [made[job.name] for job in jobs]
-
-
-def _source(recipe: Recipe, folder: Path, objects: Objects, images: str) -> Source:
-    if recipe.files is not None:
-        return FileSource(recipe, folder, objects)
-    return FieldSource(recipe, folder, objects, images)
 
 
 def _jobs(recipe: Recipe, source: Path, out: Path, objects: Objects, chosen: dict[str, Selection]) -> list[_Job]:
@@ -88,16 +82,17 @@ def _jobs(recipe: Recipe, source: Path, out: Path, objects: Objects, chosen: dic
     jobs = []
     for name, selection in chosen.items():
         _require_some(name, selection.reasons)
-        cutter = _source(recipe, source, objects, recipe.stores[name].images)
-        extra = [(stem, NO_ROW) for stem in cutter.without_row()] if isinstance(cutter, FileSource) else []
-        files = [path for unit in cutter.units(selection.rows) for path in cutter.files(unit)]
+        cutter = open_source(recipe, source, objects, recipe.stores[name].images)
+        extra = [(stem, NO_ROW) for stem in cutter.without_row()]
+        units = cutter.units(selection.rows)
+        files = [path for unit in units for path in cutter.files(unit)]
         for path in files:
             hashes.setdefault(path, provenance.inputs([path])[0])
-        tables = [recipe.catalogue.file, *([recipe.spectra.file] if recipe.spectra else [])]
         inputs = {
-            "tables": provenance.inputs([source / table for table in tables]),
+            "tables": provenance.inputs([source / table for table in recipe.tables]),
             "images": _summary([hashes[path] for path in files]),
             "images_without_row": len(extra),
+            "unverified_images": sum(len(cutter.unverified(unit)) for unit in units),
         }
         jobs.append(_Job(name=name, path=out / f"{name}.zarr", recipe=recipe.part(name), selection=selection,
                          inputs=inputs, extra=extra))  # fmt: skip

@@ -20,7 +20,7 @@ class CatalogueSpec:
     """The table of objects, one row each. ``ascii`` is separated by spaces and its header is a ``#`` line."""
 
     file: str
-    format: Literal["ascii", "csv"] = "ascii"
+    format: Literal["ascii", "csv", "folders"] = "ascii"
     names: tuple[str, ...] = ()  # of the first columns, for a table without a header; empty: the header has them
     id: str
     ra: str | None = None  # degrees
@@ -59,39 +59,111 @@ def _check_pattern(text: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FieldsSpec:
-    """Images of whole fields, out of which objects are cut."""
+class LuptonSpec:
+    """RGB made from three bands as Lupton et al. (2004, PASP 116, 133): one fixed stretch, in units of the bands.
+
+    The bands are calibrated first, so minimum and stretch are in 1e-5 of the AB zero flux (3631 Jy) per square arcsec,
+    or, without zero points, in the units of the files. A colour depends on its own pixel alone.
+    """
+
+    red: str  # bands of the catalogue
+    green: str
+    blue: str
+    stretch: float  # brightness above the minimum up to which the image is nearly linear
+    q: float = 8.0  # softening: larger shows brighter parts of bright objects
+    minimum: float = 0.0  # what is black
+
+    def __post_init__(self):
+        require(self.stretch > 0, f"stretch must be positive, found {self.stretch}")
+        require(self.q > 0, f"q must be positive, found {self.q}")
+
+    @property
+    def bands(self) -> tuple[str, str, str]:
+        """Red, green, blue."""
+        return self.red, self.green, self.blue
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandImages:
+    """What FITS images of fields and of single objects have in common."""
 
     pixel_scale: float  # arcsec per pixel
-    rgb: str | None = None  # file name with {field}; its top row is the field's largest y
-    bands: str | None = None  # file name with {field} and {band}; FITS, in counts
-    zero_points: str | None = None  # file name with {field}; a table with columns FILTER and ZP (AB magnitudes)
+    bands: str | None = None  # file name with {band}; FITS, in counts
+    zero_points: str | None = None  # file name with {field}: a table with columns FILTER and ZP (AB magnitudes), or
+    zero_point_column: str | None = None  # with {band}, of one table of all fields that zero_points names then
+    zero_point_field: str = "Field"  # the column of that table that names the field
     checksum: bool = True  # hold FITS data against their DATASUM, where there is one
     band_names: dict[str, str] = field(
         default_factory=dict
     )  # catalogue's band -> band in file names, where they differ
+    lupton: LuptonSpec | None = None  # how RGB images are made from the bands, if the release has none
 
     def __post_init__(self):
-        for name, needed in (("rgb", ("{field}",)), ("bands", ("{field}", "{band}")), ("zero_points", ("{field}",))):
-            text = getattr(self, name)
-            require(
-                text is None or all(part in text for part in needed),
-                f"{name} must contain {' and '.join(needed)}, found {text!r}",
-            )
-        require(self.rgb is not None or self.bands is not None, "give rgb, bands, or both")
         require(self.pixel_scale > 0, f"pixel_scale must be positive, found {self.pixel_scale}")
+        for_all = self.zero_point_column is not None
+        require(not for_all or self.zero_points is not None, "zero_point_column needs zero_points, the table's name")
+        self.check_pattern("zero_points", *(() if for_all else ("{field}",)))
+        self.check_pattern("zero_point_column", "{band}")
+
+    def check_pattern(self, name: str, *needed: str) -> None:
+        """InputError unless the file name of that key is absent or contains what is needed."""
+        text = getattr(self, name)
+        good = text is None or all(part in text for part in needed)
+        require(good, f"{name} must contain {' and '.join(needed)}, found {text!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldsSpec(BandImages):
+    """Images of whole fields, out of which objects are cut; ``bands`` has {field} and {band}."""
+
+    rgb: str | None = None  # file name with {field}; its top row is the field's largest y
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.check_pattern("rgb", "{field}")
+        self.check_pattern("bands", "{field}", "{band}")
+        require(self.rgb is not None or self.bands is not None, "give rgb, bands, or both")
         require((self.bands is None) == (self.zero_points is None), "bands and zero_points must be given together")
+        require(self.lupton is None or self.bands is not None, "lupton makes RGB from bands, so give bands")
+        require(self.lupton is None or self.rgb is None, "give either rgb or lupton: where RGB images come from")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutoutsSpec(BandImages):
+    """FITS cutouts, the object in the middle: one an object and band (``bands`` has {id} and {band}), or one cube.
+
+    Only the middle is kept, without resizing. Zero points are those of the catalogue's field; without them the values
+    are kept as they are.
+    """
+
+    cube: str | None = None  # file name with {id}; its planes are the catalogue's bands in their order
+    unreadable: Literal["stop", "reject"] = "stop"  # what a missing or damaged image does
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.check_pattern("bands", "{id}", "{band}")
+        self.check_pattern("cube", "{id}")
+        require((self.bands is None) != (self.cube is None), "give either bands or cube: the names of the FITS files")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilesSpec:
-    """One image file an object (JPEG, PNG): its largest centred square is resized to the recipe's size."""
+    """One image file an object (JPEG, PNG): its centred square is resized, with antialiasing, to the recipe's size."""
 
-    image: str  # file name with {id}
-    unreadable: Literal["stop", "reject"] = "stop"  # what a missing or damaged image does
+    image: str  # file name with {id}, or with any column of the catalogue in braces
+    crop: int | None = None  # side of the square in the file, pixels; null: the largest there is
+    unreadable: Literal["stop", "reject"] = "stop"  # what a missing or damaged image, or one smaller than crop, does
 
     def __post_init__(self):
-        require(self.image.count("{id}") == 1, f"image must contain {{id}} once, found {self.image!r}")
+        repeated = [name for name in self.columns if self.columns.count(name) > 1]
+        needed = f"image must contain {{id}} once, or columns of the catalogue in braces, found {self.image!r}"
+        require(bool(self.columns) and not repeated, needed)
+        require(self.crop is None or self.crop >= 4, f"crop must be at least 4 pixels, found {self.crop}")
+
+    @property
+    def columns(self) -> list[str]:
+        """The names in braces."""
+        return re.findall(r"{(\w+)}", self.image)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +274,7 @@ class Recipe:
     catalogue: CatalogueSpec
     fields: FieldsSpec | None = None
     files: FilesSpec | None = None
+    cutouts: CutoutsSpec | None = None
     spectra: SpectraSpec | None = None
     filters: FilterSpec = FilterSpec()
     split: SplitSpec = SplitSpec()
@@ -209,19 +282,41 @@ class Recipe:
 
     def __post_init__(self):
         require(4 <= self.size <= 1024, f"size must be in 4..1024 pixels, found {self.size}")
-        require((self.fields is None) != (self.files is None), "give either fields or files: where the images are")
+        places = [place for place in (self.fields, self.files, self.cutouts) if place is not None]
+        require(len(places) == 1, "give either fields or files or cutouts: where the images are")
         require(bool(self.stores), "stores is empty; name at least one")
-        catalogue = self.catalogue
-        if self.fields is not None:
-            require(catalogue.x is not None, "images are cut from fields, so catalogue needs x and y")
-            named = (catalogue.field is None) != (catalogue.field_pattern is None)
-            require(named, "images are cut from fields, so catalogue needs either field or field_pattern")
-            for band in self.fields.band_names:
-                if band not in catalogue.bands:
-                    raise unknown("band in fields: band_names", band, catalogue.bands)
-        require(not self.filters.flags or catalogue.flag is not None, "filters: flags needs catalogue: flag")
+        if self.images is not None:
+            self._check_images("fields" if self.fields else "cutouts", self.images)
+        require(not self.filters.flags or self.catalogue.flag is not None, "filters: flags needs catalogue: flag")
         for name, store in self.stores.items():
             self._check_store(name, store)
+
+    @property
+    def images(self) -> BandImages | None:
+        """What is known of the FITS images, of fields or of objects; None if there are none."""
+        return self.fields or self.cutouts
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The files that hold tables; with ``format: folders`` the tree of folders is the catalogue."""
+        own = () if self.catalogue.format == "folders" else (self.catalogue.file,)
+        points = self.images.zero_points if self.images and self.images.zero_point_column else None
+        return own + ((self.spectra.file,) if self.spectra else ()) + ((points,) if points else ())
+
+    def _check_images(self, key: str, images: BandImages) -> None:
+        catalogue = self.catalogue
+        require(
+            self.fields is None or catalogue.x is not None, "images are cut from fields, so catalogue needs x and y"
+        )
+        named = (catalogue.field is None) != (catalogue.field_pattern is None)
+        require(named or not (self.fields or images.zero_points),
+                f"{'images are cut from' if self.fields else 'zero points belong to'} fields, so catalogue needs "
+                "either field or field_pattern")  # fmt: skip
+        require(self.cutouts is None or bool(catalogue.bands), "cutouts have bands, so catalogue needs bands")
+        for name, bands in (("band_names", images.band_names), ("lupton", images.lupton and images.lupton.bands)):
+            for band in bands or ():
+                if band not in catalogue.bands:
+                    raise unknown(f"band in {key}: {name}", band, catalogue.bands)
 
     def _check_store(self, name: str, store: StoreSpec) -> None:
         here, catalogue = f"stores.{name}", self.catalogue
@@ -233,12 +328,15 @@ class Recipe:
         require(store.detected_in <= bands, f"{here}: detected_in is {store.detected_in}, catalogue has {bands} bands")
         needs_error = store.max_error is not None
         require(not needs_error or (bands and catalogue.error), f"{here}: max_error needs catalogue: bands and error")
-        if self.fields is None:
+        if self.images is None:
             require(store.images == "rgb", f"{here}: images: bands needs fields: bands")
+        elif store.images == "bands":
+            require(self.cutouts is not None or self.fields.bands is not None,
+                    f"{here}: images: bands needs fields: bands")  # fmt: skip
+            require(bands > 0, f"{here}: images: bands needs catalogue: bands")
         else:
-            require(getattr(self.fields, store.images) is not None,
-                    f"{here}: images: {store.images} needs fields: {store.images}")  # fmt: skip
-            require(store.images == "rgb" or bands, f"{here}: images: bands needs catalogue: bands")
+            require(getattr(self.images, "rgb", None) is not None or self.images.lupton is not None,
+                    f"{here}: images: rgb needs fields: rgb, or lupton, which makes RGB from three bands")  # fmt: skip
         if store.labels is not None and store.labels.source == "spectra":
             require(self.spectra is not None and catalogue.ra is not None,
                     f"{here}: labels from spectra need spectra, and catalogue: ra and dec")  # fmt: skip
