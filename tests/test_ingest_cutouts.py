@@ -144,7 +144,9 @@ def test_a_truncated_fits_file_is_named(tmp_path, share):
     path = tmp_path / "SIM-1_R_swp.fits.fz"
     write_band(path, blobs([(50, 60)]) + np.random.default_rng(0).normal(size=(HEIGHT, WIDTH)).astype(np.float32))
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(InputError, match=r"SIM-1_R_swp.fits.fz: (damaged or not a FITS|truncated: [\d,]+ bytes found, [\d,]+ needed)"):
+    with pytest.raises(
+        InputError, match=r"SIM-1_R_swp.fits.fz: (damaged or not a FITS|truncated: [\d,]+ bytes found, [\d,]+ needed)"
+    ):
         fits.read_image(path)
 
 
@@ -154,7 +156,9 @@ def test_a_flipped_bit_is_found_by_the_checksum_of_the_data(tmp_path):
     data = bytearray(path.read_bytes())
     data[40_000] ^= 1
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"plain.fits: damaged: its data do not add up to their DATASUM.*set checksum=false"):
+    with pytest.raises(
+        InputError, match=r"plain.fits: damaged: its data do not add up to their DATASUM.*set checksum=false"
+    ):
         fits.read_image(path)
     assert fits.read_image(path, checksum=False).shape == (HEIGHT, WIDTH)
 

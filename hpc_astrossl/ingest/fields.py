@@ -39,7 +39,10 @@ class FieldSource:
         return [*self._images(unit), *(self._calibration.files(unit.name) if self._bands else [])]
 
     def unverified(self, unit: Unit) -> list[Path]:
-        return [path for path in self._images(unit) if self._bands and not fits.has_checksum(path)]
+        return [path for path in self._images(unit) if self._bands and not self._verified(path)]
+
+    def _verified(self, path: Path) -> bool:
+        return self._spec.checksum and fits.has_checksum(path)
 
     def without_row(self) -> list[str]:
         return []

@@ -18,6 +18,7 @@ def colours(bands: np.ndarray, spec: LuptonSpec) -> np.ndarray:
         block = np.nan_to_num(bands[i : i + BLOCK].astype(np.float64), nan=spec.minimum, posinf=spec.minimum)
         flat = block.reshape(-1, bands.shape[2], 3)  # one image below the other: no pixel looks at its neighbours
         red, green, blue = (flat[..., channel] for channel in range(3))
-        colour = make_lupton_rgb(red, green, blue, minimum=spec.minimum, stretch=spec.stretch, Q=spec.q)
+        with np.errstate(invalid="ignore", divide="ignore"):  # black is 0/0, which astropy replaces by 0
+            colour = make_lupton_rgb(red, green, blue, minimum=spec.minimum, stretch=spec.stretch, Q=spec.q)
         out[i : i + BLOCK] = colour.reshape(block.shape)
     return out

@@ -39,7 +39,10 @@ class CutoutSource:
         return [*self._existing(unit), *self._tables(unit.rows)]
 
     def unverified(self, unit: Unit) -> list[Path]:
-        return [path for path in self._existing(unit) if not fits.has_checksum(path)]
+        return [path for path in self._existing(unit) if not self._verified(path)]
+
+    def _verified(self, path: Path) -> bool:
+        return self._spec.checksum and fits.has_checksum(path)
 
     def without_row(self) -> list[str]:
         return []

@@ -298,10 +298,9 @@ class Recipe:
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The files that hold tables; with ``format: folders`` the tree of folders is the catalogue."""
+        """The files of catalogue and spectra; with ``format: folders`` the tree of folders is the catalogue."""
         own = () if self.catalogue.format == "folders" else (self.catalogue.file,)
-        points = self.images.zero_points if self.images and self.images.zero_point_column else None
-        return own + ((self.spectra.file,) if self.spectra else ()) + ((points,) if points else ())
+        return own + ((self.spectra.file,) if self.spectra else ())
 
     def _check_images(self, key: str, images: BandImages) -> None:
         catalogue = self.catalogue
