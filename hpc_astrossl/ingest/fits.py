@@ -54,7 +54,8 @@ def open_image(path: Path, *, axes: int = 2, checksum: bool = True) -> Iterator[
             if checksum:
                 _verify(stream, path, stored)
             stream.seek(0)
-            units = fits.open(stream, memmap=False)
+            # Tiles are taken from a file one by one, which costs more than reading a compressed file whole.
+            units = fits.HDUList.fromstring(stream.read()) if stored.tiled else fits.open(stream, memmap=False)
             image = Image(path, units[stored.number])
         yield image
 
@@ -85,6 +86,7 @@ class _Stored:
     start: int
     length: int
     datasum: str | None
+    tiled: bool  # tile-compressed
 
 
 _RAW = {"memmap": False, "disable_image_compression": True}  # compressed images as the tables they are stored in
@@ -101,7 +103,8 @@ def _find(stream: IO[bytes], path: Path, axes: int) -> _Stored:
         if _axes(unit) == axes:
             if found < end:
                 raise InputError(f"{path}: truncated: {found:,} bytes found, {end:,} needed; fetch it again")
-            return _Stored(number, place["datLoc"], place["datSpan"], unit.header.get("DATASUM"))
+            return _Stored(number, place["datLoc"], place["datSpan"], unit.header.get("DATASUM"),
+                           "ZIMAGE" in unit.header)  # fmt: skip
     if found != end:
         raise InputError(f"{path}: damaged or not a FITS file: {found:,} bytes found, its headers describe {end:,}; "
                          "fetch it again")  # fmt: skip

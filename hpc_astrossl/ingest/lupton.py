@@ -1,7 +1,6 @@
 """The door to astropy's RGB images of Lupton et al. (2004): colours made from three bands by one fixed stretch."""
 
 import numpy as np
-from astropy.visualization import make_lupton_rgb
 
 from hpc_astrossl.specs.recipe import LuptonSpec
 
@@ -13,6 +12,8 @@ def colours(bands: np.ndarray, spec: LuptonSpec) -> np.ndarray:
 
     Pixels without a value become black; leave such images out before.
     """
+    from astropy.visualization import make_lupton_rgb  # here, since it looks for matplotlib, which most never need
+
     out = np.zeros(bands.shape, dtype=np.uint8)
     for i in range(0, len(bands), BLOCK):
         block = np.nan_to_num(bands[i : i + BLOCK].astype(np.float64), nan=spec.minimum, posinf=spec.minimum)
