@@ -86,10 +86,11 @@ def _title(store: Store, colour: bool) -> list[str]:
     height, width, _ = store.image_shape
     first = f"{info.name}   {info.survey}, release {info.release}   {len(store):,} objects of {width} x {height} pixels"
     if colour:
-        return [first, "as stored: the largest y at the top; the objects of a class from bright to faint"]
+        order = "from bright to faint" if info.bands else "drawn by lot"
+        return [first, f"as stored, row 0 (the largest y of a field) at the top; the objects of a class {order}"]
     names = [info.channels[i] for i in _composite(len(info.channels))]
     colours = f"first panel: red {names[0]}, green {names[1]}, blue {names[2]}"
-    return [first, f"the largest y at the top; {colours}; {STRETCH}"]
+    return [first, f"row 0 (the largest y of a field) at the top; {colours}; {STRETCH}"]
 
 
 def _composite(count: int) -> tuple[int, int, int]:
@@ -99,8 +100,8 @@ def _composite(count: int) -> tuple[int, int, int]:
 
 def _panels(image: np.ndarray, caption: list[str], store: Store) -> list[Panel]:
     """The composite and every channel of one object, by one stretch; see STRETCH."""
-    values = np.where(np.isfinite(image), image, np.nan).astype(np.float64)
-    above = np.nan_to_num(values - np.nanmedian(values, axis=(0, 1)), nan=0.0)
+    values = np.nan_to_num(image.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    above = values - np.median(values, axis=(0, 1))
     soft = 3 * 1.4826 * np.median(np.abs(above)) or 1.0
     bright = np.arcsinh(np.clip(above, 0, None) / soft)
     grey = np.round(bright / (bright.max() or 1.0) * 255).astype(np.uint8)
