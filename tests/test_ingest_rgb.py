@@ -81,6 +81,13 @@ def test_several_images_in_a_file_are_refused(tmp_path):
         rgb.read_object(tmp_path / "a.tif", 20)
 
 
+def test_an_image_that_viewers_turn_is_refused(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with pytest.raises(InputError, match=r"a.jpg: is to be turned .*EXIF orientation 6"):
+        rgb.read_object(saved(tmp_path / "a.jpg", Image.fromarray(COLOUR), exif=exif), 20)
+
+
 def test_huge_dimensions_are_refused_before_memory_is_taken(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)  # 20 × 20 is more, as 10,000 × 10,000 is above the default
     with pytest.raises(InputError, match=r"a.png: too large to be read"):

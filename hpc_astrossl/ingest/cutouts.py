@@ -6,10 +6,23 @@ from hpc_astrossl.ingest.catalogue import Objects
 from hpc_astrossl.ingest.fields import FieldSource
 from hpc_astrossl.ingest.imagefiles import FileSource
 from hpc_astrossl.ingest.objectcutouts import CutoutSource
-from hpc_astrossl.ingest.source import Source, Unit, window
+from hpc_astrossl.ingest.source import BLANK, EDGE, NO_VALUE, SMALL, UNREADABLE, Source, Unit, window
 from hpc_astrossl.specs.recipe import Recipe
 
-__all__ = ["CutoutSource", "FieldSource", "FileSource", "Source", "Unit", "open_source", "window"]
+__all__ = [
+    "BLANK",
+    "EDGE",
+    "NO_VALUE",
+    "SMALL",
+    "UNREADABLE",
+    "CutoutSource",
+    "FieldSource",
+    "FileSource",
+    "Source",
+    "Unit",
+    "open_source",
+    "window",
+]
 
 
 def open_source(recipe: Recipe, folder: Path, objects: Objects, images: str) -> Source:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest.fits import missing
@@ -80,6 +80,9 @@ def _fault(image: Image.Image) -> str | None:
         return _DEEP.format(32 if image.mode == "I" and ";16" not in layout else 16)
     if getattr(image, "n_frames", 1) > 1:
         return f"holds {image.n_frames} images; one is needed"
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1)
+    if turned != 1:
+        return f"is to be turned when it is shown (EXIF orientation {turned}); turn the pixels themselves"
     return _REFUSED.get(image.mode)
 
 
