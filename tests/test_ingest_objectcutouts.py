@@ -8,7 +8,8 @@ from PIL import Image
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest import build, lupton
-from hpc_astrossl.specs.recipe import LuptonSpec, load_recipe
+from hpc_astrossl.specs.images import LuptonSpec
+from hpc_astrossl.specs.recipe import load_recipe
 from hpc_astrossl.store import open_store
 
 BANDS = ("u", "J0378", "J0395", "J0410", "J0430", "g", "J0515", "r", "J0660", "i", "J0861", "z")

@@ -103,6 +103,8 @@ def _page(facts: dict) -> str:
         lines.append(
             ("input", f"{images['files']:,} image files, {images['bytes']:,} bytes, digest {images['digest']}")
         )
+    if inputs.get("unverified_images"):
+        lines.append(("unverified", f"{inputs['unverified_images']:,} FITS files not held against a DATASUM"))
     commit = f", commit {code['commit']}" if code.get("commit") else ""
     lines.append(("made by", f"hpc_astrossl {code.get('version', 'of unknown version')}{commit}"))
     return "\n".join(f"{name:<11} {text}" for name, text in lines)

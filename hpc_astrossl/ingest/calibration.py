@@ -6,7 +6,7 @@ import numpy as np
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest.tables import read_table
-from hpc_astrossl.specs.recipe import BandImages
+from hpc_astrossl.specs.images import BandImages
 
 
 class Calibration:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hpc_astrossl.specs.recipe import LuptonSpec
+from hpc_astrossl.specs.images import LuptonSpec
 
 BLOCK = 256  # images at a time
 
