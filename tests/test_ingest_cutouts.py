@@ -10,7 +10,6 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest import fits, rgb
 from hpc_astrossl.ingest.catalogue import read_objects
 from hpc_astrossl.ingest.cutouts import FieldSource, FileSource, window
-from hpc_astrossl.ingest.shards import Cutouts
 from hpc_astrossl.specs.recipe import load_recipe
 
 # An asymmetric triplet in the lower left corner (small x, small y): any wrong flip or swap loses it.
@@ -22,12 +21,13 @@ def cut(survey, images="rgb", settings=()):
     recipe = load_recipe(RECIPES / "simulated.yaml", settings)
     objects = read_objects(recipe, survey)
     source = FieldSource(recipe, survey, objects, images)
-    scratch = survey / images
-    scratch.mkdir()
-    cutouts = Cutouts(source, recipe.size, scratch, len(objects))
-    rows = np.arange(len(objects))
-    cutouts.cut(source.units(rows), lambda line: None)
-    return cutouts.reasons.tolist(), cutouts.gather(rows)
+    pixels = np.zeros((len(objects), recipe.size, recipe.size, len(source.channels)), dtype=source.dtype)
+    reasons = np.full(len(objects), "not cut", dtype=object)
+    for unit in source.units(np.arange(len(objects))):
+        out = np.zeros((len(unit.rows), *pixels.shape[1:]), dtype=source.dtype)
+        reasons[unit.rows] = source.cut(unit, out)
+        pixels[unit.rows] = out
+    return reasons.tolist(), pixels
 
 
 def one_field(tmp_path, positions, **options):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from astropy.io import fits as astropy_fits
 from ingest_survey import RECIPES, SCALE, Survey, blobs
-from PIL import Image
 
 from hpc_astrossl import cli
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest import build, lupton
+from hpc_astrossl.ingest.catalogue import read_objects
+from hpc_astrossl.ingest.cutouts import open_source
 from hpc_astrossl.specs.images import LuptonSpec
 from hpc_astrossl.specs.recipe import load_recipe
 from hpc_astrossl.store import open_store
@@ -24,7 +25,7 @@ class Set:
     """A folder of cutouts of two objects in fields A and B."""
 
     def __init__(self, folder):
-        self.folder = folder
+        self.folder, self.made = folder, 0
         folder.mkdir()
         columns = [f"{b}_auto,e_{b}_auto" for b in BANDS]
         rows = [f"{name},{10 + n},0.5,{name}," + ",".join(["17,0.01"] * 12) for n, name in enumerate("AB")]
@@ -51,7 +52,8 @@ class Set:
 
     def make(self, *settings, size=12):
         recipe = load_recipe(RECIPES / "fits_cutouts.yaml", [f"size={size}", *settings])
-        (made,) = build(recipe, self.folder, self.folder.parent / "stores", overwrite=True)
+        self.made += 1
+        (made,) = build(recipe, self.folder, self.folder.parent / f"stores-{self.made}")
         return made, open_store(made.path)
 
 
@@ -156,12 +158,15 @@ class TestLupton:
             path.unlink()
         settings = ["size=16", "fields.rgb=null", "fields.lupton={red: i, green: r, blue: g, stretch: 0.01}"]
         recipe = load_recipe(RECIPES / "simulated.yaml", settings)
-        (made,) = build(recipe, survey, tmp_path / "stores", only="SG")
-        image = open_store(made.path).images(np.arange(1))[0]
-        assert image.shape == (16, 16, 3)
-        assert image[7:9, 7:9].min() > 3 * max(image[0].max(), 1)  # the object shines in the middle
-        assert made.info.channels == ("red", "green", "blue")
-        Image.fromarray(image)
+        objects = read_objects(recipe, survey)
+        source = open_source(recipe, survey, objects, "rgb")
+        assert source.channels == ("red", "green", "blue")
+        for unit in source.units(np.arange(len(objects))):
+            out = np.zeros((len(unit.rows), 16, 16, 3), dtype=source.dtype)
+            assert not source.cut(unit, out).any()
+            assert (out[:, 7:9, 7:9].min(axis=(1, 2, 3)) > 3 * np.maximum(out[:, 0].max(axis=(1, 2)), 1)).all()
+            assert [path.name[6:] for path in source.files(unit)] == ["I_swp.fits.fz", "R_swp.fits.fz",
+                                                                       "G_swp.fits.fz", "ZP.cat"]  # fmt: skip
 
 
 @pytest.mark.parametrize(
