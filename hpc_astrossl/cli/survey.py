@@ -28,9 +28,11 @@ def add(verbs) -> None:
     verb.add_argument("--overwrite", action="store_true", help="replace stores that are there already")
 
     verb = add_verb(verbs, "info", about="show what a store holds and where it came from",
-                    example="astrossl info stores/SG.zarr", handler=_info)  # fmt: skip
+                    example="astrossl info stores/SG.zarr --image SG.png", handler=_info)  # fmt: skip
     verb.add_argument("store", metavar="STORE", type=Path)
     verb.add_argument("--json", action="store_true", help="as JSON, with everything that is known")
+    verb.add_argument("--image", metavar="FILE.png", type=Path,
+                      help="also draw a contact sheet: objects of every class with their magnitudes")  # fmt: skip
 
     verb = add_verb(verbs, "check", about="look for faults in a store; exit status 2 if there are any",
                     example="astrossl check stores/SG.zarr --deep", handler=_check)  # fmt: skip
@@ -76,7 +78,13 @@ def _numbers(counts: dict[str, int]) -> str:
 def _info(arguments) -> None:
     from hpc_astrossl.store import open_store
 
-    facts = _facts(open_store(arguments.store))
+    store = open_store(arguments.store)
+    facts = _facts(store)
+    if arguments.image:
+        from hpc_astrossl.ingest import contact
+
+        shown = contact.draw(store, arguments.image)
+        print(f"{arguments.image}: {shown} of {len(store):,} objects drawn", file=sys.stderr)
     print(json.dumps(facts, indent=2, ensure_ascii=False) if arguments.json else _page(facts))
 
 
@@ -113,6 +121,8 @@ def _page(facts: dict) -> str:
         lines.append(
             ("input", f"{images['files']:,} image files, {images['bytes']:,} bytes, digest {images['digest']}")
         )
+    if inputs.get("unverified_images"):
+        lines.append(("unverified", f"{inputs['unverified_images']:,} FITS files not held against a DATASUM"))
     commit = f", commit {code['commit']}" if code.get("commit") else ""
     lines.append(("made by", f"hpc_astrossl {code.get('version', 'of unknown version')}{commit}"))
     return "\n".join(f"{name:<11} {text}" for name, text in lines)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.ingest.folders import read_folders
 from hpc_astrossl.ingest.tables import read_table
 from hpc_astrossl.specs.recipe import CatalogueSpec, Recipe
 
@@ -41,7 +42,12 @@ def read_objects(recipe: Recipe, source: Path) -> Objects:
     """Read the recipe's catalogue below ``source``; InputError names the file and what is wrong with it."""
     spec, path = recipe.catalogue, source / recipe.catalogue.file
     labels = {store.labels.column for store in recipe.stores.values() if store.labels and store.labels.column}
-    table = read_table(path, _wanted(spec, sorted(labels)), format=spec.format, names=spec.names)
+    if recipe.files is not None:
+        labels |= {name for name in recipe.files.columns if name != "id"}
+    if spec.format == "folders":
+        table = read_folders(source, spec.file, _wanted(spec, sorted(labels)))
+    else:
+        table = read_table(path, _wanted(spec, sorted(labels)), format=spec.format, names=spec.names)
     ids = table[spec.id]
     unknown = np.full(len(ids), np.nan)
     magnitudes, errors = (_per_band(table, spec, pattern, len(ids)) for pattern in (spec.magnitude, spec.error))

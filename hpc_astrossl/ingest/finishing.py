@@ -85,10 +85,16 @@ def _info(job: Job, codes: tuple[np.ndarray, np.ndarray], rejected: Counter, ima
         channels=job.channels, class_names=names, pixel_scale=job.pixel_scale, counts=counts,
         recipe=config.plain(recipe),
         provenance={
-            "digest": job.digest, "inputs": {**job.inputs, "images": summary(images)}, "code": provenance.code(),
-            "libraries": job.plan["libraries"],
+            "digest": job.digest,
+            "inputs": {**job.inputs, "images": summary(images), "unverified_images": _unverified(images)},
+            "code": provenance.code(), "libraries": job.plan["libraries"],
         },
     )  # fmt: skip
+
+
+def _unverified(images: dict[str, dict[str, Any]]) -> int:
+    """FITS files without a DATASUM that was held against their data."""
+    return sum(not facts.get("verified", True) for facts in images.values())
 
 
 def _write_rejected(path: Path, rejected: Iterable[tuple[str, str]]) -> None:

@@ -5,7 +5,6 @@ Everything here is final before any pixel is read, so any number of tasks agree 
 
 import hashlib
 import importlib.metadata
-import os
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,10 +17,9 @@ from hpc_astrossl import __version__, config, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest import splits
 from hpc_astrossl.ingest.catalogue import Objects
-from hpc_astrossl.ingest.cutouts import EDGE, FileSource, Source
+from hpc_astrossl.ingest.cutouts import EDGE, open_source
 from hpc_astrossl.ingest.geometry import over_edge
 from hpc_astrossl.ingest.select import KEPT, Selection
-from hpc_astrossl.ingest.shards import open_source
 from hpc_astrossl.specs.recipe import Recipe
 from hpc_astrossl.store.layout import chunk_rows
 
@@ -84,8 +82,7 @@ class Job:
 
 def plan_jobs(recipe: Recipe, source: Path, out: Path, objects: Objects, chosen: dict[str, Selection]) -> list[Job]:
     """A job for each chosen store. InputError for a store without objects and for images that are not there."""
-    names = [recipe.catalogue.file, *([recipe.spectra.file] if recipe.spectra else [])]
-    tables = provenance.inputs([source / name for name in names])
+    tables = provenance.inputs([source / name for name in recipe.tables])
     return [_job(recipe.part(name), name, (source, out / f"{name}.zarr"), objects, selection, tables)
             for name, selection in chosen.items()]  # fmt: skip
 
@@ -103,11 +100,12 @@ def _job(recipe: Recipe, name: str, places: tuple[Path, Path], objects: Objects,
         stay = splits.balance(objects.object_id[rows], selection.labels[rows], recipe.split.seed)
         selection.reasons[rows[~stay]] = "beyond the size of the smallest class"
     rows, split = _order(recipe, objects, selection)
-    extra = [(stem, NO_ROW) for stem in cutter.without_row()] if isinstance(cutter, FileSource) else []
+    extra = [(stem, NO_ROW) for stem in cutter.without_row()]
+    files = [path for unit in cutter.units(rows) for path in cutter.files(unit)]
     return Job(
         name=name, path=path, recipe=recipe, images=spec.images, channels=tuple(cutter.channels), dtype=cutter.dtype,
         pixel_scale=cutter.pixel_scale, selection=selection, ids=objects.object_id, rows=rows, split=split,
-        inputs={"tables": tables, "images_without_row": len(extra)}, extra=extra, files=_files(cutter, rows),
+        inputs={"tables": tables, "images_without_row": len(extra)}, extra=extra, files=list(dict.fromkeys(files)),
     )  # fmt: skip
 
 
@@ -124,10 +122,6 @@ def _order(recipe: Recipe, objects: Objects, selection: Selection) -> tuple[np.n
     return rows[order], split[order]
 
 
-def _files(cutter: Source, rows: np.ndarray) -> list[Path]:
-    return list(dict.fromkeys(path for unit in cutter.units(rows) for path in cutter.files(unit)))
-
-
 def require_some(name: str, reasons: np.ndarray) -> None:
     """InputError, with the counts by reason, when no object is left."""
     if not (reasons == KEPT).any():
@@ -138,5 +132,8 @@ def require_some(name: str, reasons: np.ndarray) -> None:
 
 def summary(files: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Number and total size of many files, and one hash over all their names, sizes and hashes."""
-    entries = [{"file": os.path.basename(name), **facts} for name, facts in sorted(files.items())]  # noqa: PTH119
+    entries = [
+        {"file": Path(name).name, "bytes": facts["bytes"], "sha256": facts["sha256"]}
+        for name, facts in sorted(files.items())
+    ]
     return {"files": len(files), "bytes": sum(entry["bytes"] for entry in entries), "digest": config.digest(entries)}

@@ -17,7 +17,7 @@ import numpy as np
 from hpc_astrossl import provenance, store
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest.catalogue import Objects
-from hpc_astrossl.ingest.cutouts import FieldSource, FileSource, Source, Unit
+from hpc_astrossl.ingest.cutouts import Source, Unit, open_source
 from hpc_astrossl.specs.recipe import Recipe
 
 IN_MEMORY = 1 << 26  # bytes: cutouts of a field beyond this lie in a file without a name
@@ -54,13 +54,6 @@ class Outcome:
 
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-
-def open_source(recipe: Recipe, folder: Path, objects: Objects, images: str) -> Source:
-    """Where the images of a store are: whole fields, or a file an object."""
-    if recipe.files is not None:
-        return FileSource(recipe, folder, objects)
-    return FieldSource(recipe, folder, objects, images)
 
 
 def subset(objects: Objects, rows: np.ndarray) -> Objects:
@@ -106,7 +99,7 @@ def write_shards(portion: Portion, advance: Callable[[int], None]) -> Outcome:
     """
     source = open_source(portion.recipe, portion.folder, portion.objects, portion.images)
     hashes, outcome = Hashes(portion.folder), Outcome()
-    rejects = (portion.recipe.fields or portion.recipe.files).unreadable == "reject"
+    rejects = (portion.recipe.images or portion.recipe.files).unreadable == "reject"
     size = portion.recipe.size
     with ExitStack() as stack:
         filling = [_Filling(target, portion, source, hashes, stack) for target in portion.targets]
@@ -175,7 +168,10 @@ class _Filling:
 
     def _inputs(self, number: int) -> dict[str, dict[str, Any]]:
         units = self._source.units(self._target.shards[number])
-        return self._hashes.of([path for unit in units for path in self._source.files(unit)])
+        facts = self._hashes.of([path for unit in units for path in self._source.files(unit)])
+        for name in (self._hashes.name(path) for unit in units for path in self._source.unverified(unit)):
+            facts[name] = facts[name] | {"verified": False}
+        return facts
 
     def _sound(self, number: int) -> bool:
         record = self._writer.record(number)

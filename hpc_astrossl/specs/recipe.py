@@ -6,12 +6,13 @@ folder given as ``--source``. Only the recipe knows a release's column names.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import unknown
+from hpc_astrossl.specs.images import BandImages, CutoutsSpec, FieldsSpec, FilesSpec
 from hpc_astrossl.specs.run import require
 
 
@@ -20,7 +21,7 @@ class CatalogueSpec:
     """The table of objects, one row each. ``ascii`` is separated by spaces and its header is a ``#`` line."""
 
     file: str
-    format: Literal["ascii", "csv"] = "ascii"
+    format: Literal["ascii", "csv", "folders"] = "ascii"
     names: tuple[str, ...] = ()  # of the first columns, for a table without a header; empty: the header has them
     id: str
     ra: str | None = None  # degrees
@@ -56,43 +57,6 @@ def _check_pattern(text: str) -> None:
     except re.error as error:
         require(False, f"field_pattern {text!r} is no regular expression: {error}")
     require("field" in groups, f"field_pattern {text!r} must have a group (?P<field>…)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldsSpec:
-    """Images of whole fields, out of which objects are cut."""
-
-    pixel_scale: float  # arcsec per pixel
-    rgb: str | None = None  # file name with {field}; its top row is the field's largest y
-    bands: str | None = None  # file name with {field} and {band}; FITS, in counts
-    zero_points: str | None = None  # file name with {field}; a table with columns FILTER and ZP (AB magnitudes)
-    unreadable: Literal["stop", "reject"] = "stop"  # what a damaged image of a field does to its objects
-    checksum: bool = True  # hold FITS data against their DATASUM, where there is one
-    band_names: dict[str, str] = field(
-        default_factory=dict
-    )  # catalogue's band -> band in file names, where they differ
-
-    def __post_init__(self):
-        for name, needed in (("rgb", ("{field}",)), ("bands", ("{field}", "{band}")), ("zero_points", ("{field}",))):
-            text = getattr(self, name)
-            require(
-                text is None or all(part in text for part in needed),
-                f"{name} must contain {' and '.join(needed)}, found {text!r}",
-            )
-        require(self.rgb is not None or self.bands is not None, "give rgb, bands, or both")
-        require(self.pixel_scale > 0, f"pixel_scale must be positive, found {self.pixel_scale}")
-        require((self.bands is None) == (self.zero_points is None), "bands and zero_points must be given together")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilesSpec:
-    """One image file an object (JPEG, PNG): its largest centred square is resized to the recipe's size."""
-
-    image: str  # file name with {id}
-    unreadable: Literal["stop", "reject"] = "stop"  # what a missing or damaged image does
-
-    def __post_init__(self):
-        require(self.image.count("{id}") == 1, f"image must contain {{id}} once, found {self.image!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +167,7 @@ class Recipe:
     catalogue: CatalogueSpec
     fields: FieldsSpec | None = None
     files: FilesSpec | None = None
+    cutouts: CutoutsSpec | None = None
     spectra: SpectraSpec | None = None
     filters: FilterSpec = FilterSpec()
     split: SplitSpec = SplitSpec()
@@ -210,19 +175,40 @@ class Recipe:
 
     def __post_init__(self):
         require(4 <= self.size <= 1024, f"size must be in 4..1024 pixels, found {self.size}")
-        require((self.fields is None) != (self.files is None), "give either fields or files: where the images are")
+        places = [place for place in (self.fields, self.files, self.cutouts) if place is not None]
+        require(len(places) == 1, "give either fields or files or cutouts: where the images are")
         require(bool(self.stores), "stores is empty; name at least one")
-        catalogue = self.catalogue
-        if self.fields is not None:
-            require(catalogue.x is not None, "images are cut from fields, so catalogue needs x and y")
-            named = (catalogue.field is None) != (catalogue.field_pattern is None)
-            require(named, "images are cut from fields, so catalogue needs either field or field_pattern")
-            for band in self.fields.band_names:
-                if band not in catalogue.bands:
-                    raise unknown("band in fields: band_names", band, catalogue.bands)
-        require(not self.filters.flags or catalogue.flag is not None, "filters: flags needs catalogue: flag")
+        if self.images is not None:
+            self._check_images("fields" if self.fields else "cutouts", self.images)
+        require(not self.filters.flags or self.catalogue.flag is not None, "filters: flags needs catalogue: flag")
         for name, store in self.stores.items():
             self._check_store(name, store)
+
+    @property
+    def images(self) -> BandImages | None:
+        """What is known of the FITS images, of fields or of objects; None if there are none."""
+        return self.fields or self.cutouts
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The files of catalogue and spectra; with ``format: folders`` the tree of folders is the catalogue."""
+        own = () if self.catalogue.format == "folders" else (self.catalogue.file,)
+        return own + ((self.spectra.file,) if self.spectra else ())
+
+    def _check_images(self, key: str, images: BandImages) -> None:
+        catalogue = self.catalogue
+        require(
+            self.fields is None or catalogue.x is not None, "images are cut from fields, so catalogue needs x and y"
+        )
+        named = (catalogue.field is None) != (catalogue.field_pattern is None)
+        require(named or not (self.fields or images.zero_points),
+                f"{'images are cut from' if self.fields else 'zero points belong to'} fields, so catalogue needs "
+                "either field or field_pattern")  # fmt: skip
+        require(self.cutouts is None or bool(catalogue.bands), "cutouts have bands, so catalogue needs bands")
+        for name, bands in (("band_names", images.band_names), ("lupton", images.lupton and images.lupton.bands)):
+            for band in bands or ():
+                if band not in catalogue.bands:
+                    raise unknown(f"band in {key}: {name}", band, catalogue.bands)
 
     def _check_store(self, name: str, store: StoreSpec) -> None:
         here, catalogue = f"stores.{name}", self.catalogue
@@ -234,12 +220,15 @@ class Recipe:
         require(store.detected_in <= bands, f"{here}: detected_in is {store.detected_in}, catalogue has {bands} bands")
         needs_error = store.max_error is not None
         require(not needs_error or (bands and catalogue.error), f"{here}: max_error needs catalogue: bands and error")
-        if self.fields is None:
+        if self.images is None:
             require(store.images == "rgb", f"{here}: images: bands needs fields: bands")
+        elif store.images == "bands":
+            require(self.cutouts is not None or self.fields.bands is not None,
+                    f"{here}: images: bands needs fields: bands")  # fmt: skip
+            require(bands > 0, f"{here}: images: bands needs catalogue: bands")
         else:
-            require(getattr(self.fields, store.images) is not None,
-                    f"{here}: images: {store.images} needs fields: {store.images}")  # fmt: skip
-            require(store.images == "rgb" or bands, f"{here}: images: bands needs catalogue: bands")
+            require(getattr(self.images, "rgb", None) is not None or self.images.lupton is not None,
+                    f"{here}: images: rgb needs fields: rgb, or lupton, which makes RGB from three bands")  # fmt: skip
         if store.labels is not None and store.labels.source == "spectra":
             require(self.spectra is not None and catalogue.ra is not None,
                     f"{here}: labels from spectra need spectra, and catalogue: ra and dec")  # fmt: skip
