@@ -19,6 +19,7 @@ from hpc_astrossl.ingest import splits
 from hpc_astrossl.ingest.catalogue import Objects, read_objects
 from hpc_astrossl.ingest.cutouts import FieldSource, FileSource, Source
 from hpc_astrossl.ingest.select import KEPT, Selection, select
+from hpc_astrossl.ingest.select import inputs as selection_inputs
 from hpc_astrossl.ingest.shards import Cutouts, write_store
 from hpc_astrossl.specs.recipe import Recipe
 
@@ -93,9 +94,8 @@ def _jobs(recipe: Recipe, source: Path, out: Path, objects: Objects, chosen: dic
         files = [path for unit in cutter.units(selection.rows) for path in cutter.files(unit)]
         for path in files:
             hashes.setdefault(path, provenance.inputs([path])[0])
-        tables = [recipe.catalogue.file, *([recipe.spectra.file] if recipe.spectra else [])]
         inputs = {
-            "tables": provenance.inputs([source / table for table in tables]),
+            **selection_inputs(recipe, source, name),
             "images": _summary([hashes[path] for path in files]),
             "images_without_row": len(extra),
         }
@@ -171,7 +171,7 @@ def _write(job: _Job, objects: Objects, cutouts: Cutouts) -> Made:
     """Order the rows (by split, then by a draw), write the rejected list and the store."""
     rows, seed = job.selection.rows, job.recipe.split.seed
     ids, labels = objects.object_id[rows], job.selection.labels[rows]
-    split = splits.assign(ids, labels, objects.reference[rows], job.recipe.split.shares, seed)
+    split = splits.divide(job.recipe.split, objects, rows, labels)
     order = np.lexsort((splits.draw(ids, seed, "order"), split))
     rows, ids, labels, split = rows[order], ids[order], labels[order], split[order]
     columns = {"object_id": ids, "ra": objects.ra[rows], "dec": objects.dec[rows], "split": split, "label": labels}
