@@ -1,5 +1,6 @@
 """The candidates that read a catalogue's columns, each with the library's own plain way: table library × format."""
 
+import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -77,6 +78,11 @@ READERS: dict[str, dict[str, Callable]] = {
     "fits": {"astropy": astropy_fits, "ours": ours},
     "parquet": {"pyarrow": pyarrow_parquet, "polars": polars_parquet, "ours": ours},
 }
+
+
+def installed(kind: str) -> list[str]:
+    """The readers of a format whose library is here."""
+    return [name for name in READERS[kind] if name == "ours" or importlib.util.find_spec(name)]
 
 
 def read(reader: str, path: Path, columns: Sequence[str]) -> int:
