@@ -16,15 +16,25 @@ import numpy as np
 from hpc_astrossl import __version__, config, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest import splits
-from hpc_astrossl.ingest.catalogue import Objects
+from hpc_astrossl.ingest.catalogue import Objects, table_files
 from hpc_astrossl.ingest.cutouts import EDGE, open_source
 from hpc_astrossl.ingest.geometry import over_edge
 from hpc_astrossl.ingest.select import KEPT, Selection
-from hpc_astrossl.specs.recipe import Recipe
+from hpc_astrossl.specs.recipe import Recipe, StoreSpec, is_path
+from hpc_astrossl.store import open_store
 from hpc_astrossl.store.layout import chunk_rows
 
 NO_ROW = "image without a row in the table"
-LIBRARIES = ("astropy", "numcodecs", "numpy", "Pillow", "scipy", "zarr")  # what the pixels and the bytes depend on
+# What the pixels and the bytes depend on.
+LIBRARIES = ("astropy", "numcodecs", "numpy", "Pillow", "pyarrow", "scipy", "zarr")
+    "astropy",
+    "numcodecs",
+    "numpy",
+    "Pillow",
+    "pyarrow",
+    "scipy",
+    "zarr",
+)  # what the pixels and the bytes depend on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +92,13 @@ class Job:
 
 def plan_jobs(recipe: Recipe, source: Path, out: Path, objects: Objects, chosen: dict[str, Selection]) -> list[Job]:
     """A job for each chosen store. InputError for a store without objects and for images that are not there."""
-    tables = provenance.inputs([source / name for name in recipe.tables])
+    tables = provenance.inputs(table_files(recipe, source))
     return [_job(recipe.part(name), name, (source, out / f"{name}.zarr"), objects, selection, tables)
             for name, selection in chosen.items()]  # fmt: skip
 
 
 def _job(recipe: Recipe, name: str, places: tuple[Path, Path], objects: Objects, selection: Selection,
-         tables: list[dict]) -> Job:  # fmt: skip
+         tables: list[dict[str, Any]]) -> Job:  # fmt: skip
     folder, path = places
     spec = recipe.stores[name]
     cutter = open_source(recipe, folder, objects, spec.images)
@@ -105,8 +115,15 @@ def _job(recipe: Recipe, name: str, places: tuple[Path, Path], objects: Objects,
     return Job(
         name=name, path=path, recipe=recipe, images=spec.images, channels=tuple(cutter.channels), dtype=cutter.dtype,
         pixel_scale=cutter.pixel_scale, selection=selection, ids=objects.object_id, rows=rows, split=split,
-        inputs={"tables": tables, "images_without_row": len(extra)}, extra=extra, files=list(dict.fromkeys(files)),
+        inputs={"tables": tables, "images_without_row": len(extra), **_other_stores(spec)}, extra=extra,
+        files=list(dict.fromkeys(files)),
     )  # fmt: skip
+
+
+def _other_stores(spec: StoreSpec) -> dict[str, Any]:
+    """The stores of other recipes that this one must not overlap, as they are now."""
+    paths = [path for path in spec.disjoint_from if is_path(path)]
+    return {"disjoint_from": {path: open_store(path).info.provenance["digest"] for path in paths}} if paths else {}
 
 
 def _order(recipe: Recipe, objects: Objects, selection: Selection) -> tuple[np.ndarray, np.ndarray]:
@@ -116,7 +133,7 @@ def _order(recipe: Recipe, objects: Objects, selection: Selection) -> tuple[np.n
     """
     rows, seed = selection.rows, recipe.split.seed
     ids = objects.object_id[rows]
-    split = splits.assign(ids, selection.labels[rows], objects.reference[rows], recipe.split.shares, seed)
+    split = splits.divide(recipe.split, objects, rows, selection.labels[rows])
     field = np.unique(objects.field[rows], return_inverse=True)[1]
     order = np.lexsort((splits.draw(ids, seed, "order"), split, field))
     return rows[order], split[order]

@@ -7,6 +7,7 @@ folder given as ``--source``. Only the recipe knows a release's column names.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from dataclasses import field as field_of  # `field` is a key of the recipe
 from pathlib import Path
 from typing import Literal
 
@@ -15,16 +16,22 @@ from hpc_astrossl.errors import unknown
 from hpc_astrossl.specs.images import BandImages, CutoutsSpec, FieldsSpec, FilesSpec
 from hpc_astrossl.specs.run import require
 
+TableFormat = Literal["ascii", "csv", "fits", "parquet"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogueSpec:
-    """The table of objects, one row each. ``ascii`` is separated by spaces and its header is a ``#`` line."""
+    """The table of objects, one row each.
+
+    ``file`` may be a pattern (``*``, ``?``) for several files with the same columns. ``ascii`` is separated by spaces
+    and its header is a ``#`` line; ``fits`` is the first binary table of a file, whatever the file's name ends in.
+    """
 
     file: str
-    format: Literal["ascii", "csv", "folders"] = "ascii"
-    names: tuple[str, ...] = ()  # of the first columns, for a table without a header; empty: the header has them
+    format: Literal["ascii", "csv", "fits", "parquet", "folders"] = "ascii"
+    names: tuple[str, ...] = ()  # of the first columns, for a text table without a header; empty: the header has them
     id: str
-    ra: str | None = None  # degrees
+    ra: str | None = None  # degrees, 0..360: right ascension in hours cannot be told from degrees, so look at it
     dec: str | None = None
     x: str | None = None  # FITS pixel position in the field: the centre of the first pixel is 1
     y: str | None = None
@@ -34,6 +41,7 @@ class CatalogueSpec:
     bands: tuple[str, ...] = ()  # in order of wavelength
     magnitude: str | None = None  # column name with {band}
     error: str | None = None
+    band_names: dict[str, str] = field_of(default_factory=dict)  # band -> band in column names, where they differ
     reference: str | None = None  # the band that decides between duplicates and stratifies the splits
     undetected: tuple[float, ...] = (99.0, -99.0)  # values that stand for "no magnitude"
 
@@ -42,13 +50,22 @@ class CatalogueSpec:
             text = getattr(self, name)
             require(text is None or "{band}" in text, f"{name} must contain {{band}}, found {text!r}")
         require(not self.bands or self.magnitude is not None, "bands are given, so magnitude must be given too")
+        require(self.error is None or self.error != self.magnitude, "error and magnitude name the same columns")
         require((self.ra is None) == (self.dec is None), "ra and dec must be given together")
         require((self.x is None) == (self.y is None), "x and y must be given together")
         require(len(set(self.bands)) == len(self.bands), f"bands holds a band twice: {', '.join(self.bands)}")
+        require(not self.names or self.format in ("ascii", "csv"), f"names is for text tables, format is {self.format}")
+        for band in self.band_names:
+            if band not in self.bands:
+                raise unknown("band in band_names", band, self.bands)
         if self.reference is not None and self.reference not in self.bands:
             raise unknown("reference band", self.reference, self.bands)
         if self.field_pattern is not None:
             _check_pattern(self.field_pattern)
+
+    def columns(self, pattern: str) -> list[str]:
+        """The column names that a pattern with ``{band}`` stands for, in the order of the bands."""
+        return [pattern.format(band=self.band_names.get(band, band)) for band in self.bands]
 
 
 def _check_pattern(text: str) -> None:
@@ -61,9 +78,10 @@ def _check_pattern(text: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SpectraSpec:
-    """A spectroscopic table in CSV; its classes reach the catalogue by position."""
+    """A spectroscopic table; its classes reach the catalogue by position."""
 
-    file: str
+    file: str  # or a pattern, as for the catalogue
+    format: TableFormat = "csv"
     ra: str = "ra"  # degrees
     dec: str = "dec"
     spectral_class: str = "class"
@@ -80,15 +98,28 @@ class FilterSpec:
 
     flags: tuple[int, ...] = ()  # allowed values of the catalogue's flag column; empty: all
     duplicates: float = 1.0  # arcsec: of objects nearer than this the brightest is kept; 0: only equal ids
+    magnitudes: dict[str, tuple[float, ...]] = field_of(default_factory=dict)  # band -> [brightest, faintest] allowed
 
     def __post_init__(self):
+        for band, limits in self.magnitudes.items():
+            require(len(limits) == 2 and limits[0] < limits[1],
+                    f"magnitudes.{band} must be [brightest, faintest], found {list(limits)}")  # fmt: skip
         require(0 <= self.duplicates <= 60, f"duplicates must be in [0, 60] arcsec, found {self.duplicates}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSpec:
-    """Shares of the three splits, stratified by class and rounded reference magnitude, and the seed of the draw."""
+    """Shares of the three splits, the seed of the draw, and what is drawn.
 
+    ``stratified``: by class and rounded reference magnitude, to within one object; a larger release draws anew.
+    ``object``: by a hash of the id, ``sky``: by a hash of a cell of the sky, so that what has been drawn stays when the
+    release grows; shares are then met as closely as chance allows. Objects nearer than ``together`` to one another, or
+    with the same id, always share a split (that of the one listed first in the catalogue).
+    """
+
+    by: Literal["stratified", "object", "sky"] = "stratified"
+    cell: float | None = None  # degrees, for sky: the side of a cell; all cells have about the same area
+    together: float = 1.0  # arcsec
     train: float = 0.8
     validation: float = 0.1
     test: float = 0.1
@@ -99,6 +130,9 @@ class SplitSpec:
         require(all(share >= 0 for share in shares) and abs(sum(shares) - 1) < 1e-9 and self.train > 0,
                 f"train, validation and test must add up to 1 and train be positive, found {shares}")  # fmt: skip
         require(self.seed >= 0, f"seed must not be negative, found {self.seed}")
+        require((self.by == "sky") == (self.cell is not None), "give cell, in degrees, with by: sky, only then")
+        require(self.cell is None or 0.01 <= self.cell <= 30, f"cell must be in 0.01..30 degrees, found {self.cell}")
+        require(0 <= self.together <= 60, f"together must be in 0..60 arcsec, found {self.together}")
 
     @property
     def shares(self) -> tuple[float, float, float]:
@@ -147,14 +181,24 @@ class StoreSpec:
     images: Literal["rgb", "bands"] = "rgb"
     labels: LabelSpec | None = None  # null: unlabelled
     detected_in: int = 0  # at least so many bands with a magnitude
-    max_error: float | None = None  # largest uncertainty in any band, in magnitudes
+    max_error: float | dict[str, float] | None = (
+        None  # largest uncertainty, magnitudes: of any band, or band -> its own
+    )
     balanced: bool = False  # every class cut down, by a seeded draw, to the size of the smallest
-    disjoint_from: tuple[str, ...] = ()  # stores of this recipe with which no object may be shared, by id or position
+    # Stores with which no object may be shared, by id or position: names of this recipe, or paths of stores (….zarr).
+    disjoint_from: tuple[str, ...] = ()
 
     def __post_init__(self):
         require(self.detected_in >= 0, f"detected_in must not be negative, found {self.detected_in}")
-        require(self.max_error is None or self.max_error > 0, f"max_error must be positive, found {self.max_error}")
+        limits = self.max_error.values() if isinstance(self.max_error, dict) else [self.max_error or 0.1]
+        require(self.max_error != 0 and all(limit > 0 for limit in limits),
+                f"max_error must be positive, found {self.max_error}")  # fmt: skip
         require(not self.balanced or self.labels is not None, "balanced: true needs labels")
+
+
+def is_path(store: str) -> bool:
+    """Whether an entry of ``disjoint_from`` is the path of a store, rather than a name in the recipe."""
+    return store.endswith(".zarr") or "/" in store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +224,12 @@ class Recipe:
         require(bool(self.stores), "stores is empty; name at least one")
         if self.images is not None:
             self._check_images("fields" if self.fields else "cutouts", self.images)
-        require(not self.filters.flags or self.catalogue.flag is not None, "filters: flags needs catalogue: flag")
+        catalogue = self.catalogue
+        require(not self.filters.flags or catalogue.flag is not None, "filters: flags needs catalogue: flag")
+        require(self.split.by != "sky" or catalogue.ra is not None, "split: by: sky needs catalogue: ra and dec")
+        for band in self.filters.magnitudes:
+            if band not in catalogue.bands:
+                raise unknown("band in filters: magnitudes", band, catalogue.bands)
         for name, store in self.stores.items():
             self._check_store(name, store)
 
@@ -220,6 +269,9 @@ class Recipe:
         require(store.detected_in <= bands, f"{here}: detected_in is {store.detected_in}, catalogue has {bands} bands")
         needs_error = store.max_error is not None
         require(not needs_error or (bands and catalogue.error), f"{here}: max_error needs catalogue: bands and error")
+        for band in store.max_error if isinstance(store.max_error, dict) else ():
+            if band not in catalogue.bands:
+                raise unknown(f"band in {here}.max_error", band, catalogue.bands)
         if self.images is None:
             require(store.images == "rgb", f"{here}: images: bands needs fields: bands")
         elif store.images == "bands":
@@ -233,7 +285,7 @@ class Recipe:
             require(self.spectra is not None and catalogue.ra is not None,
                     f"{here}: labels from spectra need spectra, and catalogue: ra and dec")  # fmt: skip
         for other in store.disjoint_from:
-            if other not in self.stores or other == name:
+            if not is_path(other) and (other not in self.stores or other == name):
                 raise unknown(f"store in {here}.disjoint_from", other, [key for key in self.stores if key != name])
 
     def part(self, name: str) -> "Recipe":
