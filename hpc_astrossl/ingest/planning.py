@@ -27,14 +27,6 @@ from hpc_astrossl.store.layout import chunk_rows
 NO_ROW = "image without a row in the table"
 # What the pixels and the bytes depend on.
 LIBRARIES = ("astropy", "numcodecs", "numpy", "Pillow", "pyarrow", "scipy", "zarr")
-    "astropy",
-    "numcodecs",
-    "numpy",
-    "Pillow",
-    "pyarrow",
-    "scipy",
-    "zarr",
-)  # what the pixels and the bytes depend on
 
 
 @dataclass(frozen=True, kw_only=True)
