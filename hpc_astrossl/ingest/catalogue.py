@@ -10,7 +10,8 @@ import numpy as np
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest.folders import read_folders
 from hpc_astrossl.ingest.tables import files, read_tables
-from hpc_astrossl.specs.recipe import CatalogueSpec, Recipe
+from hpc_astrossl.specs.recipe import Recipe
+from hpc_astrossl.specs.tables import CatalogueSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +20,8 @@ class Objects:
 
     ``object_id`` and ``field`` are text; ``ra``, ``dec`` degrees; ``x``, ``y`` FITS pixels (the first pixel's centre
     is 1); ``magnitudes`` and ``errors`` are N × bands; all float64, NaN where unknown or undetected. ``reference`` is
-    the magnitude in the recipe's reference band. ``flag`` is None without a flag column. ``labels`` holds the columns
-    that labels are read from, as text or numbers.
+    the magnitude in the recipe's reference band. ``flag`` is None without a flag column. ``columns`` holds those
+    that labels, splits and file names are read from, as text.
     """
 
     object_id: np.ndarray
@@ -33,7 +34,7 @@ class Objects:
     magnitudes: np.ndarray
     errors: np.ndarray
     reference: np.ndarray
-    labels: dict[str, np.ndarray]
+    columns: dict[str, np.ndarray]
 
     def __len__(self) -> int:
         return len(self.object_id)
@@ -47,10 +48,8 @@ def table_files(recipe: Recipe, source: Path) -> list[Path]:
 def read_objects(recipe: Recipe, source: Path) -> Objects:
     """Read the recipe's catalogue below ``source``; InputError names the file and what is wrong with it."""
     spec = recipe.catalogue
-    labels = {store.labels.column for store in recipe.stores.values() if store.labels and store.labels.column}
-    if recipe.files is not None:
-        labels |= {name for name in recipe.files.columns if name != "id"}
-    wanted = _wanted(spec, sorted(labels))
+    texts = _texts(recipe)
+    wanted = _wanted(spec, texts)
     if spec.format == "folders":
         table = read_folders(source, spec.file, wanted)
     else:
@@ -58,7 +57,7 @@ def read_objects(recipe: Recipe, source: Path) -> Objects:
     ids = table[spec.id]
     unknown = np.full(len(ids), np.nan)
     fields = _fields(table, spec, source / spec.file)
-    kept = {name: table[name] for name in labels}
+    kept = {name: table[name] for name in texts}
     single = {name: table.get(getattr(spec, name), unknown) for name in ("ra", "dec", "x", "y")}
     flag = table[spec.flag] if spec.flag else None
     magnitudes, errors = (_per_band(table, spec, pattern, len(ids)) for pattern in (spec.magnitude, spec.error))
@@ -66,17 +65,27 @@ def read_objects(recipe: Recipe, source: Path) -> Objects:
     return Objects(
         object_id=ids, field=fields, flag=flag, magnitudes=magnitudes, errors=errors,
         reference=magnitudes[:, spec.bands.index(spec.reference)] if spec.reference else unknown,
-        labels=kept, **single,
+        columns=kept, **single,
     )  # fmt: skip
 
 
-def _wanted(spec: CatalogueSpec, labels: list[str]) -> dict[str, str]:
+def _texts(recipe: Recipe) -> list[str]:
+    """The columns that labels, splits and file names are read from."""
+    names = {store.labels.column for store in recipe.stores.values() if store.labels and store.labels.column}
+    if recipe.split.column is not None:
+        names.add(recipe.split.column)
+    if recipe.files is not None:
+        names |= {name for name in recipe.files.columns if name != "id"}
+    return sorted(names)
+
+
+def _wanted(spec: CatalogueSpec, texts: list[str]) -> dict[str, str]:
     """Column -> how it is read; what is used as a number anywhere is read as one."""
-    texts = [spec.id, *labels, *([spec.field] if spec.field else [])]
+    names = [spec.id, *texts, *([spec.field] if spec.field else [])]
     numbers = [name for name in (spec.ra, spec.dec, spec.x, spec.y, spec.flag) if name]
     for pattern in (spec.magnitude, spec.error):
         numbers += spec.columns(pattern) if pattern else []
-    return dict.fromkeys(texts, "text") | dict.fromkeys(numbers, "number")
+    return dict.fromkeys(names, "text") | dict.fromkeys(numbers, "number")
 
 
 def _per_band(table: dict[str, np.ndarray], spec: CatalogueSpec, pattern: str | None, rows: int) -> np.ndarray:

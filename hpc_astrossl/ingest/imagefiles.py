@@ -54,5 +54,5 @@ class FileSource:
         return sorted(ids - set(self._objects.object_id.tolist()))
 
     def _path(self, row: int) -> Path:
-        columns = self._objects.labels | {"id": self._objects.object_id}
+        columns = self._objects.columns | {"id": self._objects.object_id}
         return self._folder / self._spec.image.format(**{name: columns[name][row] for name in self._spec.columns})

@@ -69,6 +69,9 @@ def _common(recipe: Recipe, objects: Objects) -> np.ndarray:
         selection.reject(
             ~((magnitude >= low) & (magnitude <= high)), f"{band} outside {low:g}..{high:g} mag or unknown"
         )
+    if recipe.split.column is not None:
+        known = np.isin(objects.columns[recipe.split.column], list(recipe.split.codes))
+        selection.reject(~known, f"{recipe.split.column} names no split")
     left = np.flatnonzero(selection.reasons == KEPT)
     same_id, near = crossmatch.duplicates(objects.object_id[left], (objects.ra[left], objects.dec[left]),
                                           objects.reference[left], recipe.filters.duplicates)  # fmt: skip
@@ -96,7 +99,7 @@ def _store(store: StoreSpec, objects: Objects, bands: Sequence[str], common: np.
     if store.max_error is not None:
         selection.reject(*_uncertain(store.max_error, objects, bands))
     if store.labels is not None:
-        values = objects.labels.get(store.labels.column)
+        values = objects.columns.get(store.labels.column)
         if store.labels.source == "spectra":
             values, reasons = spectra
             for reason in dict.fromkeys(reasons[reasons != KEPT]):

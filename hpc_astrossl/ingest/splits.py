@@ -26,6 +26,8 @@ def divide(spec: SplitSpec, objects: Objects, rows: np.ndarray, labels: np.ndarr
     What belongs together (``crossmatch.groups``, over the whole catalogue: also by way of an object that was left out)
     is drawn once, so that no group straddles two splits.
     """
+    if spec.column is not None:
+        return np.array([spec.codes[value] for value in objects.columns[spec.column][rows].tolist()], dtype=np.uint8)
     heads = crossmatch.groups(objects.object_id, (objects.ra, objects.dec), spec.together)[rows]
     _, first, member = np.unique(heads, return_index=True, return_inverse=True)
     if spec.by == "stratified":

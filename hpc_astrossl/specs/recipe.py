@@ -6,8 +6,7 @@ folder given as ``--source``. Only the recipe knows a release's column names.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from dataclasses import field as field_of  # `field` is a key of the recipe
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,81 +14,7 @@ from hpc_astrossl import config
 from hpc_astrossl.errors import unknown
 from hpc_astrossl.specs.images import BandImages, CutoutsSpec, FieldsSpec, FilesSpec
 from hpc_astrossl.specs.run import require
-
-TableFormat = Literal["ascii", "csv", "fits", "parquet"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CatalogueSpec:
-    """The table of objects, one row each.
-
-    ``file`` may be a pattern (``*``, ``?``) for several files with the same columns. ``ascii`` is separated by spaces
-    and its header is a ``#`` line; ``fits`` is the first binary table of a file, whatever the file's name ends in.
-    """
-
-    file: str
-    format: Literal["ascii", "csv", "fits", "parquet", "folders"] = "ascii"
-    names: tuple[str, ...] = ()  # of the first columns, for a text table without a header; empty: the header has them
-    id: str
-    ra: str | None = None  # degrees, 0..360: right ascension in hours cannot be told from degrees, so look at it
-    dec: str | None = None
-    x: str | None = None  # FITS pixel position in the field: the centre of the first pixel is 1
-    y: str | None = None
-    flag: str | None = None
-    field: str | None = None  # the column that names the field, or
-    field_pattern: str | None = None  # a regular expression for the whole id, with a group (?P<field>…)
-    bands: tuple[str, ...] = ()  # in order of wavelength
-    magnitude: str | None = None  # column name with {band}
-    error: str | None = None
-    band_names: dict[str, str] = field_of(default_factory=dict)  # band -> band in column names, where they differ
-    reference: str | None = None  # the band that decides between duplicates and stratifies the splits
-    undetected: tuple[float, ...] = (99.0, -99.0)  # values that stand for "no magnitude"
-
-    def __post_init__(self):
-        for name in ("magnitude", "error"):
-            text = getattr(self, name)
-            require(text is None or "{band}" in text, f"{name} must contain {{band}}, found {text!r}")
-        require(not self.bands or self.magnitude is not None, "bands are given, so magnitude must be given too")
-        require(self.error is None or self.error != self.magnitude, "error and magnitude name the same columns")
-        require((self.ra is None) == (self.dec is None), "ra and dec must be given together")
-        require((self.x is None) == (self.y is None), "x and y must be given together")
-        require(len(set(self.bands)) == len(self.bands), f"bands holds a band twice: {', '.join(self.bands)}")
-        require(not self.names or self.format in ("ascii", "csv"), f"names is for text tables, format is {self.format}")
-        for band in self.band_names:
-            if band not in self.bands:
-                raise unknown("band in band_names", band, self.bands)
-        if self.reference is not None and self.reference not in self.bands:
-            raise unknown("reference band", self.reference, self.bands)
-        if self.field_pattern is not None:
-            _check_pattern(self.field_pattern)
-
-    def columns(self, pattern: str) -> list[str]:
-        """The column names that a pattern with ``{band}`` stands for, in the order of the bands."""
-        return [pattern.format(band=self.band_names.get(band, band)) for band in self.bands]
-
-
-def _check_pattern(text: str) -> None:
-    try:
-        groups = re.compile(text).groupindex
-    except re.error as error:
-        require(False, f"field_pattern {text!r} is no regular expression: {error}")
-    require("field" in groups, f"field_pattern {text!r} must have a group (?P<field>…)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpectraSpec:
-    """A spectroscopic table; its classes reach the catalogue by position."""
-
-    file: str  # or a pattern, as for the catalogue
-    format: TableFormat = "csv"
-    ra: str = "ra"  # degrees
-    dec: str = "dec"
-    spectral_class: str = "class"
-    warning: str = "zWarning"  # 0: the redshift, and so the class, can be trusted
-    radius: float = 1.0  # arcsec
-
-    def __post_init__(self):
-        require(0 < self.radius <= 60, f"radius must be in (0, 60] arcsec, found {self.radius}")
+from hpc_astrossl.specs.tables import CatalogueSpec, SpectraSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +23,7 @@ class FilterSpec:
 
     flags: tuple[int, ...] = ()  # allowed values of the catalogue's flag column; empty: all
     duplicates: float = 1.0  # arcsec: of objects nearer than this the brightest is kept; 0: only equal ids
-    magnitudes: dict[str, tuple[float, ...]] = field_of(default_factory=dict)  # band -> [brightest, faintest] allowed
+    magnitudes: dict[str, tuple[float, ...]] = field(default_factory=dict)  # band -> [brightest, faintest] allowed
 
     def __post_init__(self):
         for band, limits in self.magnitudes.items():
@@ -114,11 +39,17 @@ class SplitSpec:
     ``stratified``: by class and rounded reference magnitude, to within one object; a larger release draws anew.
     ``object``: by a hash of the id, ``sky``: by a hash of a cell of the sky, so that what has been drawn stays when the
     release grows; shares are then met as closely as chance allows. Objects nearer than ``together`` to one another, or
-    with the same id, always share a split (that of the one listed first in the catalogue).
+    with the same id, always share a split (that of the one listed first in the catalogue). ``column``: as the
+    catalogue says, so shares, seed and together have no say; an object whose value ``parts`` does not list is left out.
     """
 
-    by: Literal["stratified", "object", "sky"] = "stratified"
+    by: Literal["stratified", "object", "sky", "column"] = "stratified"
     cell: float | None = None  # degrees, for sky: the side of a cell; all cells have about the same area
+    column: str | None = None  # of the catalogue, for column
+    parts: dict[Literal["train", "validation", "test"], tuple[str, ...]] = field(
+        default_factory=lambda: {"train": ("train", "training"), "validation": ("validation", "valid", "val"),
+                                 "test": ("test", "testing")}
+    )  # fmt: skip
     together: float = 1.0  # arcsec
     train: float = 0.8
     validation: float = 0.1
@@ -130,6 +61,9 @@ class SplitSpec:
         require(all(share >= 0 for share in shares) and abs(sum(shares) - 1) < 1e-9 and self.train > 0,
                 f"train, validation and test must add up to 1 and train be positive, found {shares}")  # fmt: skip
         require(self.seed >= 0, f"seed must not be negative, found {self.seed}")
+        require((self.by == "column") == (self.column is not None), "give column with by: column, only then")
+        values = [value for part in self.parts.values() for value in part]
+        require(len(set(values)) == len(values), f"parts lists a value twice: {', '.join(sorted(values))}")
         require((self.by == "sky") == (self.cell is not None), "give cell, in degrees, with by: sky, only then")
         require(self.cell is None or 0.01 <= self.cell <= 30, f"cell must be in 0.01..30 degrees, found {self.cell}")
         require(0 <= self.together <= 60, f"together must be in 0..60 arcsec, found {self.together}")
@@ -138,6 +72,12 @@ class SplitSpec:
     def shares(self) -> tuple[float, float, float]:
         """Train, validation, test."""
         return self.train, self.validation, self.test
+
+    @property
+    def codes(self) -> dict[str, int]:
+        """Value of the column -> code of the split."""
+        order = ("train", "validation", "test")
+        return {value: code for code, name in enumerate(order) for value in self.parts.get(name, ())}
 
 
 @dataclass(frozen=True, kw_only=True)

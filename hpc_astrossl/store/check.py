@@ -43,7 +43,7 @@ def _table(store: Store) -> list[str]:
     if label.min(initial=-1) < -1 or label.max(initial=-1) >= len(info.class_names):
         faults.append(f"label outside -1..{len(info.class_names) - 1} (classes {', '.join(info.class_names)})")
     known = np.isfinite(table["ra"]) | np.isfinite(table["dec"])
-    bad = known & ~((table["ra"] >= 0) & (table["ra"] < 360) & (np.abs(table["dec"]) <= 90))
+    bad = known & ~((table["ra"] >= 0) & (table["ra"] <= 360) & (np.abs(table["dec"]) <= 90))
     if bad.any():
         faults.append(
             f"{bad.sum()} positions outside ra 0..360, dec -90..90 degrees, first {table['object_id'][bad][0]}"
