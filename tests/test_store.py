@@ -1,5 +1,6 @@
 """The store: what is written is read back, and what is damaged, foreign or unfinished is named."""
 
+import errno
 import json
 import re
 
@@ -296,6 +297,16 @@ class TestJoin:
             pass
         with writer.lock(0):
             pass
+
+    def test_a_file_system_without_locks_will_do(self, tmp_path, monkeypatch):
+        def refuse(stream, operation):
+            raise OSError(errno.ENOSYS, "Function not implemented")
+
+        begun = join(tmp_path / "s.zarr", shape=(20, 16, 16, 3), dtype=np.uint8, bands=3, plan={"store": "s"})
+        monkeypatch.setattr(claim.fcntl, "flock", refuse)
+        with begun.lock(0):
+            begun.write_images(0, images(20))
+        assert begun.record(0).rows == (0, 20)
 
     def test_an_unfinished_one_cannot_be_finished(self, tmp_path):
         writer = join(tmp_path / "s.zarr", **OPTIONS, plan={})

@@ -21,6 +21,11 @@ from hpc_astrossl.errors import InputError
 
 PARTIAL = ".partial"
 PLAN, STORE, RECORDS, LOCKS = "plan.json", "store", "manifest", "locks"
+_NO_LOCKS = {
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.ENOLCK,
+}  # Lustre without -o flock, some NFS: shards have one owner anyway
 PATIENCE = 3.0  # seconds: the workers of a killed task need a moment to notice
 
 
@@ -108,7 +113,11 @@ def _acquired(stream: TextIO, blocking: int) -> bool:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | blocking)
             return True
-        except BlockingIOError:
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return True
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
             if time.monotonic() > end:
                 return False
             time.sleep(0.1)
