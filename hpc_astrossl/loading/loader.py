@@ -98,7 +98,10 @@ class Loader(ABC):
         return order.steps(len(self.rows), self.spec.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """This rank's part of each global batch from step ``start``: shuffled and augmented by (seed, epoch)."""
+        """This rank's part of each global batch, shuffled and augmented by (seed, epoch).
+
+        It begins at batch ``start`` exactly as the whole epoch would have gone on; what is skipped is not read.
+        """
         spec = self.spec
         shuffled = order.epoch_order(
             self.rows, self.store.chunk_rows, seed=spec.seed, epoch=epoch, window=order.WINDOW_CHUNKS

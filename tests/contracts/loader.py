@@ -116,6 +116,13 @@ class LoaderContract:
         assert len(whole) == 7
         assert same(list(make(rgb, turns=True, resident_mb=0).epoch(2, start=start)), whole[start:])
 
+    @pytest.mark.parametrize("start", [0, 3, 6, 7])
+    def test_what_is_skipped_is_not_read(self, make, rgb, start):
+        loader = make(rgb, resident_mb=0)
+        batches = list(loader.epoch(2, start=start))
+        needed = {row // rgb.chunk_rows for batch in batches for row in batch.rows.tolist()}
+        assert loader.pixels.reads == len(needed)
+
     @pytest.mark.parametrize(("size", "batch_size"), [(2, 16), (3, 16), (5, 102), (3, 2)])
     def test_ranks_together_give_the_batches_of_one(self, make, rgb, size, batch_size):
         options = {"batch_size": batch_size, "turns": True}
