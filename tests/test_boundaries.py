@@ -24,6 +24,7 @@ ALLOWED = {
 DOORS = {
     "zarr": {"store"},
     "numcodecs": {"store"},
+    "tensorstore": {"store"},
     "nvidia": {"loading", "cli"},
     "horovod": {"engines", "cli"},
     "submitit": {"launch"},

@@ -152,11 +152,11 @@ def test_a_flipped_byte_is_found_and_named(tmp_path):
     data = bytearray(shard.read_bytes())
     data[100] ^= 1
     shard.write_bytes(data)
-    with pytest.raises(InputError, match=r"s\.zarr: array images, rows 0\.\.511: damaged"):
+    with pytest.raises(InputError, match=r"s\.zarr: array images, chunk 0, rows 0\.\.511 \(.*\): damaged"):
         open_store(path).images([3])
     altered, damaged = check(path, deep=True)
     assert altered == "images/c/0/0/0/0 (rows 0..699): altered, its SHA-256 is not the manifest's"
-    assert damaged.startswith("array images, rows 0..511: damaged")
+    assert damaged.startswith("array images, chunk 0, rows 0..511 (objects object 0 ☆ to object 511 ☆): damaged")
     assert check(path) == []
 
 

@@ -106,7 +106,7 @@ def _images(store: Store) -> list[str]:
         if bad.any():
             faults.append(f"{bad.sum()} images with NaN or infinite pixels in chunk {index}, first row "
                           f"{first + int(bad.argmax())}")  # fmt: skip
-        filled = flat.any(axis=1) & rejected[first : first + len(flat)]
+        filled = flat.any(axis=1) & rejected[first : first + len(flat)]  # an empty encoded row decodes to zeros
         if filled.any():
             faults.append(f"row {first + int(filled.argmax())} is rejected, but has pixels")
     return faults

@@ -37,7 +37,8 @@ class StoreInfo:
     ``bands`` names the columns of ``magnitudes`` in order, ``channels`` the last axis of ``images``;
     ``pixel_scale`` is in arcsec per pixel of the stored cutouts, None when unknown; ``counts`` holds the number of
     objects kept and, by reason, rejected. ``rejected_rows`` of the rejected ones have a row all the same, with split
-    code REJECTED and pixels of zero: they were found useless only when every row had its place.
+    code REJECTED and pixels of zero: they were found useless only when every row had its place. ``statistics`` of
+    the training split's pixels are those of ``store.statistics``; {} when they were not computed.
     """
 
     name: str
@@ -50,6 +51,7 @@ class StoreInfo:
     counts: dict[str, Any]
     recipe: dict[str, Any]
     provenance: dict[str, Any] = field(default_factory=dict)
+    statistics: dict[str, Any] = field(default_factory=dict)
 
     def attributes(self) -> dict[str, Any]:
         """The group's attributes as JSON-able data."""
@@ -67,6 +69,7 @@ class StoreInfo:
                 f"{path}: store format version {attributes.get('version')!r}, this program reads version {VERSION}; "
                 "make the store again with astrossl preprocess"
             )
+        attributes = {"statistics": {}, **attributes}  # stores made before there were any remain readable
         fields = cls.__dataclass_fields__
         missing = [name for name in fields if name not in attributes]
         if missing:

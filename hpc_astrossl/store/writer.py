@@ -5,6 +5,7 @@ stays; any other is deleted and written anew, since Zarr cannot heal a damaged o
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from hpc_astrossl import provenance
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store import claim, manifest
-from hpc_astrossl.store.layout import TABLE, TABLE_CHUNK, StoreInfo, chunk_rows
+from hpc_astrossl.store import claim, encoded, manifest
+from hpc_astrossl.store.encoded import Encoding
+from hpc_astrossl.store.layout import SPLITS, TABLE, TABLE_CHUNK, StoreInfo, chunk_rows
 from hpc_astrossl.store.manifest import Record
+from hpc_astrossl.store.statistics import statistics
 
 
 class StoreWriter:
@@ -57,7 +60,7 @@ class StoreWriter:
         if (start, stop) not in self.shards:
             raise ValueError(f"rows {start}..{stop} are not a whole shard; shards are {self.shards}")
         number = start // self.shard
-        file = f"images/c/{number}/0/0/0"
+        file = "/".join(["images/c", str(number), *["0"] * (images.ndim - 1)])
         path = self.folder / file
         self._record_file(number).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
@@ -65,11 +68,34 @@ class StoreWriter:
             litter.unlink()
         self._arrays["images"][start:stop] = images
         claim.sync_file(path)
-        for folder in list(path.parents)[1:4]:  # new folders, up to images/
+        for folder in list(path.parents)[1 : images.ndim]:  # new folders, up to images/
             claim.sync_folder(folder)
         facts = {"bytes": path.stat().st_size, "sha256": provenance.sha256(path)}
         record = Record(file=file, rows=(start, stop), **facts, rejected=rejected, inputs=inputs or {})
         manifest.write_record(self._record_file(number), record)
+
+    def write_encoded(self, start: int, images: Sequence[bytes], *, rejected: tuple[tuple[int, str], ...] = (),
+                      inputs: dict[str, dict[str, Any]] | None = None) -> None:  # fmt: skip
+        """Write one whole shard of files as they were delivered, b"" for a rejected one; see ``write_images``.
+
+        ValueError when a file is larger than the rows; ``store.examine`` tells beforehand which cannot be kept.
+        """
+        rows = encoded.pack(images, self._arrays["images"].shape[1])
+        self.write_images(start, rows, rejected=rejected, inputs=inputs)
+
+    def statistics(self, split: np.ndarray) -> dict[str, Any]:
+        """Of the training objects' pixels, when all shards are written: what StoreInfo.statistics wants.
+
+        ``split`` holds the codes of all rows, (rows,); those of REJECTED do not count.
+        """
+        array = self._arrays["images"]
+        encoding, size = Encoding.of(array.attrs), array.chunks[0]
+
+        def chunk(index: int) -> np.ndarray:
+            raw = array[index * size : (index + 1) * size]
+            return raw if encoding is None else encoded.decoded(raw, encoding)
+
+        return statistics(chunk, np.flatnonzero(split == SPLITS.index("train")), size)
 
     def write_table(self, columns: dict[str, np.ndarray]) -> None:
         """Write the columns of ``layout.TABLE`` (object_id, ra, dec, split, label, magnitudes, magnitude_errors)."""
@@ -110,18 +136,23 @@ def _name(number: int) -> str:
     return f"images-{number:05d}"
 
 
-def create(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int) -> StoreWriter:
+def create(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int,
+           encoding: Encoding | None = None) -> StoreWriter:  # fmt: skip
     """Begin a store of images of ``shape`` (N, height, width, channels) with ``bands`` magnitudes, by one writer.
 
-    What an earlier, unfinished attempt left is removed. InputError when N is 0 or the folder cannot be written.
+    What an earlier, unfinished attempt left is removed. ``encoding`` as of ``join``. InputError when N is 0 or the
+    folder cannot be written.
     """
     abandon(Path(path))
-    return join(path, shape=shape, dtype=dtype, bands=bands, plan={})
+    return join(path, shape=shape, dtype=dtype, bands=bands, plan={}, encoding=encoding)
 
 
 def join(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int, plan: dict[str, Any],
-         replace: bool = False) -> StoreWriter:  # fmt: skip
+         replace: bool = False, encoding: Encoding | None = None) -> StoreWriter:  # fmt: skip
     """Begin a store, or take part in one that another task has begun by the same ``plan`` (JSON-able).
+
+    With an ``encoding``, images are kept as JPEG or PNG files: ``shape`` is then (N, ``encoded.row_bytes`` of the
+    largest file) of uint8, and shards are written by ``write_encoded``.
 
     InputError when N is 0, the folder cannot be written, or the store in the making has another plan and is not to
     be replaced.
@@ -132,7 +163,7 @@ def join(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int, pla
     if replace and claim.partial(path).exists() and not claim.agrees(path, plan):
         abandon(path)
     try:
-        claim.begin(path, plan, lambda folder: _empty(folder, shape, dtype, bands))
+        claim.begin(path, plan, lambda folder: _empty(folder, shape, dtype, bands, encoding))
         return StoreWriter(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
@@ -154,7 +185,7 @@ def abandon(path: Path) -> None:
     shutil.rmtree(claim.partial(path), ignore_errors=True)
 
 
-def _empty(folder: Path, shape: tuple[int, ...], dtype: np.dtype, bands: int) -> None:
+def _empty(folder: Path, shape: tuple[int, ...], dtype: np.dtype, bands: int, encoding: Encoding | None) -> None:
     """The group and its arrays, without any chunk."""
     group = zarr.create_group(folder, zarr_format=3)
     chunk, shard = chunk_rows(shape, dtype)
@@ -162,7 +193,11 @@ def _empty(folder: Path, shape: tuple[int, ...], dtype: np.dtype, bands: int) ->
     options = {"compressors": [ZstdCodec(level=1), Crc32cCodec()], "config": {"write_empty_chunks": True}}
     pixels = options | {"compressors": [_compressor(dtype), Crc32cCodec()]}
     tail = shape[1:]
-    group.create_array("images", shape=shape, dtype=dtype, chunks=(chunk, *tail), shards=(shard, *tail), **pixels)
+    array = group.create_array(
+        "images", shape=shape, dtype=dtype, chunks=(chunk, *tail), shards=(shard, *tail), **pixels
+    )
+    if encoding is not None:
+        array.attrs.put(encoding.attributes())
     rows = min(shape[0], TABLE_CHUNK)
     for name, (kind, per_band) in TABLE.items():
         if per_band and not bands:
