@@ -111,13 +111,14 @@ def _plan_record(plan, done: set[str]) -> dict:
 
 
 def _submit(arguments: Namespace) -> int | None:
-    from hpc_astrossl.launch import prepare
+    from hpc_astrossl.launch import prepare, queue
     from hpc_astrossl.launch.ledger import Ledger
     from hpc_astrossl.launch.state import Lives, done_keys, pending
 
     jobs, cluster, plan = _expand(arguments)
     workdir = arguments.workdir.absolute()
     prepare.validate(plan, jobs, workdir)
+    queue.check_site(plan, cluster)
     _tell_skipped(plan.skipped)
     ledger = Ledger(workdir, plan.experiment)
     if arguments.dry_run:

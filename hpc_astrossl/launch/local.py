@@ -165,7 +165,7 @@ class Foreground:
             self.machine.give_back(self.stages[run.work.stage], run.gpus)
             for item in run.work.items:
                 result = outcome(
-                    run.entry, item.key, ledger=self.ledger, alive=False,
+                    run.entry, item.key, ledger=self.ledger, phase=None,
                     produced=(self.workdir / item.produces).exists(), ended=self._last_words,
                 )  # fmt: skip
                 self.tally.ended[item.key] = None if result.state == "done" else result.reason
