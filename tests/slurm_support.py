@@ -1,7 +1,9 @@
 """A real Slurm for the tests: two virtual nodes on this machine, started once a session, and what is asked of it."""
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -36,9 +38,11 @@ class Slurm:
         return {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
 
     def ask(self, *command: str) -> str:
-        """What a Slurm command prints; CalledProcessError when it fails."""
+        """What a Slurm command prints."""
         environment = {**os.environ, **self.environment}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        assert done.returncode == 0, command
+        return done.stdout
 
     def astrossl(self, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
         """The command line of this checkout, on the "login node"."""
@@ -61,6 +65,23 @@ class Slurm:
             if ours and b"python" in command.split(b"\0")[0] and b"SLURM_PROCID=" in variables:
                 found.append(int(folder.name))
         return found
+
+    def cut(self, node: str) -> None:
+        """A power cut of a node: its daemon, its steps and their tasks are gone at once, and Slurm is told so."""
+        ours = f"SLURM_CONF={self.folder / 'slurm.conf'}".encode()
+        os.kill(int((self.folder / f"slurmd.{node}.pid").read_text()), signal.SIGKILL)
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+                variables = (folder / "environ").read_bytes().split(b"\0")
+                step = (folder / "cmdline").read_bytes().startswith(b"slurmstepd")
+                if ours in variables and (step or f"SLURMD_NODENAME={node}".encode() in variables):
+                    os.kill(int(folder.name), signal.SIGKILL)
+        self.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=power")
+
+    def mend(self, node: str) -> None:
+        """The node comes back."""
+        self.ask("slurmd", "-N", node)
+        self.wait(lambda: "down" not in self.ask("sinfo", "--noheader", "--format=%T"), 60, f"{node} is back")
 
     def wait(self, what: Callable[[], bool], seconds: float, saying: str) -> None:
         """Until ``what`` holds; fails with the state of the queue when it does not within ``seconds``."""

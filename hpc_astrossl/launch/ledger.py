@@ -76,8 +76,11 @@ class Ledger:
                 ) from None
             yield
 
-    def entries(self) -> list[Entry]:
-        """Everything submitted since the last cancellation, oldest first. A torn last line is left out."""
+    def entries(self, *, cancelled: bool = False) -> list[Entry]:
+        """Everything submitted since the last cancellation, oldest first; with ``cancelled``, all of it.
+
+        A torn last line is left out.
+        """
         if not self._file.exists():
             return []
         entries: list[Entry] = []
@@ -88,7 +91,7 @@ class Ledger:
                 continue  # blank, or the machine went down in the midst of it
             entry = Entry(**{**data, "items": tuple(data["items"]), "commands": tuple(data.get("commands", ()))})
             if entry.kind == "cancelled":
-                entries.clear()
+                entries = entries if cancelled else []
             else:
                 entries.append(entry)
         return entries

@@ -24,6 +24,7 @@ class ClusterSpec:
     gpus_per_node: int | None = None  # 0: no GPUs here; null: local counts them, slurm has them
     parallel: int | None = None  # tasks at once; null: local as many as fit, slurm 64
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)  # laid over the recipe's
+    rates: dict[str, float] = field(default_factory=dict)  # samples/s a device, for plan's estimate: all, head
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
@@ -50,6 +51,8 @@ class ClusterSpec:
         for name in ("parallel", "max_array", "signal_delay", "attempts"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} must be at least 1, found {value}")
+        for name, rate in self.rates.items():
+            require(name in ("all", "head") and rate > 0, f"rates: all and head, each positive; found {name}: {rate}")
         require(self.retries >= 0, f"retries must not be negative, found {self.retries}")
         require(
             self.gpus_per_node is None or self.gpus_per_node >= 0,
