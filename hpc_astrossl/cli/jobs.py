@@ -84,7 +84,7 @@ def _tell_costs(costs, rates: Mapping[str, float]) -> None:
         known = [one.hours for one in costs if one.device == device and one.hours is not None]
         if limit:
             print(
-                f"{device}-hours: time limits add up to {limit:.0f}" + (f"; estimate {sum(known):.1f}" if known else "")
+                f"{device}-hours: time limits add up to {limit:.1f}" + (f"; estimate {sum(known):.1f}" if known else "")
             )
     print(f"disk: about {sum(one.disk_gb for one in costs):.1f} GB for what the runs leave, beside their checkpoints")
     if rates:
@@ -125,7 +125,8 @@ def _submit(arguments: Namespace) -> int | None:
     jobs, cluster, plan = _expand(arguments)
     workdir = arguments.workdir.absolute()
     prepare.validate(plan, jobs, workdir)
-    queue.check_site(plan, cluster)
+    if not arguments.dry_run:
+        queue.check_site(plan, cluster)
     _tell_skipped(plan.skipped)
     ledger = Ledger(workdir, plan.experiment)
     if arguments.dry_run:
