@@ -1,9 +1,10 @@
 """The whole demo through Slurm, unattended, by an unprivileged user, with a node drained and a task killed on the way.
 
-    sudo python tests/slurm/study.py FOLDER [--small]      # root only to start Slurm and to become that user
+    sudo python tests/slurm/study.py FOLDER [--small] [--image SIF]     # root only to start Slurm and become that user
 
 Then the same study with ``--cluster local``: every run must give the same numbers. ``--small`` takes one seed, one size
-and few epochs (some minutes on two cores); without it the demo is what ``make demo`` runs. Ends with a JSON of what
+and few epochs (some minutes on two cores); without it the demo is what ``make demo`` runs. With ``--image`` the tasks
+run in that Apptainer image. Ends with a JSON of what
 happened, exit status 1 when anything is not as it must be.
 """
 
@@ -30,7 +31,7 @@ SITE = """\
 kind: slurm
 python: {python}
 gpus_per_node: 0
-environment: {{PYTHONPATH: "{paths}", OMP_NUM_THREADS: "1", ASTROSSL_CACHE: "{folder}/cache"}}
+environment: {{OMP_NUM_THREADS: "1", ASTROSSL_CACHE: "{folder}/cache"}}
 resources:
   all: {{cpus: 1, memory_gb: 2, minutes: 60}}
 """
@@ -39,9 +40,12 @@ resources:
 class Study:
     """One folder with a Slurm, a user's work directory for it, and one without a scheduler."""
 
-    def __init__(self, folder: Path, small: bool):
+    def __init__(self, folder: Path, small: bool, image: Path | None):
         self.folder, self.small, self.slurm = folder, small, Slurm(folder / "slurm")
-        self.seen: dict[str, object] = {"small": small}
+        self.seen: dict[str, object] = {"small": small, "image": image and image.name}
+        # The user's PYTHONPATH would follow into the image, and hide what is installed there.
+        inside = f"apptainer exec --no-home --env PYTHONPATH= --bind {folder} {image} python3"
+        self.python = inside if image else "/usr/bin/python3"
         self.paths = [self._readable(CHECKOUT, "checkout"), self._readable(sysconfig.get_paths()["purelib"], "site")]
 
     def _readable(self, path: str | Path, name: str) -> Path:
@@ -102,10 +106,7 @@ class Study:
         return self.slurm.processes(str(self.folder / "home/slurm")) if begun else []
 
     def run(self) -> bool:
-        python = "/usr/bin/python3"
-        (self.folder / "site.yaml").write_text(
-            SITE.format(python=python, paths=":".join(map(str, self.paths)), folder=self.folder)
-        )
+        (self.folder / "site.yaml").write_text(SITE.format(python=self.python, folder=self.folder))
         workdir, began = self.prepare("slurm"), time.monotonic()
         self.astrossl("submit", str(workdir / "jobs/demo.yaml"), "--cluster", str(self.folder / "site.yaml"),
                       "--workdir", str(workdir))  # fmt: skip
@@ -139,6 +140,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--image", type=Path)
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
     try:
@@ -148,7 +150,7 @@ def main() -> int:
     (folder / "home").mkdir(parents=True)
     user = pwd.getpwnam(USER)
     os.chown(folder / "home", user.pw_uid, user.pw_gid)
-    study = Study(folder, arguments.small)
+    study = Study(folder, arguments.small, arguments.image and arguments.image.resolve())
     subprocess.run([HERE / "start.sh", folder / "slurm"], check=True)
     try:
         good = study.run()
