@@ -28,7 +28,7 @@ overrides:
       - {trains: head, optimizer: adam, learning_rate: 1e-3, epochs: %d}
 report: false
 """
-SHORT, LONG, ENDLESS = 2, 1000, 100000  # epochs
+SHORT, LONG, ENDLESS = 2, 600, 100000  # epochs
 
 
 @pytest.fixture
