@@ -39,19 +39,28 @@ class Encoder:
     loader: str | None = None  # until images have been loaded
 
     def __post_init__(self):
-        self._kept: dict[tuple[bytes, int], Tensor] = {}
+        self._kept: list[tuple[np.ndarray, Tensor]] = []
 
     def forget(self) -> None:
         """The convolutions change from here on: what is in memory is theirs no more, nor is the cache."""
-        self._kept, self.cache = {}, None
+        self._kept, self.cache = [], None
 
-    def features(self, model: VGG16, rows: np.ndarray, *, views: int = 1) -> Tensor:
-        """Features (views, N, D) float32 of ``rows``, on the device. Collective; Interrupted on a request to stop."""
-        for number in range(views):
-            key = (rows.tobytes(), number)
-            if key not in self._kept:
-                self._kept[key] = self._found(model, rows, number).to(self.engine.device)
-        return torch.stack([self._kept[rows.tobytes(), number] for number in range(views)])
+    def features(self, model: VGG16, rows: np.ndarray, *, views: int = 1) -> tuple[np.ndarray, Tensor]:
+        """(known (M,), features (views, M, D) float32, on the device): of ``rows``, or of more that were asked before.
+
+        Collective; Interrupted on a request to stop.
+        """
+        for known, features in self._kept:
+            if len(features) >= views and np.isin(rows, known, assume_unique=True).all():
+                return known, features
+        features = torch.stack([self._found(model, rows, number).to(self.engine.device) for number in range(views)])
+        self._kept.append((rows, features))
+        return rows, features
+
+    def plain(self, model: VGG16, rows: np.ndarray) -> Tensor:
+        """Features (N, D) of exactly ``rows``, as they are (view 0)."""
+        known, features = self.features(model, rows)
+        return features[0, torch.from_numpy(np.searchsorted(known, rows)).to(features.device)]
 
     def _found(self, model: VGG16, rows: np.ndarray, number: int) -> Tensor:
         if self.cache is None:

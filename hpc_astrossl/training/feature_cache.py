@@ -113,7 +113,8 @@ class FeatureCache:
 
     def _segment(self, path: Path) -> tuple[np.ndarray, np.ndarray] | None:
         try:
-            with np.load(path, allow_pickle=False) as arrays:  # its archive's CRC-32 is checked in reading
+            # The archive's CRC-32 is checked in reading.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 return arrays["rows"], arrays["values"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             self.warn(f"warning: {path}: damaged ({error}); its features are computed again")

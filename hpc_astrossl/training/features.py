@@ -13,15 +13,15 @@ from hpc_astrossl.loading.order import Part, augmentation, epoch_order, evaluati
 class FeatureLoader:
     """Batches of features, with the manners of a ``loading.Loader``: the same shares of ranks, order by (seed, epoch).
 
-    ``rows`` (N,) are the store's rows, ascending; ``features`` (views, N, D) float32 theirs, on the device of
-    training. With 4 or 8 views each object is shown in one of them, drawn as flips (and turns) of images are;
-    view 0, the image as it is, is what ``evaluate`` gives.
+    ``rows`` (N,) are the store's rows, ascending; ``features`` (views, M, D) float32 those of the rows ``known`` (M,),
+    ascending, all of ``rows`` among them, on the device of training. With 4 or 8 views each object is shown in one of
+    them, drawn as flips (and turns) of images are; view 0, the image as it is, is what ``evaluate`` gives.
     """
 
     name = "features"
 
-    def __init__(self, rows: np.ndarray, features: Tensor, *, batch_size: int, seed: int, engine):
-        self.rows, self.features = rows, features
+    def __init__(self, rows: np.ndarray, known: np.ndarray, features: Tensor, *, batch_size: int, seed: int, engine):
+        self.rows, self.known, self.features = rows, known, features
         self.batch_size, self.seed, self.engine = batch_size, seed, engine
         self.waited = 0.0
 
@@ -48,7 +48,7 @@ class FeatureLoader:
 
     def _batch(self, part: Part, views: np.ndarray) -> Batch:
         device = self.features.device
-        places = torch.from_numpy(np.searchsorted(self.rows, part.rows)).to(device)
+        places = torch.from_numpy(np.searchsorted(self.known, part.rows)).to(device)
         features = self.features[torch.from_numpy(views).to(device), places]
         return Batch(images=features, rows=part.rows, offset=part.offset, total=part.total)
 

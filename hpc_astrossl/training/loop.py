@@ -6,7 +6,7 @@ number, however unevenly they are split. A rank whose part is empty adds zero gr
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hpc_astrossl.errors import Interrupted
+from hpc_astrossl.loading import Batch
 from hpc_astrossl.nets.vgg import Head
 from hpc_astrossl.training.optim import Plateau, Stopping
 from hpc_astrossl.training.watch import Stop, Watch
@@ -44,10 +45,10 @@ class Phase:
     batch_size: int
 
     def state(self) -> dict[str, Any]:
-        """All that changes from epoch to epoch, for a checkpoint."""
+        """All that changes from epoch to epoch, for a checkpoint, in tensors of its own on the CPU."""
         return {
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "net": copied(dict(self.net.state_dict())),
+            "optimizer": copied(self.optimizer.state_dict()),
             "plateau": self.plateau.state(),
             "stopping": self.stopping.state(),
         }
@@ -80,19 +81,56 @@ class Keeper(Protocol):
         """Save the state in the midst of the epoch under way. Called on every rank."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A course asks for a step of the optimiser on ``batch``; the answer is the summed loss of its objects.
+
+    ``key`` is (seed, epoch, step): what dropout is a function of.
+    """
+
+    batch: Batch
+    key: tuple[int, int, int]
+
+
+class Validation:
+    """A course asks for (rows, raw outputs) of the validation objects."""
+
+
+Course = Generator[Step | Validation, Any, str]
+
+
 def fit(phase: Phase, epochs: range, keeper: Keeper, place: Within | None = None) -> str:
     """Train for ``epochs``, the first of them from ``place`` on. Returns why it ended.
 
     Interrupted, after the state has been saved, when a rank was asked to stop; TrainingError when a loss, of training
     or validation, is not finite.
     """
+    course, answer = training_course(phase, epochs, keeper, place), None
+    while True:
+        try:
+            request = course.send(answer)
+        except StopIteration as end:
+            return end.value
+        try:
+            answer = train_step(phase, request) if isinstance(request, Step) else validate(phase)
+        except Interrupted as stopped:
+            course.throw(stopped)
+
+
+def training_course(phase: Phase, epochs: range, keeper: Keeper, place: Within | None = None) -> Course:
+    """All that ``fit`` does but the computing, which is asked for; ``training.together`` answers many courses."""
     for epoch in epochs:
         if phase.stopping.exhausted:
             return "patience"
         place = place or Within()
         begin = time.perf_counter() - place.seconds
-        record = {"epoch": epoch, **train_epoch(phase, epoch, keeper, place)}
-        metrics = evaluate(phase, keeper, place)
+        record = {"epoch": epoch, **(yield from training_epoch(phase, epoch, keeper, place))}
+        try:
+            rows, raw = yield Validation()
+        except Interrupted:
+            keeper.within(place)
+            raise
+        metrics = judge(phase, rows, raw)
         loss = metrics["loss"]
         better = phase.stopping.better(loss, epoch)
         phase.plateau.step(loss)
@@ -106,8 +144,10 @@ def fit(phase: Phase, epochs: range, keeper: Keeper, place: Within | None = None
     return "patience" if phase.stopping.exhausted else "epochs"
 
 
-def train_epoch(phase: Phase, epoch: int, keeper: Keeper, place: Within) -> dict[str, float]:
-    """One pass over the training objects, or its rest: optimiser steps, and what the record tells of them.
+def training_epoch(
+    phase: Phase, epoch: int, keeper: Keeper, place: Within
+) -> Generator[Step, Tensor, dict[str, float]]:
+    """One pass over the training objects, or its rest; returns what the record tells of it.
 
     ``place`` moves along: after the pass it says that all steps are done.
     """
@@ -115,7 +155,7 @@ def train_epoch(phase: Phase, epoch: int, keeper: Keeper, place: Within) -> dict
     rate = phase.optimizer.param_groups[0]["lr"]
     phase.watch.begin(epoch, place.sums)
     for step, batch in enumerate(phase.train.epoch(epoch, place.step), place.step):
-        loss = train_step(phase, batch, (phase.seed, epoch, step))
+        loss = yield Step(batch=batch, key=(phase.seed, epoch, step))
         place.step = step + 1
         if phase.watch.step(step, loss, batch.rows):
             place.sums, place.seconds = phase.watch.sums(), time.perf_counter() - begin
@@ -132,9 +172,10 @@ def train_epoch(phase: Phase, epoch: int, keeper: Keeper, place: Within) -> dict
     }
 
 
-def train_step(phase: Phase, batch, key: tuple[int, int, int]) -> Tensor:
+def train_step(phase: Phase, step: Step) -> Tensor:
     """One step of the optimiser; the summed loss of this rank's objects, on the device."""
-    keep = phase.head.keep(batch.total, key)
+    batch = step.batch
+    keep = phase.head.keep(batch.total, step.key)
     if keep is not None:
         keep = keep[batch.offset : batch.offset + len(batch.rows)].to(batch.images.device, non_blocking=True)
     raw = phase.wrapped(batch.images, keep)
@@ -146,13 +187,13 @@ def train_step(phase: Phase, batch, key: tuple[int, int, int]) -> Tensor:
     return loss.detach()
 
 
-def evaluate(phase: Phase, keeper: Keeper, place: Within) -> dict[str, Any]:
-    """Metrics of the validation objects, each counted once over all ranks; the same on every rank."""
-    try:
-        rows, raw = collect(phase.net, phase.validation, phase.engine, phase.watch.stop)
-    except Interrupted:
-        keeper.within(place)
-        raise
+def validate(phase: Phase) -> tuple[np.ndarray, Tensor]:
+    """Rows and raw outputs of the validation objects, each once over all ranks; the same on every rank."""
+    return collect(phase.net, phase.validation, phase.engine, phase.watch.stop)
+
+
+def judge(phase: Phase, rows: np.ndarray, raw: Tensor) -> dict[str, Any]:
+    """Metrics of the validation objects; TrainingError when the loss of one is not finite."""
     truth = rows_of(phase.truth.cpu(), rows)
     bad = ~torch.isfinite(phase.target.losses(raw, truth)).numpy()
     if bad.any():
@@ -184,6 +225,15 @@ def collect(function: Callable[[Tensor], Tensor], loader, engine, stop: Stop) ->
     rows, values = np.concatenate([rows for rows, _ in shares]), torch.cat([values for _, values in shares])
     order = np.argsort(rows)
     return rows[order], values[torch.from_numpy(order)]
+
+
+def copied(tree: Any) -> Any:
+    """``tree`` of dicts, lists and plain values with every tensor copied to the CPU: a view would be saved whole."""
+    if isinstance(tree, Tensor):
+        return tree.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+    if isinstance(tree, dict):
+        return {key: copied(value) for key, value in tree.items()}
+    return [copied(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def rows_of(truth: Tensor, rows: np.ndarray) -> Tensor:

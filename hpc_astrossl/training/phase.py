@@ -2,14 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 from hpc_astrossl.loading import Loader, LoaderSpec, open_loader
 from hpc_astrossl.nets.vgg import VGG16
 from hpc_astrossl.specs.run import PhaseSpec
 from hpc_astrossl.training.features import FeatureLoader
-from hpc_astrossl.training.loop import Phase
+from hpc_astrossl.training.loop import Phase, copied
 from hpc_astrossl.training.optim import Plateau, Stopping, optimizer
 from hpc_astrossl.training.watch import Watch
 
@@ -65,13 +64,12 @@ def _features(training: "Training", model: VGG16, split: str) -> FeatureLoader:
     """A loader of what the model's convolutions make of a split; the training split in all its views."""
     run, rows = training.run, training.data.rows[split]
     views = run.data.feature_views if split == "train" else 1
-    features = training.encoder.features(model, rows, views=views)
-    return FeatureLoader(rows, features, batch_size=run.data.batch_size, seed=run.seed, engine=training.engine)
+    known, features = training.encoder.features(model, rows, views=views)
+    return FeatureLoader(
+        rows, known, features[:views], batch_size=run.data.batch_size, seed=run.seed, engine=training.engine
+    )
 
 
 def snapshot(net: nn.Module, add: str = "") -> Weights:
     """A copy on the CPU of the parameters, ``add`` put before their names."""
-    return {
-        add + name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        for name, tensor in net.state_dict().items()
-    }
+    return {add + name: copied(tensor) for name, tensor in net.state_dict().items()}

@@ -20,7 +20,6 @@ from hpc_astrossl.training.data import Data, Source, open_data, open_source
 from hpc_astrossl.training.encoding import Encoder, open_cache
 from hpc_astrossl.training.folder import RunFolder, run_path
 from hpc_astrossl.training.loop import Phase, Within, fit, measure, rows_of
-from hpc_astrossl.training.optim import Stopping
 from hpc_astrossl.training.phase import Weights, prepare, snapshot
 from hpc_astrossl.training.watch import Stop
 
@@ -77,17 +76,23 @@ class Training:
 
     def run_phases(self) -> dict[str, Any]:
         """Every phase from the best weights of the one before; then the test, once."""
-        saved = self.restore()
-        self.folder.write_config(self.run)
-        self.folder.begin_metrics(self.records)
-        self.folder.say(progress.greeting(self.run, self.data, self.engine, saved))
-        weights = self.first_weights()
+        saved, weights = self.open()
         for index, spec in enumerate(self.run.phases):
             if saved and saved["phase"] > index:
                 continue
             here = saved if saved and saved["phase"] == index else None
-            weights, stopping, why = self.run_phase(index, spec, weights, here)
-        return self.finish(weights, stopped=why, best_epoch=stopping.best_epoch)
+            keeper, *rest = self.begin(index, spec, weights, here)
+            why = fit(keeper.phase, *rest)
+            weights = keeper.end(weights)
+        return self.finish(weights, stopped=why, best_epoch=keeper.phase.stopping.best_epoch)
+
+    def open(self) -> tuple[dict[str, Any] | None, Weights]:
+        """What the newest checkpoint holds, and the run's first weights; the folder is ready."""
+        saved = self.restore()
+        self.folder.write_config(self.run)
+        self.folder.begin_metrics(self.records)
+        self.folder.say(progress.greeting(self.run, self.data, self.engine, saved))
+        return saved, self.first_weights()
 
     def restore(self) -> dict[str, Any] | None:
         """The newest whole checkpoint, the same on every rank, and the metrics up to it."""
@@ -106,25 +111,21 @@ class Training:
         model.head.output.bias.data.copy_(torch.from_numpy(start))
         return snapshot(model) | self.source.tensors
 
-    def run_phase(
+    def begin(
         self, index: int, spec: PhaseSpec, weights: Weights, saved: dict[str, Any] | None
-    ) -> tuple[Weights, Stopping, str]:
-        """Train one phase, or its rest. Returns the best weights, the stopping state, and why the phase ended."""
+    ) -> tuple["Keeper", range, "Keeper", Within | None]:
+        """A phase, in its keeper, and what ``fit`` needs beside it to train it, or its rest."""
         frozen = saved["frozen"] if saved else self.frozen(index, weights)
         if frozen or spec.trains == "all":
             self.encoder.forget()
-        model = self.placed(weights | frozen)
-        phase = prepare(self, spec, model)
+        phase = prepare(self, spec, self.placed(weights | frozen))
         keeper = Keeper(training=self, phase=phase, index=index, first=len(self.records) + 1, frozen=frozen)
         place = None
         if saved:  # after the engine has wrapped the optimiser: Horovod's wrapper drops what was loaded before
             phase.restore(saved)
             keeper.first, keeper.best = saved["first"], saved["best"]
             place = Within(**saved["within"]) if saved["within"] else None
-        why = fit(phase, range(len(self.records) + 1, keeper.first + spec.epochs), keeper, place)
-        phase.train.close()
-        phase.validation.close()
-        return weights | frozen | keeper.best, phase.stopping, why
+        return keeper, range(len(self.records) + 1, keeper.first + spec.epochs), keeper, place
 
     def finish(self, weights: Weights, *, stopped: str, best_epoch: int) -> dict[str, Any]:
         """Measure the best weights on validation and test, and write what the run leaves behind."""
@@ -132,7 +133,7 @@ class Training:
         answers, metrics = {}, {}
         for split in ("validation", "test"):
             rows = self.data.rows[split]
-            features = self.encoder.features(model, rows)[0]
+            features = self.encoder.plain(model, rows)
             if split == "validation":
                 shown = pooled(features).cpu().numpy()
             raw = model.head.answers(features)
@@ -206,6 +207,12 @@ class Keeper:
         """Save in the midst of an epoch."""
         if self.training.folder.writes:
             self.save(place)
+
+    def end(self, weights: Weights) -> Weights:
+        """Close the phase: ``weights`` with the best of this phase in them."""
+        self.phase.train.close()
+        self.phase.validation.close()
+        return weights | self.frozen | self.best
 
     def save(self, place: Within | None) -> None:
         """Write a checkpoint; not of weights that are no numbers: the loss of the next step will say so."""
