@@ -12,6 +12,7 @@ from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
 
 PLACE = {"identity": False}
+LATER = {"identity": "changed"}  # keys younger than the first runs: at their default they leave the run id alone
 
 
 def require(condition: bool, message: str) -> None:
@@ -31,7 +32,9 @@ class DataSpec:
     flips: bool = True
     turns: bool = False  # 90° turns
     scaling: Literal["auto", "unit", "caffe", "none"] = "auto"  # auto: caffe for ImageNet weights, else unit
+    feature_views: Literal[1, 4, 8] = field(default=1, metadata=LATER)  # of frozen features: 4 flips, 8 with turns
     resident_mb: int = field(default=4096, metadata=PLACE)  # a split up to this size stays in memory
+    keep_features: bool = field(default=True, metadata=PLACE)  # frozen features stay in WORKDIR/features for other runs
 
     def __post_init__(self):
         require(self.batch_size >= 1, f"batch_size must be at least 1, found {self.batch_size}")
@@ -80,12 +83,16 @@ class TrainingSpec:
     patience: int | None = 10  # epochs without a better validation loss; null: never stop early
     plateau_patience: int | None = 5  # epochs until the rate is multiplied by plateau_factor; null: constant
     plateau_factor: float = 0.1
+    checkpoint_minutes: float = field(default=10.0, metadata=PLACE)  # within an epoch; after each one anyway
 
     def __post_init__(self):
         require(self.patience is None or self.patience >= 1, f"patience must be at least 1, found {self.patience}")
         require(
             self.plateau_patience is None or self.plateau_patience >= 1,
             f"plateau_patience must be at least 1, found {self.plateau_patience}",
+        )
+        require(
+            self.checkpoint_minutes >= 0, f"checkpoint_minutes must not be negative, found {self.checkpoint_minutes}"
         )
         require(0 < self.plateau_factor < 1, f"plateau_factor must be in (0, 1), found {self.plateau_factor}")
 
