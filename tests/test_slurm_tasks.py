@@ -12,7 +12,7 @@ from launch_support import astrossl
 from slurm_support import Slurm, site
 from training_toys import make_store
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 RECIPE = """\
 experiment: toys
 sets:

@@ -9,7 +9,7 @@ from hpc_astrossl import config, names
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import task_note
 from hpc_astrossl.specs.cluster import ClusterSpec
-from hpc_astrossl.specs.jobs import ALL, JobsSpec, PreprocessSpec, Resources, resources_of
+from hpc_astrossl.specs.jobs import ALL, JobsSpec, PreprocessSpec, Resources, kind_of, resources_of
 from hpc_astrossl.specs.run import RunSpec
 
 REPORT = "report"
@@ -66,7 +66,10 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """One task: items of one stage made one after another by one job."""
+    """One task: items of one stage made by one job, one after another; frozen features' runs by one command.
+
+    That command trains the heads together that differ in seed and training size only.
+    """
 
     stage: str
     items: tuple[Item, ...]
@@ -74,7 +77,19 @@ class Work:
     @property
     def commands(self) -> list[list[str]]:
         """The command lines, as they stand in the task's YAML."""
-        return [list(item.command) for item in self.items]
+        if not self._together:
+            return [list(item.command) for item in self.items]
+        verb, _, *options = self.items[0].command
+        return [[verb, *(item.command[1] for item in self.items), *options]]
+
+    @property
+    def makers(self) -> tuple[int, ...]:
+        """Of each item, which of the commands makes it."""
+        return (0,) * len(self.items) if self._together else tuple(range(len(self.items)))
+
+    @property
+    def _together(self) -> bool:
+        return kind_of(self.stage) == "features" and len(self.items) > 1
 
     @property
     def name(self) -> str:

@@ -4,10 +4,12 @@ submitit asks sacct alone; many small sites have none. InputError with the remed
 """
 
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.launch.grid import Plan
@@ -77,8 +79,11 @@ class Limits:
 
 
 def check_site(plan: Plan, cluster: ClusterSpec) -> None:
-    """InputError for a stage that the partition would never start; without a Slurm client nothing is asked."""
-    if cluster.kind != "slurm" or shutil.which("sinfo") is None:
+    """InputError for a missing image, or a stage that the partition would never start (where sinfo can tell)."""
+    if cluster.kind != "slurm":
+        return
+    _check_image(cluster)
+    if shutil.which("sinfo") is None:
         return
     limits = partition(cluster.partition)
     where = f"partition {cluster.partition}" if cluster.partition else "the default partition"
@@ -94,6 +99,16 @@ def check_site(plan: Plan, cluster: ClusterSpec) -> None:
                     f"stage {stage.name} asks for {name} {wanted:g}, and {where} allows at most {allowed:g}; change "
                     "resources in the recipe or the cluster file, or take another partition"
                 )
+
+
+def _check_image(cluster: ClusterSpec) -> None:
+    """The container image that the interpreter's command names must be there, as seen from here."""
+    for word in shlex.split(cluster.python or ""):
+        if word.endswith((".sif", ".simg")) and not Path(word).exists():
+            raise InputError(
+                f"python of the cluster file names the image {word}, which does not exist; build it (docs/hpc.md) or "
+                "correct the path"
+            )
 
 
 def partition(name: str | None) -> Limits:

@@ -39,6 +39,10 @@ def submit(
 
     ``alive`` are the entries of items that are queued or running already: new arrays wait for those too.
     """
+    if "%" in str(workdir):
+        raise InputError(
+            f"work directory {workdir}: Slurm gives % a meaning of its own in the paths of logs; rename it"
+        )
     jobs = {key: entry.job for key, entry in alive.items() if entry.kind == "slurm"}
     for key, entry in alive.items():
         if entry.kind != "slurm" and any(key in item.needs for items in todo.values() for item in items):
@@ -88,4 +92,5 @@ def _array(job: str) -> str:
 
 
 def _entry(work: Work, job: str) -> Entry:
-    return Entry(kind="slurm", stage=work.stage, task=work.name, items=tuple(item.key for item in work.items), job=job)
+    keys = tuple(item.key for item in work.items)
+    return Entry(kind="slurm", stage=work.stage, task=work.name, items=keys, commands=work.makers, job=job)

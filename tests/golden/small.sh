@@ -149,8 +149,7 @@ rm -f "$at.requeue" "$at.failed"
 if [ -n "$again" ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit $status
 
-#  0: astrossl train runs/small/SG_features-magnitudes_nall_s0-8d9ec787/config.yaml --workdir .
-#  0: astrossl train runs/small/SG_features-magnitudes_nall_s1-2d1ba4c8/config.yaml --workdir .
+#  0: astrossl train runs/small/SG_features-magnitudes_nall_s0-8d9ec787/config.yaml runs/small/SG_features-magnitudes_nall_s1-2d1ba4c8/config.yaml --workdir .
 
 # ---- report: 1 tasks, sent with sbatch
 #!/bin/bash

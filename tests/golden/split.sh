@@ -205,10 +205,8 @@ rm -f "$at.requeue" "$at.failed"
 if [ -n "$again" ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit $status
 
-#  0: astrossl train runs/small/SG_features-magnitudes_nall_s0-8d9ec787/config.yaml --workdir .
-#  0: astrossl train runs/small/SG_features-magnitudes_nall_s1-2d1ba4c8/config.yaml --workdir .
-#  1: astrossl train runs/small/SG_features-magnitudes_nall_s2-08b7985c/config.yaml --workdir .
-#  1: astrossl train runs/small/SG_features-magnitudes_nall_s3-6778150f/config.yaml --workdir .
+#  0: astrossl train runs/small/SG_features-magnitudes_nall_s0-8d9ec787/config.yaml runs/small/SG_features-magnitudes_nall_s1-2d1ba4c8/config.yaml --workdir .
+#  1: astrossl train runs/small/SG_features-magnitudes_nall_s2-08b7985c/config.yaml runs/small/SG_features-magnitudes_nall_s3-6778150f/config.yaml --workdir .
 
 # ---- report: 1 tasks, sent with sbatch
 #!/bin/bash
