@@ -14,6 +14,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+export HOME=$work  # horovodrun keeps a cache there, and an image may be without a home (--no-home)
 
 astrossl doctor
 astrossl preprocess "$here/preprocess/efigi.yaml" --source "$here/examples/efigi" --out stores --store EF-2 --set size=32

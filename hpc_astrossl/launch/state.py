@@ -94,9 +94,9 @@ def outcome(
     """
     events = _events(ledger.task_file(entry.task), entry.command_of(key))
     last = events[-1] if events else None
-    if produced and (key != REPORT or (last or {}).get("status") == EXIT_DONE):
-        return Outcome(state="done", job=entry.job)
     begun = sum(event["event"] == "start" for event in events)
+    if produced and (key != REPORT or (last or {}).get("status") == EXIT_DONE):
+        return Outcome(state="done", job=entry.job, starts=begun)
     became = _unfinished(last, phase, lambda: ended(entry))
     return replace(became, job=entry.job, starts=begun)
 

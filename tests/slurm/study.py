@@ -63,7 +63,7 @@ class Study:
             "ASTROSSL_CACHE": str(self.folder / "cache"), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
             **self.slurm.environment, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **variables,
         }  # fmt: skip
-        whole = ["runuser", "-u", USER, "--", *command]
+        whole = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", *command]
         return subprocess.run(whole, env=environment, cwd=self.folder / "home", stdout=subprocess.PIPE, text=True)
 
     def astrossl(self, *arguments: str) -> str:
