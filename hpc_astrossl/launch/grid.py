@@ -6,10 +6,10 @@ from itertools import groupby
 from pathlib import PurePosixPath
 
 from hpc_astrossl import config, names
-from hpc_astrossl.errors import unknown
+from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import task_note
 from hpc_astrossl.specs.cluster import ClusterSpec
-from hpc_astrossl.specs.jobs import ALL, JobsSpec, PreprocessSpec, Resources, resources_of
+from hpc_astrossl.specs.jobs import ALL, JobsSpec, PreprocessSpec, Resources, kind_of, resources_of
 from hpc_astrossl.specs.run import RunSpec
 
 REPORT = "report"
@@ -66,7 +66,10 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """One task: items of one stage made one after another by one job."""
+    """One task: items of one stage made by one job, one after another; frozen features' runs by one command.
+
+    That command trains the heads together that differ in seed and training size only.
+    """
 
     stage: str
     items: tuple[Item, ...]
@@ -74,7 +77,19 @@ class Work:
     @property
     def commands(self) -> list[list[str]]:
         """The command lines, as they stand in the task's YAML."""
-        return [list(item.command) for item in self.items]
+        if not self._together:
+            return [list(item.command) for item in self.items]
+        verb, _, *options = self.items[0].command
+        return [[verb, *(item.command[1] for item in self.items), *options]]
+
+    @property
+    def makers(self) -> tuple[int, ...]:
+        """Of each item, which of the commands makes it."""
+        return (0,) * len(self.items) if self._together else tuple(range(len(self.items)))
+
+    @property
+    def _together(self) -> bool:
+        return kind_of(self.stage) == "features" and len(self.items) > 1
 
     @property
     def name(self) -> str:
@@ -120,6 +135,8 @@ def fitted(plan: Plan, cluster: ClusterSpec) -> Plan:
     """The plan as that site runs it: its engine, its GPUs, and as many CPU threads a run as a task has CPUs."""
     if cluster.engine is not None and cluster.engine not in {*names.ENGINES, "auto"}:
         raise unknown("engine", cluster.engine, {*names.ENGINES, "auto"})
+    for stage in plan.stages:
+        _check_ranks(stage, cluster)
 
     def item(old: Item, resources: Resources) -> Item:
         if old.run is None:
@@ -128,11 +145,34 @@ def fitted(plan: Plan, cluster: ClusterSpec) -> Plan:
         return replace(old, run=replace(old.run, threads=resources.cpus, engine=engine))
 
     def stage(old: Stage) -> Stage:
-        gpus = 0 if cluster.gpus_per_node == 0 else old.resources.gpus
-        resources = replace(old.resources, gpus=gpus)
+        resources = _resources(old.resources, cluster)
         return replace(old, resources=resources, items=tuple(item(i, resources) for i in old.items))
 
     return replace(plan, stages=tuple(stage(s) for s in plan.stages))
+
+
+def _resources(wanted: Resources, cluster: ClusterSpec) -> Resources:
+    """What a site gives: on its CPUs where it has no GPUs, and on one rank where no scheduler starts more."""
+    gpus = 0 if cluster.gpus_per_node == 0 else wanted.gpus
+    if cluster.kind == "local":
+        return replace(wanted, gpus=min(1, gpus), nodes=1, ranks=None)
+    return replace(wanted, gpus=gpus)
+
+
+def _check_ranks(stage: Stage, cluster: ClusterSpec) -> None:
+    need = stage.resources
+    if cluster.kind == "local":
+        return
+    if cluster.gpus_per_node and need.gpus > cluster.gpus_per_node:
+        raise InputError(
+            f"resources of {stage.name}: gpus {need.gpus}, and a node of this cluster has {cluster.gpus_per_node}; "
+            "take more nodes instead"
+        )
+    if _resources(need, cluster).world > 1 and cluster.engine not in (None, "auto", "horovod"):
+        raise InputError(
+            f"resources of {stage.name}: {need.world} ranks need engine horovod, and the cluster file says "
+            f"{cluster.engine}"
+        )
 
 
 def pack(stage: Stage, items: Iterable[Item]) -> list[Work]:
@@ -169,6 +209,18 @@ def _stages(groups: Mapping[str, list[Item]], layers: tuple) -> tuple[Stage, ...
             )
         )
     return tuple(stages)
+
+
+def product_of(key: str, experiment: str) -> str:
+    """What makes a store, a task of one or the report "done", relative to the work directory, by its key alone."""
+    if key == REPORT:
+        return report_page(experiment)
+    store, _, task = key.partition(".zarr:")
+    if not task:
+        return f"{key}/zarr.json"
+    number, _, tasks = task.partition("-of-")
+    path = PurePosixPath(store)
+    return str(path.parent / task_note(path.name, int(number), int(tasks)))
 
 
 def _store_items(spec: PreprocessSpec) -> list[Item]:

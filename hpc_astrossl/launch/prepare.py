@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +145,3 @@ def write_task(work: Work, ledger: Ledger, workdir: Path) -> Path:
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_aside(path, text.encode())
-
-
-def chunks(works: list[Work], size: int) -> Iterator[list[Work]]:
-    """The works in arrays of at most ``size`` elements."""
-    for start in range(0, len(works), size):
-        yield works[start : start + size]
