@@ -61,7 +61,8 @@ class Study:
         environment = {
             "HOME": str(self.folder / "home"), "LANG": "C.UTF-8", "PYTHONPATH": ":".join(map(str, self.paths)),
             "ASTROSSL_CACHE": str(self.folder / "cache"), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
-            **self.slurm.environment, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **variables,
+            "APPTAINER_BIND": os.environ.get("APPTAINER_BIND", ""), **self.slurm.environment,
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **variables,
         }  # fmt: skip
         whole = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", *command]
         return subprocess.run(whole, env=environment, cwd=self.folder / "home", stdout=subprocess.PIPE, text=True)
