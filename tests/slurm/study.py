@@ -115,7 +115,8 @@ class Study:
         self.slurm.settle(3600)
         self.seen["slurm_seconds"] = round(time.monotonic() - began)
         self.astrossl("status", "demo", "--workdir", str(workdir))
-        told = json.loads(self.astrossl("status", "demo", "--workdir", str(workdir), "--json"))
+        asked = ("-m", "hpc_astrossl", "status", "demo", "--workdir", str(workdir), "--json")
+        told = json.loads(self.become("/usr/bin/python3", *asked).stdout)
         self.seen["stages"] = told["stages"]
         self.seen["started_again"] = sum(item["starts"] > 1 for item in told["items"])
         self.seen["user"] = self.slurm.ask("squeue", "--noheader", "--states=all", "--format=%u").split()[0]
