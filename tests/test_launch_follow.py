@@ -11,9 +11,10 @@ from launch_support import CHECKOUT, SMALL, astrossl, finish_run, make_workdir
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.launch import cost
-from hpc_astrossl.launch.grid import expand, pack
+from hpc_astrossl.launch.grid import expand
 from hpc_astrossl.launch.ledger import Entry, Ledger, this_process
 from hpc_astrossl.launch.logs import find, tail
+from hpc_astrossl.launch.plan import pack
 from hpc_astrossl.launch.prepare import write_experiment, write_task
 from hpc_astrossl.launch.status import rows
 from hpc_astrossl.launch.task import note

@@ -52,7 +52,7 @@ def test_durations_of_slurm(text, whole):
 
 
 def test_without_a_slurm_client_only_the_cluster_file_limits_arrays(monkeypatch, tmp_path):
-    from hpc_astrossl.launch.grid import Plan
+    from hpc_astrossl.launch.plan import Plan
     from hpc_astrossl.specs.cluster import ClusterSpec
 
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -6,7 +6,8 @@ import pytest
 
 from hpc_astrossl import config, names
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.launch.grid import expand, pack
+from hpc_astrossl.launch.grid import expand
+from hpc_astrossl.launch.plan import pack
 from hpc_astrossl.specs.cluster import ClusterSpec
 from hpc_astrossl.specs.jobs import JobsSpec, resources_of
 

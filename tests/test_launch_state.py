@@ -9,8 +9,9 @@ from launch_support import SMALL, astrossl, finish_run, make_workdir
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.launch.grid import expand, pack
+from hpc_astrossl.launch.grid import expand
 from hpc_astrossl.launch.ledger import Entry, Ledger, lives, process, this_process
+from hpc_astrossl.launch.plan import pack
 from hpc_astrossl.launch.prepare import find_cluster, unavailable, validate, write_experiment, write_task
 from hpc_astrossl.launch.state import done_keys, last_line, pending
 from hpc_astrossl.launch.status import rows, summary

@@ -174,7 +174,7 @@ def _dry_run(plan, todo, alive, cluster, ledger, workdir: Path) -> None:
                 print("\n".join(f"#  {number}: astrossl {shlex.join(command)}" for command in work.commands))
             print()
         return
-    from hpc_astrossl.launch.grid import pack
+    from hpc_astrossl.launch.plan import pack
 
     print(f"cd {shlex.quote(str(workdir))}")
     for stage in plan.stages:

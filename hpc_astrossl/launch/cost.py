@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from hpc_astrossl.launch.grid import Plan, Stage, pack
+from hpc_astrossl.launch.plan import Plan, Stage, pack
 from hpc_astrossl.specs.jobs import ALL
 from hpc_astrossl.specs.run import RunSpec
 

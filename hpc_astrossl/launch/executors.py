@@ -18,7 +18,7 @@ from submitit.slurm.slurm import SlurmJobEnvironment
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.launch import gaps
-from hpc_astrossl.launch.grid import Stage
+from hpc_astrossl.launch.plan import Stage
 from hpc_astrossl.specs.cluster import ClusterSpec
 
 YEAR = 365 * 24 * 60  # minutes: on this machine nothing is stopped for its duration

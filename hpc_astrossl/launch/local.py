@@ -12,8 +12,8 @@ from pathlib import Path
 
 from hpc_astrossl.errors import EXIT_FAULT
 from hpc_astrossl.launch import executors
-from hpc_astrossl.launch.grid import Item, Plan, Stage, Work, pack
 from hpc_astrossl.launch.ledger import Entry, Ledger, process, this_process
+from hpc_astrossl.launch.plan import Item, Plan, Stage, Work, pack
 from hpc_astrossl.launch.prepare import write_task
 from hpc_astrossl.launch.state import last_line, outcome
 from hpc_astrossl.launch.task import Task, note

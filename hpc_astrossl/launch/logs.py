@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from hpc_astrossl.errors import InputError, unknown
-from hpc_astrossl.launch.grid import REPORT
 from hpc_astrossl.launch.ledger import Ledger
+from hpc_astrossl.launch.plan import REPORT
 
 
 def find(name: str, workdir: Path) -> list[Path]:

@@ -9,8 +9,8 @@ from typing import Any
 from hpc_astrossl import cache, config, names
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import write_aside
-from hpc_astrossl.launch.grid import Plan, Work, run_folder
 from hpc_astrossl.launch.ledger import Ledger
+from hpc_astrossl.launch.plan import Plan, Work, run_folder
 from hpc_astrossl.launch.task import TaskSpec, events_file
 from hpc_astrossl.specs.cluster import ClusterSpec
 from hpc_astrossl.specs.jobs import JobsSpec

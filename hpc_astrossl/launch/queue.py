@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpc_astrossl.errors import InputError, unknown
-from hpc_astrossl.launch.grid import Plan
+from hpc_astrossl.launch.plan import Plan
 from hpc_astrossl.specs.cluster import ClusterSpec
 
 FINAL = {

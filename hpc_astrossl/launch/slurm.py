@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.launch import executors, gaps
-from hpc_astrossl.launch.grid import Item, Plan, Stage, Work, pack
 from hpc_astrossl.launch.ledger import Entry, Ledger
+from hpc_astrossl.launch.plan import Item, Plan, Stage, Work, pack
 from hpc_astrossl.launch.prepare import write_task
 from hpc_astrossl.launch.queue import array_limit
 from hpc_astrossl.launch.task import Task

@@ -9,8 +9,8 @@ from typing import Any
 
 from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_DONE, InputError
 from hpc_astrossl.launch import queue
-from hpc_astrossl.launch.grid import REPORT, Item, Plan
 from hpc_astrossl.launch.ledger import Entry, Ledger, lives
+from hpc_astrossl.launch.plan import REPORT, Item, Plan
 from hpc_astrossl.launch.task import events_file
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.launch import queue
-from hpc_astrossl.launch.grid import REPORT, product_of
 from hpc_astrossl.launch.ledger import Entry, Ledger
+from hpc_astrossl.launch.plan import REPORT, product_of
 from hpc_astrossl.launch.state import Lives, last_line, outcome
 from hpc_astrossl.specs.run import RunSpec
 

@@ -61,7 +61,8 @@ class Study:
         environment = {
             "HOME": str(self.folder / "home"), "LANG": "C.UTF-8", "PYTHONPATH": ":".join(map(str, self.paths)),
             "ASTROSSL_CACHE": str(self.folder / "cache"), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
-            **self.slurm.environment, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **variables,
+            "APPTAINER_BIND": os.environ.get("APPTAINER_BIND", ""), **self.slurm.environment,
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **variables,
         }  # fmt: skip
         whole = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", *command]
         return subprocess.run(whole, env=environment, cwd=self.folder / "home", stdout=subprocess.PIPE, text=True)
@@ -114,7 +115,8 @@ class Study:
         self.slurm.settle(3600)
         self.seen["slurm_seconds"] = round(time.monotonic() - began)
         self.astrossl("status", "demo", "--workdir", str(workdir))
-        told = json.loads(self.astrossl("status", "demo", "--workdir", str(workdir), "--json"))
+        asked = ("-m", "hpc_astrossl", "status", "demo", "--workdir", str(workdir), "--json")
+        told = json.loads(self.become("/usr/bin/python3", *asked).stdout)
         self.seen["stages"] = told["stages"]
         self.seen["started_again"] = sum(item["starts"] > 1 for item in told["items"])
         self.seen["user"] = self.slurm.ask("squeue", "--noheader", "--states=all", "--format=%u").split()[0]
