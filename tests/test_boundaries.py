@@ -29,7 +29,7 @@ DOORS = {
     "submitit": {"launch"},
     "astropy": {"ingest", "simulate"},
     "galsim": {"simulate"},
-    "sep": {"simulate"},
+    "sep": {"simulate", "targets"},
     "torch": {"nets", "targets", "engines", "loading", "training", "cli"},
     "torchvision": {"nets", "cli"},
     "matplotlib": {"report"},

@@ -32,6 +32,9 @@ class DataSpec:
     flips: bool = True
     turns: bool = False  # 90° turns
     scaling: Literal["auto", "unit", "caffe", "none"] = "auto"  # auto: caffe for ImageNet weights, else unit
+    bands: tuple[str, ...] = field(default=(), metadata=LATER)  # magnitudes (or properties) to predict; empty: all
+    missing: Literal["mask", "drop"] = field(default="mask", metadata=LATER)  # a magnitude, or the object without it
+    class_weights: Literal["none", "inverse"] = field(default="none", metadata=LATER)  # inverse frequency in the loss
     feature_views: Literal[1, 4, 8] = field(default=1, metadata=LATER)  # of frozen features: 4 flips, 8 with turns
     resident_mb: int = field(default=4096, metadata=PLACE)  # a split up to this size stays in memory
     keep_features: bool = field(default=True, metadata=PLACE)  # frozen features stay in WORKDIR/features for other runs
