@@ -54,6 +54,7 @@ DOWNSTREAM = tuple(name for name in SCHEMES if name != "pretext")
 TARGETS = {
     "magnitudes": "hpc_astrossl.targets.magnitudes:Magnitudes",
     "classes": "hpc_astrossl.targets.classes:Classes",
+    "measured": "hpc_astrossl.targets.measured:Measured",
 }
 ENGINES = {
     "single": "hpc_astrossl.engines.single:Single",

@@ -31,7 +31,7 @@ DOORS = {
     "astropy": {"ingest", "simulate"},
     "pyarrow": {"ingest"},
     "galsim": {"simulate"},
-    "sep": {"simulate"},
+    "sep": {"simulate", "targets"},
     "torch": {"nets", "targets", "engines", "loading", "training", "cli"},
     "torchvision": {"nets", "cli"},
     "matplotlib": {"report"},

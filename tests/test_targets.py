@@ -7,9 +7,11 @@ from sklearn import metrics as sk
 from training_toys import make_store
 
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.specs.run import DataSpec
 from hpc_astrossl.store import StoreInfo, open_store
 from hpc_astrossl.targets.classes import Classes
 from hpc_astrossl.targets.magnitudes import SCALE, Magnitudes, saturate
+from hpc_astrossl.targets.measured import RANGES, Measured, measure
 
 
 def info(**changes) -> StoreInfo:
@@ -115,3 +117,71 @@ def test_an_output_in_the_dead_zone_finds_back(start):
 def test_the_output_saturates_at_0_and_1():
     raw = torch.tensor([-1.0, 0.0, 0.4, 1.0, 7.0])
     assert saturate(raw).tolist() == pytest.approx([0, 0, 0.4, 1, 1])
+
+
+def test_bands_can_be_chosen_in_any_order_and_incomplete_objects_dropped():
+    table = {"magnitudes": np.array([[20, np.nan], [21, 22]], dtype=np.float32), "object_id": np.array(["a", "b"])}
+    target = Magnitudes(info(), DataSpec(store="s", bands=("r", "g"), missing="drop"))
+    assert (target.bands, target.outputs, target.usable(table).tolist()) == (("r", "g"), 2, [False, True])
+    assert target.truth(table)[1].tolist() == [22, 21]
+    only = Magnitudes(info(), DataSpec(store="s", bands=("g",)))
+    assert (only.usable(table).tolist(), only.truth(table).tolist()) == ([True, True], [[20], [21]])
+    with pytest.raises(InputError, match=r"unknown band in data.bands of store toy 'z'; allowed: g, r"):
+        Magnitudes(info(), DataSpec(store="s", bands=("z",)))
+
+
+def test_class_weights_are_inverse_shares_of_the_training_objects():
+    target = Classes(info(), DataSpec(store="s", class_weights="inverse"))
+    truth = np.array([0, 0, 0, 1], dtype=np.int16)
+    target.prepare(truth)
+    assert target.weights.tolist() == pytest.approx([4 / 6, 2, 1])  # class 2 does not occur
+    raw = torch.zeros(4, 3)
+    losses = target.losses(raw, torch.from_numpy(truth)).numpy()
+    assert losses == pytest.approx(np.log(3) * np.array([4 / 6, 4 / 6, 4 / 6, 2]))
+    assert losses.mean() == pytest.approx(np.log(3))
+
+
+def galaxy(*, flux=20000.0, sigma=3.0, ratio=1.0, bump=0.0, size=64) -> np.ndarray:
+    """A Gaussian source on a noisy background, (size, size, 3); ``bump`` adds a lump on one side."""
+    grid = np.arange(size) - (size - 1) / 2
+    x, y = np.meshgrid(grid, grid)
+    profile = np.exp(-(x**2 + (y / ratio) ** 2) / 2 / sigma**2)
+    profile += bump * np.exp(-((x - 1.5 * sigma) ** 2 + y**2) / 2)
+    noise = np.random.default_rng(0).normal(10, 0.5, (size, size, 3))
+    return (flux * profile / profile.sum())[..., None] + noise
+
+
+def test_measurements_of_a_gaussian_are_those_of_theory():
+    found = dict(zip(RANGES, measure(galaxy()).tolist(), strict=True))
+    assert found["log_flux"] == pytest.approx(np.log10(20000), abs=0.02)
+    assert found["size"] == pytest.approx(1.1774 * 3 / 32, rel=0.05)  # half the light of a Gaussian lies within 1.177 σ
+    assert found["concentration"] == pytest.approx(5 * np.log10(1.794 / 0.668), rel=0.05)
+    assert found["ellipticity"] < 0.05
+    assert found["asymmetry"] < 0.1
+
+
+def test_measurements_follow_what_changes():
+    plain, flat, lumpy, wide = (measure(galaxy(**c)) for c in ({}, {"ratio": 0.5}, {"bump": 0.7}, {"sigma": 5.0}))
+    names = list(RANGES)
+    assert flat[names.index("ellipticity")] == pytest.approx(0.5, abs=0.05)
+    assert lumpy[names.index("asymmetry")] > 2 * plain[names.index("asymmetry")]
+    assert wide[names.index("size")] == pytest.approx(plain[names.index("size")] * 5 / 3, rel=0.1)
+
+
+def test_no_source_at_the_centre_is_unknown():
+    noise = np.random.default_rng(1).normal(10, 1, (32, 32, 3))
+    corner = noise.copy()
+    corner[2:5, 2:5] += 500
+    for image in (noise, corner, np.zeros((32, 32, 3), dtype=np.uint8)):
+        assert np.isnan(measure(image)).all()
+
+
+def test_measured_properties_are_learnt_from_the_images_alone(tmp_path):
+    store = open_store(make_store(tmp_path / "toy", objects=12))
+    target = Measured(info(bands=()), DataSpec(store="s", target="measured", bands=("size", "asymmetry")))
+    assert (target.bands, target.outputs) == (("size", "asymmetry"), 2)
+    table = target.columns(store)
+    assert table["magnitudes"].shape == (12, 5)
+    truth = np.array([[0.5, 0.25]], dtype=np.float32)
+    found = target.metrics(np.array([[0.25, 0.25]], dtype=np.float32), truth, np.array([0.125]))
+    assert found == {"loss": 0.125, "mae": 0.125, "mae_by_band": {"size": 0.25, "asymmetry": 0.0}}

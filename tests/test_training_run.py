@@ -168,7 +168,10 @@ def test_objects_of_the_pretext_store_may_not_be_in_the_labelled_one(workdir, pr
         ({"weights": "imagenet-vgg16"}, r"run astrossl weights add FILE, or with internet astrossl weights fetch imag"),
         ({"weights": "mine"}, r"weights 'mine': there is no .*mine.safetensors; run astrossl weights add FILE$"),
         ({"weights": "run:gone"}, r"weights run:gone: there is no .*; train that run first"),
-        ({"target": "classs"}, "unknown target 'classs'; allowed: classes, magnitudes; did you mean 'classes'"),
+        (
+            {"target": "classs"},
+            "unknown target 'classs'; allowed: classes, magnitudes, measured; did you mean 'classes'",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_is_written(workdir, monkeypatch, changes, message):

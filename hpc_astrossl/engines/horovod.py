@@ -1,5 +1,6 @@
 """The door to Horovod: ranks started by horovodrun or as tasks of a Slurm step."""
 
+import faulthandler
 import os
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch.optim import Optimizer
 from hpc_astrossl.engines import slurm_rendezvous
 from hpc_astrossl.engines.choice import BUILD_HOROVOD
 from hpc_astrossl.engines.engine import Engine, load_state, pick_device, state_bytes
+from hpc_astrossl.engines.watchdog import Watchdog
 from hpc_astrossl.errors import InputError
 
 try:
@@ -16,6 +18,8 @@ try:
 except ImportError as error:
     raise InputError(f"engine horovod cannot be imported here ({error}); {BUILD_HOROVOD}") from None
 
+# How long Gloo waits for the slowest rank to start: importing torch from a busy file system takes longer than 30 s.
+START_SECONDS, LEAST_START = "HOROVOD_GLOO_TIMEOUT_SECONDS", 120
 # Set before Horovod starts, unless the user has.
 DEFAULTS = {
     # Seconds: a rank that stops taking part is reported, then ends the run rather than hang it for ever.
@@ -35,26 +39,40 @@ class Horovod(Engine):
     def __init__(self, *, reason: str, device: str):
         for key, value in DEFAULTS.items():
             os.environ.setdefault(key, value)
+        if float(os.environ.get(START_SECONDS, 0)) < LEAST_START:  # horovodrun sets 30
+            os.environ[START_SECONDS] = str(LEAST_START)
+        faulthandler.enable()  # an error in Horovod's C++ aborts the process (status 134) without a word otherwise
         self._meeting = slurm_rendezvous.meet()
         hvd.init()
         self.reason, self.rank, self.size, self.local_rank = reason, hvd.rank(), hvd.size(), hvd.local_rank()
         self.device = pick_device(device, self.local_rank)
+        self.watchdog = Watchdog(self.rank, self.size)
         self._open = True
 
     def prepare(self, model: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
-        hvd.broadcast_parameters(model.state_dict(), root_rank=0)
+        with self.watchdog.waiting("the first weights"):
+            hvd.broadcast_parameters(model.state_dict(), root_rank=0)
         # Not hvd.broadcast_optimizer_state: on a fresh optimiser it takes a step on zero gradients, which counts in
         # Adam's bias correction. And the wrapped optimiser is a new one without state: what was there moves over.
         state = hvd.broadcast_object(state_bytes(optimizer), root_rank=0, name="optimizer")
         wrapped = hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters(), op=hvd.Average)
         load_state(wrapped, state)
+        step = wrapped.step
+
+        def watched(*arguments, **named):
+            with self.watchdog.waiting("averaging gradients"):
+                return step(*arguments, **named)
+
+        wrapped.step = watched
         return model, wrapped
 
     def gather(self, value: Any) -> list[Any]:
-        return hvd.allgather_object(value, name="gather")
+        with self.watchdog.waiting("gathering values"):
+            return hvd.allgather_object(value, name="gather")
 
     def barrier(self) -> None:
-        hvd.barrier()
+        with self.watchdog.waiting("a barrier"):
+            hvd.barrier()
 
     def close(self) -> None:
         if self._open:

@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from hpc_astrossl.engines.engine import Engine, load_state, pick_device, state_bytes
+from hpc_astrossl.engines.watchdog import Watchdog
 
 
 class TorchDistributed(Engine):
@@ -28,11 +29,13 @@ class TorchDistributed(Engine):
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         # Objects travel between CPUs, so that gathering results takes no GPU memory.
         self._objects = dist.new_group(backend="gloo")
+        self.watchdog = Watchdog(self.rank, self.size)
         self._open = True
 
     def prepare(self, model: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
-        for value in model.state_dict().values():
-            dist.broadcast(value, src=0)
+        with self.watchdog.waiting("the first weights"):
+            for value in model.state_dict().values():
+                dist.broadcast(value, src=0)
         states = [state_bytes(optimizer)]
         dist.broadcast_object_list(states, src=0, group=self._objects)
         load_state(optimizer, states[0])
@@ -41,11 +44,13 @@ class TorchDistributed(Engine):
 
     def gather(self, value: Any) -> list[Any]:
         values: list[Any] = [None] * self.size
-        dist.all_gather_object(values, value, group=self._objects)
+        with self.watchdog.waiting("gathering values"):
+            dist.all_gather_object(values, value, group=self._objects)
         return values
 
     def barrier(self) -> None:
-        dist.barrier(group=self._objects)
+        with self.watchdog.waiting("a barrier"):
+            dist.barrier(group=self._objects)
 
     def close(self) -> None:
         if self._open:
@@ -58,7 +63,8 @@ class TorchDistributed(Engine):
         for parameter in wanted:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        sums = [dist.all_reduce(parameter.grad, async_op=True) for parameter in wanted]
-        for parameter, summed in zip(wanted, sums, strict=True):
-            summed.wait()
-            parameter.grad /= self.size
+        with self.watchdog.waiting("averaging gradients"):
+            sums = [dist.all_reduce(parameter.grad, async_op=True) for parameter in wanted]
+            for parameter, summed in zip(wanted, sums, strict=True):
+                summed.wait()
+                parameter.grad /= self.size

@@ -41,8 +41,7 @@ class Head(nn.Module):
     def constrain(self) -> None:
         """Shorten each hidden unit's incoming weights to at most ``max_norm``; after every optimiser step."""
         if self.max_norm is not None:
-            weight = self.hidden.weight
-            weight.copy_(weight.renorm(p=2, dim=0, maxnorm=self.max_norm))
+            constrain(self.hidden.weight, self.max_norm)
 
     def keep(self, total: int, key: tuple[int, int, int]) -> Tensor | None:
         """The dropout mask (total, hidden) of a whole global batch, on the CPU; None without dropout.
@@ -54,6 +53,16 @@ class Head(nn.Module):
             return None
         uniform = torch.rand(total, self.hidden.out_features, generator=generator(*key))
         return uniform >= self.dropout
+
+
+def constrain(weight: Tensor, longest: float) -> None:
+    """Shorten the vectors along the last axis of ``weight`` to at most ``longest``, in place, as ``renorm`` does.
+
+    Most steps shorten none: then a CPU, where memory is the limit, only reads.
+    """
+    norms = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
+    if weight.device.type != "cpu" or (norms > longest).any():
+        weight.mul_(torch.where(norms > longest, longest / (norms + 1e-7), 1.0))
 
 
 class VGG16(nn.Module):

@@ -37,6 +37,9 @@ class DataSpec:
     scaling: Literal["auto", "unit", "caffe", "none", "standard", "asinh"] = "auto"
     # Images that cannot be read: stop, or leave them out and count them.
     corrupt: Literal["stop", "skip"] = field(default="stop", metadata=LATER)
+    bands: tuple[str, ...] = field(default=(), metadata=LATER)  # magnitudes (or properties) to predict; empty: all
+    missing: Literal["mask", "drop"] = field(default="mask", metadata=LATER)  # a magnitude, or the object without it
+    class_weights: Literal["none", "inverse"] = field(default="none", metadata=LATER)  # inverse frequency in the loss
     feature_views: Literal[1, 4, 8] = field(default=1, metadata=LATER)  # of frozen features: 4 flips, 8 with turns
     resident_mb: int = field(default=4096, metadata=PLACE)  # a split up to this size stays in memory
     keep_features: bool = field(default=True, metadata=PLACE)  # frozen features stay in WORKDIR/features for other runs

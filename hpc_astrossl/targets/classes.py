@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store import StoreInfo
+from hpc_astrossl.specs.run import DataSpec
+from hpc_astrossl.store import Store, StoreInfo
 
 Columns = dict[str, np.ndarray]
 
@@ -18,13 +19,27 @@ class Classes:
 
     headline = "accuracy"
 
-    def __init__(self, info: StoreInfo):
+    def __init__(self, info: StoreInfo, spec: DataSpec | None = None):
         if len(info.class_names) < 2:
             raise InputError(
                 f"store {info.name}: target classes needs two classes or more, the store names "
                 f"{', '.join(info.class_names) or 'none'}; take a labelled store, or target: magnitudes"
             )
         self.names = info.class_names
+        self.weighted = spec is not None and spec.class_weights == "inverse"
+        self.weights = np.ones(len(self.names), dtype=np.float32)
+
+    def columns(self, store: Store) -> Columns:
+        """The store's columns."""
+        return store.table
+
+    def prepare(self, truth: np.ndarray) -> None:
+        """With ``class_weights: inverse``, weigh losses by one over the class's share, with mean 1 over ``truth``."""
+        if self.weighted:
+            counts = np.bincount(truth, minlength=self.outputs)
+            occurs = counts > 0
+            shares = len(truth) / (occurs.sum() * np.maximum(counts, 1))
+            self.weights = np.where(occurs, shares, 1.0).astype(np.float32)
 
     @property
     def outputs(self) -> int:
@@ -48,8 +63,9 @@ class Classes:
         return np.zeros(self.outputs, dtype=np.float32)
 
     def losses(self, raw: Tensor, truth: Tensor) -> Tensor:
-        """Cross entropy of each object, (B,), in nats."""
-        return F.cross_entropy(raw, truth.long(), reduction="none")
+        """Cross entropy of each object, (B,), in nats; times its class's weight."""
+        weights = torch.as_tensor(self.weights, device=raw.device) if self.weighted else None
+        return F.cross_entropy(raw, truth.long(), weight=weights, reduction="none")
 
     def answer(self, raw: Tensor) -> Tensor:
         """Probabilities, (B, classes)."""

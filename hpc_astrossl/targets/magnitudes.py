@@ -11,23 +11,41 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hpc_astrossl.errors import InputError
-from hpc_astrossl.store import StoreInfo
+from hpc_astrossl.errors import InputError, unknown
+from hpc_astrossl.specs.run import DataSpec
+from hpc_astrossl.store import Store, StoreInfo
 
 Columns = dict[str, np.ndarray]
 SCALE = 30.0  # magnitudes; Martinazzo et al. 2020, sec. III-A
 
 
 class Magnitudes:
-    """All bands of the store. An unknown magnitude (NaN) takes no part in losses and metrics."""
+    """All bands of the store, or those of ``spec.bands`` in that order.
+
+    An unknown magnitude (NaN) takes no part in losses and metrics; with ``spec.missing`` "drop" its object takes none.
+    """
 
     headline = "mae"
 
-    def __init__(self, info: StoreInfo):
+    def __init__(self, info: StoreInfo, spec: DataSpec | None = None):
         if not info.bands:
             raise InputError(f"store {info.name}: target magnitudes needs magnitudes, the store has no bands; "
                              "take the pretext store, or target: classes")  # fmt: skip
-        self.name, self.bands = info.name, info.bands
+        chosen = spec.bands if spec is not None and spec.bands else info.bands
+        for band in chosen:
+            if band not in info.bands:
+                raise unknown(f"band in data.bands of store {info.name}", band, info.bands)
+        self.name, self.bands = info.name, chosen
+        self.columns_chosen = [info.bands.index(band) for band in chosen]
+        self.complete = spec is not None and spec.missing == "drop"
+        self.scale = np.full(len(chosen), SCALE, dtype=np.float32)
+
+    def columns(self, store: Store) -> Columns:
+        """The store's columns."""
+        return store.table
+
+    def prepare(self, truth: np.ndarray) -> None:
+        """Nothing to learn from the training objects' truth."""
 
     @property
     def outputs(self) -> int:
@@ -35,8 +53,9 @@ class Magnitudes:
         return len(self.bands)
 
     def usable(self, table: Columns) -> np.ndarray:
-        """Objects with one known magnitude or more."""
-        return np.isfinite(table["magnitudes"]).any(axis=1)
+        """Objects with one known magnitude or more; with all of them where incomplete objects are dropped."""
+        known = np.isfinite(table["magnitudes"][:, self.columns_chosen])
+        return known.all(axis=1) if self.complete else known.any(axis=1)
 
     def strata(self, table: Columns) -> np.ndarray:
         """One stratum: magnitudes are spread evenly by chance."""
@@ -44,8 +63,9 @@ class Magnitudes:
 
     def truth(self, table: Columns) -> np.ndarray:
         """Magnitudes, float32 (N, bands), NaN where unknown. InputError when one is outside 0 to 30."""
-        truth = np.where(np.isfinite(table["magnitudes"]), table["magnitudes"], np.nan).astype(np.float32)
-        bad = (truth < 0) | (truth > SCALE)
+        magnitudes = table["magnitudes"][:, self.columns_chosen]
+        truth = np.where(np.isfinite(magnitudes), magnitudes, np.nan).astype(np.float32)
+        bad = (truth < 0) | (truth > self.scale)
         if bad.any():
             row, band = np.argwhere(bad)[0]
             raise InputError(
@@ -59,17 +79,18 @@ class Magnitudes:
         known = np.isfinite(truth)
         sums = np.where(known, truth, 0).sum(axis=0, dtype=np.float64)
         counts = known.sum(axis=0)
-        return np.where(counts > 0, sums / np.maximum(counts, 1) / SCALE, 0.5).astype(np.float32)
+        return np.where(counts > 0, sums / np.maximum(counts, 1) / self.scale, 0.5).astype(np.float32)
 
     def losses(self, raw: Tensor, truth: Tensor) -> Tensor:
         """Mean absolute error over the known bands of each object, (B,), of magnitudes / 30."""
         known = torch.isfinite(truth)
-        error = (saturate(raw) - truth.nan_to_num() / SCALE).abs() * known
+        scale = torch.as_tensor(self.scale, device=truth.device)
+        error = (saturate(raw) - truth.nan_to_num() / scale).abs() * known
         return error.sum(dim=1) / known.sum(dim=1).clamp(min=1)
 
     def answer(self, raw: Tensor) -> Tensor:
         """Magnitudes, (B, bands), within 0 to 30."""
-        return raw.clamp(0, 1) * SCALE
+        return raw.clamp(0, 1) * torch.as_tensor(self.scale, device=raw.device)
 
     def metrics(self, answer: np.ndarray, truth: np.ndarray, losses: np.ndarray) -> dict[str, Any]:
         """Loss and mae of magnitudes / 30, and the same in magnitudes, over all and by band (null: never known)."""

@@ -70,7 +70,7 @@ def predict(path: Path, source: Path) -> dict[str, np.ndarray]:
     trained = open_trained(path)
     ids, _, raw = _encoded(trained, source)
     answer, target = trained.target.answer(raw).numpy(), trained.run.data.target
-    if target == "magnitudes":
+    if target != "classes":
         return {"object_id": ids, **dict(zip(trained.result["bands"], answer.T, strict=True))}
     classes = np.array(trained.result["class_names"])
     probabilities = {f"p_{name}": column for name, column in zip(classes, answer.T, strict=True)}

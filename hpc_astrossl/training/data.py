@@ -32,8 +32,9 @@ class Data:
 def open_data(run: RunSpec, workdir: Path) -> Data:
     """The data of a run; InputError when the store does not fit the target, or has too few objects."""
     store = open_store(workdir / run.data.store)
-    target = names.resolve(names.TARGETS, run.data.target, "target")(store.info)
-    usable = target.usable(store.table)
+    target = names.resolve(names.TARGETS, run.data.target, "target")(store.info, run.data)
+    table = target.columns(store)
+    usable = target.usable(table)
     rows = {split: np.array([row for row in store.rows(split) if usable[row]], dtype=np.int64) for split in SPLITS}
     for split, found in rows.items():
         if not len(found):
@@ -46,8 +47,10 @@ def open_data(run: RunSpec, workdir: Path) -> Data:
                 f"train_size {size} is more than the {len(train)} training objects of {store.path}; "
                 "take a smaller one, or null for all of them"
             )
-        rows["train"] = subset(train, target.strata(store.table)[train], size, run.seed)
-    return Data(store=store, target=target, truth=target.truth(store.table), rows=rows)
+        rows["train"] = subset(train, target.strata(table)[train], size, run.seed)
+    truth = target.truth(table)
+    target.prepare(truth[rows["train"]])
+    return Data(store=store, target=target, truth=truth, rows=rows)
 
 
 @dataclass(frozen=True, kw_only=True)

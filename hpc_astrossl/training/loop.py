@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpc_astrossl.errors import Interrupted
+from hpc_astrossl.errors import Interrupted, TrainingError
 from hpc_astrossl.loading import Batch
 from hpc_astrossl.nets.vgg import Head
 from hpc_astrossl.training.optim import Plateau, Stopping
@@ -125,6 +125,7 @@ def training_course(phase: Phase, epochs: range, keeper: Keeper, place: Within |
         place = place or Within()
         begin = time.perf_counter() - place.seconds
         record = {"epoch": epoch, **(yield from training_epoch(phase, epoch, keeper, place))}
+        agree(phase.engine, fingerprint(phase.net), f"weights after epoch {epoch}")
         try:
             rows, raw = yield Validation()
         except Interrupted:
@@ -225,6 +226,23 @@ def collect(function: Callable[[Tensor], Tensor], loader, engine, stop: Stop) ->
     rows, values = np.concatenate([rows for rows, _ in shares]), torch.cat([values for _, values in shares])
     order = np.argsort(rows)
     return rows[order], values[torch.from_numpy(order)]
+
+
+def fingerprint(net: nn.Module) -> list[int]:
+    """A number a parameter that changes with any bit of it."""
+    sums = [tensor.detach().view(torch.int32).sum(dtype=torch.int64) for tensor in net.state_dict().values()]
+    return torch.stack(sums).tolist()
+
+
+def agree(engine, value: Any, what: str) -> None:
+    """TrainingError unless ``value`` is the same on every rank: ranks that differ train different networks."""
+    if engine.size > 1:
+        told = engine.gather(value)
+        if odd := [rank for rank, other in enumerate(told) if other != told[0]]:
+            raise TrainingError(
+                f"{what}: rank {', '.join(map(str, odd))} of {engine.size} differs from rank 0; the ranks' libraries "
+                "or hardware are not alike, or a collective was lost. Run the same command again, on nodes of one kind"
+            )
 
 
 def copied(tree: Any) -> Any:

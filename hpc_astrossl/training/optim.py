@@ -12,10 +12,14 @@ from hpc_astrossl.specs.run import PhaseSpec, TrainingSpec
 
 
 def optimizer(net: nn.Module, spec: PhaseSpec) -> torch.optim.Optimizer:
-    """Adam with its usual betas, or SGD with Nesterov momentum; no weight decay (the paper: λ = 0)."""
+    """Adam with its usual betas, or SGD with Nesterov momentum; no weight decay (the paper: λ = 0).
+
+    Fused: one pass over the memory a step instead of a dozen.
+    """
+    common = {"lr": spec.learning_rate, "fused": True}
     if spec.optimizer == "adam":
-        return torch.optim.Adam(net.parameters(), lr=spec.learning_rate)
-    return torch.optim.SGD(net.parameters(), lr=spec.learning_rate, momentum=spec.momentum, nesterov=spec.momentum > 0)
+        return torch.optim.Adam(net.parameters(), **common)
+    return torch.optim.SGD(net.parameters(), momentum=spec.momentum, nesterov=spec.momentum > 0, **common)
 
 
 class Plateau:

@@ -79,7 +79,7 @@ def summary(
         "objects": {split: len(rows) for split, rows in data.rows.items()},
         "metrics": metrics,
         **data.target.shares(answers, truths),
-        "class_names": list(info.class_names), "bands": list(info.bands),
+        "class_names": list(info.class_names), "bands": list(getattr(data.target, "bands", info.bands)),
         "store": {"path": run.data.store, "name": info.name, "survey": info.survey, "release": info.release,
                   "counts": info.counts},
         "weights": {"name": source.name, "sha256": source.sha256},

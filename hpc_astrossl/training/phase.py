@@ -8,7 +8,7 @@ from hpc_astrossl.loading import Loader, LoaderSpec, open_loader
 from hpc_astrossl.nets.vgg import VGG16
 from hpc_astrossl.specs.run import PhaseSpec
 from hpc_astrossl.training.features import FeatureLoader
-from hpc_astrossl.training.loop import Phase, copied
+from hpc_astrossl.training.loop import Phase, agree, copied
 from hpc_astrossl.training.optim import Plateau, Stopping, optimizer
 from hpc_astrossl.training.watch import Watch
 
@@ -26,6 +26,7 @@ def prepare(training: "Training", spec: PhaseSpec, model: VGG16) -> Phase:
     else:
         net, loaders = model, {split: _images(training, split) for split in ("train", "validation")}
         training.encoder.loader = loaders["train"].name
+    agree(engine, loaders["train"].steps, "steps of an epoch")
     wrapped, wrapped_optimizer = engine.prepare(net, optimizer(net, spec))
     due = training.checkpoints.due
     return Phase(

@@ -1,15 +1,16 @@
 """Many heads as one: their weights stacked, one batched product for all of them, each optimised as if alone.
 
 The tensors of ordinary heads and of their ordinary torch optimisers become views of the stack, so that whatever reads
-or saves a head needs to know nothing of it. The formulas of the optimisers are torch's own, with a rate and a step
-count for each head.
+or saves a head needs to know nothing of it. The optimisers' steps are torch's own fused kernels.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
-from hpc_astrossl.nets.vgg import Head
+from hpc_astrossl.nets.vgg import Head, constrain
 
 _STATES = {Adam: ("exp_avg", "exp_avg_sq"), SGD: ("momentum_buffer",)}
 
@@ -23,28 +24,42 @@ class Stack:
         names = [name for name, _ in self.first.named_parameters()]
         self.weights = {name: self._stacked([head.get_parameter(name) for head in heads]) for name in names}
         self.states = {name: self._stacked_states(name) for name in names}
-        for weight in self.weights.values():
-            weight.requires_grad_()
-
-    def __call__(self, features: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Raw outputs (K, B, outputs) of features (K, B, inputs); ``keep`` (K, B, hidden) says what dropout leaves."""
-        weights = self.weights
-        hidden = torch.relu(_linear(features, weights["hidden.weight"], weights["hidden.bias"]))
-        if keep is not None:
-            hidden = hidden * keep / (1 - self.first.dropout)
-        return _linear(hidden, weights["output.weight"], weights["output.bias"])
+        self.gradients = {name: torch.empty_like(weight) for name, weight in self.weights.items()}
 
     @torch.no_grad()
-    def step(self) -> None:
-        """One step of every head's optimiser from the gradients of the stacked weights; then max-norm."""
-        for name, weight in self.weights.items():
-            update = self._adam if self.kind is Adam else self._sgd
-            update(weight, weight.grad, self.states[name], self._steps(name))
-            weight.grad = None
+    def step(self, features: Tensor, keep: Tensor | None, losses: Callable[[Tensor], Tensor]) -> None:
+        """One step of every head: forwards, backwards, its optimiser, max-norm.
+
+        ``features`` (K, B, inputs); ``keep`` (K, B, hidden) is what dropout leaves; ``losses`` makes of raw outputs
+        (K, B, outputs) the number whose gradient is wanted. Gradients go into buffers that stay: memory that is asked
+        for anew in every step costs more than the products.
+        """
+        weights, gradients = self.weights, self.gradients
+        hidden = torch.relu_(_linear(features, weights["hidden.weight"], weights["hidden.bias"]))
+        if keep is not None:
+            hidden.mul_(keep).div_(1 - self.first.dropout)
+        raw = _linear(hidden, weights["output.weight"], weights["output.bias"]).requires_grad_()
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(losses(raw), raw)
+        torch.bmm(slope.transpose(1, 2), hidden, out=gradients["output.weight"])
+        torch.sum(slope, dim=1, out=gradients["output.bias"])
+        back = torch.bmm(slope, weights["output.weight"]).mul_(hidden > 0)  # what dropout took is 0 there, too
+        if keep is not None:
+            back.div_(1 - self.first.dropout)
+        torch.bmm(back.transpose(1, 2), features, out=gradients["hidden.weight"])
+        torch.sum(back, dim=1, out=gradients["hidden.bias"])
+        self.optimize()
+
+    @torch.no_grad()
+    def optimize(self) -> None:
+        """Every head's optimiser on ``gradients``, torch's fused kernels on heads of one rate at a time; max-norm."""
+        by_rate: dict[float, list[int]] = {}
+        for number, one in enumerate(self.optimizers):
+            by_rate.setdefault(one.param_groups[0]["lr"], []).append(number)
+        for rate, numbers in by_rate.items():
+            (self._adam if self.kind is Adam else self._sgd)(rate, numbers)
         if self.first.max_norm is not None:
-            hidden = self.weights["hidden.weight"]
-            flat = hidden.view(-1, hidden.shape[2])
-            flat.copy_(flat.renorm(p=2, dim=0, maxnorm=self.first.max_norm))
+            constrain(self.weights["hidden.weight"], self.first.max_norm)
 
     @torch.no_grad()
     def evaluate(self, features: Tensor, which: list[int], together: int = 1024) -> Tensor:
@@ -67,7 +82,7 @@ class Stack:
         states = [one.state[head.get_parameter(name)] for head, one in zip(self.heads, self.optimizers, strict=True)]
         weight, found = self.weights[name], {}
         for state in states:
-            state.setdefault("step", torch.tensor(0.0))
+            state.setdefault("step", torch.zeros((), device=weight.device))
         for key in _STATES[self.kind]:
             found[key] = torch.stack(
                 [s[key] if s.get(key) is not None else torch.zeros_like(weight[0]) for s in states]
@@ -76,34 +91,35 @@ class Stack:
                 state[key] = view
         return found
 
-    def _steps(self, name: str) -> list[float]:
-        """Count a step in for each head; the counts."""
-        counts = []
-        for head, optimizer in zip(self.heads, self.optimizers, strict=True):
-            count = optimizer.state[head.get_parameter(name)]["step"]
-            count += 1
-            counts.append(count.item())
-        return counts
+    def _lists(self, numbers: list[int], key: str) -> list[Tensor]:
+        """Tensors of the heads of those numbers, one a head and parameter: weights, gradients, or a state."""
+        whole = {"weights": self.weights, "gradients": self.gradients}.get(key) or {
+            name: self.states[name][key] for name in self.weights
+        }
+        return [whole[name][number] for number in numbers for name in self.weights]
 
-    def _per_head(self, values: list[float], like: Tensor) -> Tensor:
-        return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, *[1] * (like.dim() - 1))
+    def _adam(self, rate: float, numbers: list[int]) -> None:
+        group = self.optimizers[numbers[0]].param_groups[0]
+        counts = [
+            self.optimizers[number].state[self.heads[number].get_parameter(name)]["step"]
+            for number in numbers
+            for name in self.weights
+        ]
+        torch._foreach_add_(counts, 1)
+        torch._fused_adam_(
+            *(self._lists(numbers, key) for key in ("weights", "gradients", "exp_avg", "exp_avg_sq")), [], counts,
+            lr=rate, beta1=group["betas"][0], beta2=group["betas"][1], weight_decay=0.0, eps=group["eps"],
+            amsgrad=False, maximize=False,
+        )  # fmt: skip
 
-    def _adam(self, weight: Tensor, gradient: Tensor, state: dict[str, Tensor], steps: list[float]) -> None:
-        group = self.optimizers[0].param_groups[0]
-        (beta1, beta2), rates = group["betas"], [one.param_groups[0]["lr"] for one in self.optimizers]
-        state["exp_avg"].lerp_(gradient, 1 - beta1)
-        state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        sizes = self._per_head([-rate / (1 - beta1**n) for rate, n in zip(rates, steps, strict=True)], weight)
-        roots = self._per_head([(1 - beta2**n) ** 0.5 for n in steps], weight)
-        weight.add_((sizes * state["exp_avg"]) / (state["exp_avg_sq"].sqrt() / roots).add_(group["eps"]))
-
-    def _sgd(self, weight: Tensor, gradient: Tensor, state: dict[str, Tensor], _: list[float]) -> None:
-        group = self.optimizers[0].param_groups[0]
-        rates = self._per_head([-one.param_groups[0]["lr"] for one in self.optimizers], weight)
-        if group["momentum"]:
-            buffer = state["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
-            gradient = gradient.add(buffer, alpha=group["momentum"])
-        weight.add_(rates * gradient)
+    def _sgd(self, rate: float, numbers: list[int]) -> None:
+        group = self.optimizers[numbers[0]].param_groups[0]
+        buffers = self._lists(numbers, "momentum_buffer") if group["momentum"] else []
+        torch._fused_sgd_(
+            *(self._lists(numbers, key) for key in ("weights", "gradients")), buffers, lr=rate,
+            weight_decay=0.0, momentum=group["momentum"], dampening=0.0, nesterov=group["nesterov"], maximize=False,
+            is_first_step=False,
+        )  # fmt: skip
 
 
 def _linear(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -163,13 +163,17 @@ def _step(stack: Stack, heads: list[_Head]) -> Tensor:
     keep = None if keeps[0] is None else _padded(keeps, size).to(features.device)
     rows = np.stack([np.resize(batch.rows, size) for batch in batches])  # a shorter batch is filled, and not counted
     counted = torch.arange(size) < torch.tensor(counts)[:, None]
-    raw = stack(features, keep)
-    losses = phase.target.losses(raw.flatten(0, 1), rows_of(phase.truth, rows.ravel())).view(len(heads), size)
-    losses = losses.where(counted.to(losses.device), 0).sum(dim=1)
-    totals = torch.tensor([batch.total for batch in batches], device=losses.device)
-    (losses / totals).sum().backward()
-    stack.step()
-    return losses.detach()
+    counted = counted.to(features.device)
+    totals = torch.tensor([batch.total for batch in batches], device=features.device)
+    truth, told = rows_of(phase.truth, rows.ravel()), []
+
+    def losses(raw: Tensor) -> Tensor:
+        each = phase.target.losses(raw.flatten(0, 1), truth).view(len(heads), size)
+        told.append(each.where(counted, 0).sum(dim=1))
+        return (told[0] / totals).sum()
+
+    stack.step(features, keep, losses)
+    return told[0].detach()
 
 
 def _padded(parts: list[Tensor], size: int) -> Tensor:

@@ -1,6 +1,7 @@
 """What every engine must do, with real ranks: average gradients whatever the split, gather, wait, resume, end."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from hpc_astrossl.engines import open_engine
 WORKER = Path(engine_worker.__file__)
 REPOSITORY = WORKER.parent.parent.parent
 SECONDS = 120  # for the slowest start on a busy machine
+GRACE = 45  # seconds for the others to end by themselves when one rank has failed
 # The sum of a batch's gradients is taken in another order on several ranks: float32 rounding, a few steps of it.
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
 
@@ -35,13 +37,16 @@ def run(commands: list[tuple[list[str], dict[str, str]]], folder: Path) -> tuple
         ]  # fmt: skip
         try:
             end = time.monotonic() + SECONDS
-            statuses = [process.wait(timeout=end - time.monotonic()) for process in processes]
+            while any(process.poll() is None for process in processes) and time.monotonic() < end:
+                if any(process.poll() for process in processes):  # srun --kill-on-bad-exit=1 ends the rest, if later
+                    end = min(end, time.monotonic() + GRACE)
+                time.sleep(0.05)
         finally:
             for process in processes:
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
-    return statuses, log.read_text()
+    return [process.returncode for process in processes], log.read_text()
 
 
 class EngineContract:
@@ -104,7 +109,9 @@ class EngineContract:
 
 
 class RanksContract(EngineContract):
-    """Of an engine with several ranks: subclass with ``commands`` too."""
+    """Of an engine with several ranks: subclass with ``commands`` too; ``told`` is what the log says of a dead rank."""
+
+    told: str
 
     @classmethod
     def commands(cls, worker: list[str]) -> list[tuple[list[str], dict[str, str]]]:
@@ -121,3 +128,18 @@ class RanksContract(EngineContract):
         statuses, log = self.start(tmp_path, CONTRACT_FAIL="raise")
         assert 0 not in statuses
         assert "rank 1 was told to fail" in log
+
+    @pytest.mark.slow
+    def test_a_rank_that_is_killed_ends_the_others_within_a_minute(self, tmp_path):
+        begin = time.monotonic()
+        statuses, log = self.start(tmp_path, CONTRACT_FAIL="kill")
+        assert 0 not in statuses
+        assert (tmp_path / "killed").exists()
+        assert time.time() - (tmp_path / "killed").stat().st_mtime < 60, f"began {time.monotonic() - begin:.0f} s ago"
+        assert self.told in log
+
+    @pytest.mark.slow
+    def test_a_rank_that_hangs_ends_the_others(self, tmp_path):
+        statuses, log = self.start(tmp_path, CONTRACT_FAIL="hang", ASTROSSL_HANG_SECONDS="3")
+        assert 0 not in statuses
+        assert re.search(r"rank \d of \d: waited 3 s for the other ranks \(.*\) and gives up", log)

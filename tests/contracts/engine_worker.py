@@ -4,6 +4,7 @@ The same functions, called in one process, give the truth the ranks are held aga
 """
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -104,6 +105,9 @@ def main(out: Path, fail: str) -> None:
         if fail and engine.rank == 1:
             if fail == "hang":
                 time.sleep(600)
+            if fail == "kill":
+                (out / "killed").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
             raise RuntimeError("rank 1 was told to fail")
         before = time.time()
         time.sleep(0.5 * engine.rank)
