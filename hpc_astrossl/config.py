@@ -163,15 +163,27 @@ def dump(spec: Any) -> str:
 
 
 def identity(spec: Any) -> Any:
-    """Plain data of what decides a result: fields whose metadata says ``identity: False`` are left out."""
+    """Plain data of what decides a result: fields whose metadata says ``identity: False`` are left out.
+
+    So are fields that say ``identity: "changed"`` while they hold their default: keys that came later than the first
+    runs, whose ids they must not change.
+    """
     if dataclasses.is_dataclass(spec):
-        kept = (field for field in dataclasses.fields(spec) if field.metadata.get("identity", True))
-        return {field.name: identity(getattr(spec, field.name)) for field in kept}
+        return {
+            field.name: identity(getattr(spec, field.name))
+            for field in dataclasses.fields(spec)
+            if _decides(spec, field)
+        }
     if isinstance(spec, tuple | list):
         return [identity(item) for item in spec]
     if isinstance(spec, Mapping):
         return {key: identity(item) for key, item in spec.items()}
     return spec
+
+
+def _decides(spec: Any, field: dataclasses.Field) -> bool:
+    counts = field.metadata.get("identity", True)
+    return getattr(spec, field.name) != field.default if counts == "changed" else counts
 
 
 def digest(spec: Any) -> str:

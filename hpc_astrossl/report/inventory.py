@@ -82,6 +82,52 @@ def machines(study: Study) -> Table:
     )
 
 
+def hours(study: Study) -> Table:
+    """What the study cost: hours by set and scheme, and of them on devices that are no CPU."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in study.runs:
+        groups.setdefault((run.set, run.scheme), []).append(run)
+    rows = []
+    for (set_, scheme), runs in groups.items():
+        device = sum(run.seconds * run.engine.ranks for run in runs if run.device not in ("", "cpu"))
+        seconds = sum(run.seconds for run in runs)
+        rows.append((text(set_), text(scheme), number(len(runs), 0), number(seconds / 3600, 3),
+                     number(device / 3600, 3), number(sum(run.epochs for run in runs), 0)))  # fmt: skip
+    return Table(
+        name="hours",
+        title="Hours used",
+        columns=("set", "scheme", "runs", "hours", "GPU hours", "epochs"),
+        rows=tuple(rows),
+        caption="Wall clock of finished runs; GPU hours: that times the ranks of runs on a GPU.",
+        numeric=frozenset({2, 3, 4, 5}),
+    )
+
+
+def troubled(study: Study, out: Path) -> Table | None:
+    """Runs that collapsed to one class or whose loss is not finite; None when there are none."""
+    rows = tuple(
+        (
+            text(run.run_id, link=_relative(run.folder, out)),
+            text("failed: loss not finite" if run.failed else "collapsed: one class for every object", mark="bad"),
+            number(run.metric("validation", "accuracy")),
+            number(run.majority_share.get("validation")),
+            number(run.best_epoch, 0),
+        )
+        for run in study.runs
+        if run.failed or run.collapsed
+    )
+    if not rows:
+        return None
+    return Table(
+        name="troubled",
+        title="Collapsed and failed",
+        columns=("run", "what", "validation accuracy", "majority", "best epoch"),
+        rows=rows,
+        caption="Collapsed runs count in every mean, failed ones in none.",
+        numeric=frozenset({2, 3, 4}),
+    )
+
+
 def versions(study: Study) -> Table:
     """Every version that any run names, with how many runs name it: one line a library where all agree."""
     counts: dict[tuple[str, str], int] = {}

@@ -12,6 +12,7 @@ from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
 
 PLACE = {"identity": False}
+LATER = {"identity": "changed"}  # keys younger than the first runs: at their default they leave the run id alone
 
 
 def require(condition: bool, message: str) -> None:
@@ -22,7 +23,10 @@ def require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSpec:
-    """What is read and how it reaches the network."""
+    """What is read and how it reaches the network.
+
+    A ``control`` takes away what a network should learn from: the centre of every cutout, or the true labels.
+    """
 
     store: str
     target: str = "classes"
@@ -31,6 +35,7 @@ class DataSpec:
     flips: bool = True
     turns: bool = False  # 90° turns
     scaling: Literal["auto", "unit", "caffe", "none"] = "auto"  # auto: caffe for ImageNet weights, else unit
+    control: Literal["none", "masked-centre", "shuffled-labels"] = field(default="none", metadata=LATER)
     resident_mb: int = field(default=4096, metadata=PLACE)  # a split up to this size stays in memory
 
     def __post_init__(self):

@@ -149,7 +149,8 @@ class Training:
             answers[split] = target.answer(raw).numpy()
         outcome.write_weights(self.folder, weights, self.run)
         outcome.write_predictions(self.folder, self.data, answers)
-        outcome.write_samples(self.folder, self.data, pooled(self.encoded["validation"]).cpu().numpy())
+        pictured = pooled(self.encoded["validation"]).cpu().numpy()
+        outcome.write_samples(self.folder, self.data, pictured, answers["validation"])
         result = outcome.summary(self.run, self.data, self.source, metrics=metrics, answers=answers) | {
             "epochs": len(self.records),
             "best_epoch": best_epoch,
