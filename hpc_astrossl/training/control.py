@@ -5,59 +5,72 @@ can be told by the sky's noise alone (Suelves et al. 2023). ``shuffled-labels`` 
 validation objects anew and leaves those of test: a network that still does better than the majority has a leak.
 """
 
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store import Store
+from hpc_astrossl.loading import Batch, Loader
 
 MASKED, SHUFFLED = "masked-centre", "shuffled-labels"
 RADIUS = 0.3  # of the shorter side: the disc reaches 60% of the way from the centre to the edge
 
 
-class MaskedStore:
-    """A store whose images have their centre covered by the median of what lies outside, channel by channel.
+class MaskedLoader:
+    """A loader whose images have their centre covered; everything else is the loader's own.
 
-    Everything else is the store's own.
+    The mask comes after flips and 90° turns, which leave a central disc where it is.
     """
 
-    def __init__(self, store: Store):
-        self._store = store
-        self._disc = central_disc(*store.image_shape[:2])
-
-    def __len__(self) -> int:
-        return len(self._store)
+    def __init__(self, loader: Loader):
+        self._loader = loader
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+        return getattr(self._loader, name)
 
-    def chunk(self, index: int) -> np.ndarray:
-        """The images of a chunk, masked."""
-        return masked(self._store.chunk(index), self._disc)
+    @property
+    def waited(self) -> float:
+        """Seconds spent waiting for batches; may be set to 0."""
+        return self._loader.waited
 
-    def images(self, rows: np.ndarray) -> np.ndarray:
-        """The images of rows, masked."""
-        return masked(self._store.images(rows), self._disc)
+    @waited.setter
+    def waited(self, seconds: float) -> None:
+        self._loader.waited = seconds
+
+    def epoch(self, *place: int, **more: int) -> Iterator[Batch]:
+        """The loader's batches of an epoch, masked."""
+        return map(_masked_batch, self._loader.epoch(*place, **more))
+
+    def evaluate(self) -> Iterator[Batch]:
+        """The loader's batches in order, masked."""
+        return map(_masked_batch, self._loader.evaluate())
 
 
-def opened(store: Store, control: str) -> Store | MaskedStore:
-    """The store as the control wants it read."""
-    return MaskedStore(store) if control == MASKED else store
+def controlled(loader: Loader, control: str) -> Loader | MaskedLoader:
+    """The loader as the control wants it."""
+    return MaskedLoader(loader) if control == MASKED else loader
 
 
-def central_disc(height: int, width: int) -> np.ndarray:
+def _masked_batch(batch: Batch) -> Batch:
+    return dataclasses.replace(batch, images=masked(batch.images)) if len(batch.images) else batch
+
+
+def masked(images: Tensor) -> Tensor:
+    """Images (B, channels, height, width) with the central disc at the median of each channel's other pixels."""
+    disc = central_disc(*images.shape[2:]).to(images.device)
+    outside = images[:, :, ~disc].median(dim=2).values
+    return torch.where(disc, outside[:, :, None, None], images)
+
+
+def central_disc(height: int, width: int) -> Tensor:
     """Which pixels are covered, bool (height, width)."""
-    y, x = np.ogrid[:height, :width]
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     radius = RADIUS * min(height, width)
     return (y - (height - 1) / 2) ** 2 + (x - (width - 1) / 2) ** 2 <= radius**2
-
-
-def masked(images: np.ndarray, disc: np.ndarray) -> np.ndarray:
-    """Images (N, height, width, channels) with ``disc`` at the median of each image's other pixels."""
-    images = images.copy()
-    images[:, disc] = np.median(images[:, ~disc], axis=1, keepdims=True).astype(images.dtype)
-    return images
 
 
 def shuffled(truth: np.ndarray, rows: dict[str, np.ndarray], seed: int) -> np.ndarray:

@@ -32,7 +32,7 @@ class Data:
 
 def open_data(run: RunSpec, workdir: Path) -> Data:
     """The data of a run; InputError when the store does not fit the target, or has too few objects."""
-    store = control.opened(open_store(workdir / run.data.store), run.data.control)
+    store = open_store(workdir / run.data.store)
     target = names.resolve(names.TARGETS, run.data.target, "target")(store.info)
     usable = target.usable(store.table)
     rows = {split: np.array([row for row in store.rows(split) if usable[row]], dtype=np.int64) for split in SPLITS}

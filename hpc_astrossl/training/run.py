@@ -15,6 +15,7 @@ from hpc_astrossl.nets.vgg import VGG16, build, empty, pooled
 from hpc_astrossl.specs.run import PhaseSpec, RunSpec
 from hpc_astrossl.training import outcome, progress
 from hpc_astrossl.training.checkpoint import Checkpoints
+from hpc_astrossl.training.control import controlled
 from hpc_astrossl.training.data import Data, Source, open_data, open_source
 from hpc_astrossl.training.features import FeatureLoader
 from hpc_astrossl.training.folder import RunFolder, run_path
@@ -198,7 +199,7 @@ class Training:
             self.data.store, self.data.rows[split], spec, engine=self.engine, device=self.engine.device
         )
         self.loader = loader.name
-        return loader
+        return controlled(loader, data.control)
 
     def features(self, model: VGG16, split: str) -> FeatureLoader:
         """A loader of what the model's convolutions make of a split; each image goes through them once."""
