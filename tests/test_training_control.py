@@ -45,7 +45,7 @@ def test_shuffled_labels_keep_their_numbers_and_leave_test_alone():
 
 
 def test_magnitudes_cannot_be_shuffled():
-    with pytest.raises(InputError, match="data.control: shuffled-labels is for target classes"):
+    with pytest.raises(InputError, match=r"data\.control: shuffled-labels is for target classes"):
         control.shuffled(np.zeros((4, 2)), {}, seed=0)
 
 

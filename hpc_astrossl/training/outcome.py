@@ -10,6 +10,7 @@ from torch import Tensor
 from hpc_astrossl import provenance
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.specs.run import RunSpec
+from hpc_astrossl.store.display import displayed
 from hpc_astrossl.training.data import Data, Source
 from hpc_astrossl.training.folder import FORMAT, VERSION, RunFolder
 
@@ -54,20 +55,6 @@ def write_samples(folder: RunFolder, data: Data, features: np.ndarray, answer: n
     if folder.writes:
         images = displayed(data.store.images(few))
         folder.write_arrays("cutouts.npz", object_id=table["object_id"][few], images=images)
-
-
-def displayed(images: np.ndarray) -> np.ndarray:
-    """Images (N, height, width, channels) as uint8 RGB: the first three of RGB, else red to blue over the channels.
-
-    Fluxes are stretched between an image's 1st and 99.5th percentile.
-    """
-    channels = images.shape[3]
-    chosen = [0, 1, 2] if channels == 3 else np.linspace(channels - 1, 0, 3).round().astype(int)
-    images = images[..., chosen]
-    if images.dtype == np.uint8:
-        return images
-    low, high = np.percentile(images, (1, 99.5), axis=(1, 2), keepdims=True)
-    return (np.clip((images - low) / np.maximum(high - low, 1e-12), 0, 1) * 255).round().astype(np.uint8)
 
 
 def summary(
