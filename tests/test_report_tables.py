@@ -10,7 +10,7 @@ from hpc_astrossl.report import accuracy, inventory, summary
 from hpc_astrossl.report.cells import Spread
 from hpc_astrossl.report.desk import Desk
 from hpc_astrossl.report.runs import read_study
-from hpc_astrossl.report.tables import Table, number, text, to_csv, to_markdown
+from hpc_astrossl.report.tables import Table, number, text, to_csv, to_latex, to_markdown
 
 
 @pytest.fixture
@@ -154,6 +154,30 @@ def test_markdown_escapes_what_users_make():
     lines = to_markdown(table).splitlines()
     assert lines[0] == "## a\\|b"
     assert lines[4:] == ["| &lt;script&gt;\\| |", "| **−0.5000** |"]
+
+
+def test_latex_escapes_what_users_make_and_marks_the_best():
+    rows = ((text("a_b & {50%}\\"), number(-0.5, mark="best"), number(0.25, 2, mark="level")),)
+    table = Table(name="my_table", title="T", columns=("x", "y", "z"), rows=rows, numeric=frozenset({1, 2}))
+    lines = to_latex(table).splitlines()
+    assert r"\begin{tabular}{lrr}" in lines
+    assert r"\label{tab:my-table}" in lines
+    assert r"a\_b \& \{50\%\}\textbackslash{} & \textbf{$-$0.5000} & \underline{0.25} \\" in lines
+
+
+def test_hours_are_told_by_set_and_scheme(folder):
+    write_run(folder, spec(seed=0), seconds=1800.0)
+    write_run(folder, spec(seed=1), seconds=1800.0, device="NVIDIA H200", engine={"name": "horovod", "ranks": 2})
+    entry = row(inventory.hours(read_study(folder)), "SG", "scratch")
+    assert (entry["hours"].value, entry["GPU hours"].value, entry["runs"].text) == (1.0, 1.0, "2")
+
+
+def test_collapsed_and_failed_runs_are_listed(folder):
+    write_run(folder, spec(seed=0), accuracy=0.56, collapsed=True)
+    write_run(folder, spec(seed=1), metrics={"validation": {"loss": float("nan")}})
+    write_run(folder, spec(seed=2))
+    table = inventory.troubled(read_study(folder), folder)
+    assert [entries[1].text.split(":")[0] for entries in table.rows] == ["collapsed", "failed"]
 
 
 def test_rejected_counts_are_told_by_reason(folder):
