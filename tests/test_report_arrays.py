@@ -111,6 +111,16 @@ def test_projection_is_seeded_and_its_perplexity_fits_the_objects(run):
     np.testing.assert_array_equal(first.points, again.points)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of numba and umap themselves
+def test_umap_is_seeded_and_leaves_the_scores_alone(run):
+    pytest.importorskip("umap", reason="umap-learn is not installed")
+    found = arrays.features(run)
+    first, again = projection.project(found, "umap"), projection.project(found, "umap")
+    assert first.method == "UMAP (15 neighbours)"
+    np.testing.assert_array_equal(first.points, again.points)
+    assert first.silhouette == projection.project(found).silhouette
+
+
 @pytest.mark.parametrize(
     ("count", "words"), [(5, "a projection needs at least 12"), (20, "every object has the same features")]
 )
