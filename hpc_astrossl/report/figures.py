@@ -91,7 +91,7 @@ def projection(found: Projection, names: tuple[str, ...]) -> Figure:
     figure = canvas(4.3, 4.4)
     axes = figure.add_subplot()
     few = len(names) <= len(_CLASS_COLOURS)
-    ramp = colormaps["viridis"](np.linspace(0.05, 0.9, len(names)))
+    ramp = colormaps["viridis"](np.linspace(0.15, 0.9, len(names)))
     for index, name in enumerate(names):
         rows = found.label == index
         colour = _CLASS_COLOURS[index] if few else ramp[index]

@@ -64,9 +64,11 @@ def best(desk: Desk, set_: str) -> str:
     if not ranking:
         return f"{set_}: no scheme has a finished run yet."
     scheme, top = ranking[0]
-    said = f"{set_}: {scheme} has the highest {split} accuracy, {spread_text(top)} (n = {top.n})."
+    reached = f"{split} accuracy, {spread_text(top)} (n = {top.n})."
     if len(ranking) > 1:
-        said += f" {lead(desk, set_, size, split, ranking)}"
+        said = f"{set_}: {scheme} has the highest {reached} {lead(desk, set_, size, split, ranking)}"
+    else:
+        said = f"{set_}: {scheme} is the only scheme with a finished run; {reached}"
     share = c.majority(table, set_, split)
     if share is None:
         return said
