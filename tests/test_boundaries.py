@@ -25,10 +25,12 @@ ALLOWED = {
 DOORS = {
     "zarr": {"store"},
     "numcodecs": {"store"},
+    "tensorstore": {"store"},
     "nvidia": {"loading", "cli"},
     "horovod": {"engines", "cli"},
     "submitit": {"launch"},
     "astropy": {"ingest", "simulate"},
+    "pyarrow": {"ingest", "training"},
     "galsim": {"simulate"},
     "sep": {"simulate"},
     "torch": {"nets", "targets", "engines", "loading", "training", "cli"},
@@ -94,7 +96,7 @@ LOGIN += " hpc_astrossl.launch.task hpc_astrossl.launch.state hpc_astrossl.launc
 CPU_NODE = f"{EVERYWHERE} hpc_astrossl.store hpc_astrossl.ingest.build hpc_astrossl.cli"
 HEAVY = "torch torchvision nvidia horovod safetensors"
 ENVIRONMENTS = {
-    "login node": (LOGIN, f"{HEAVY} numpy zarr astropy scipy PIL matplotlib sklearn galsim sep"),
+    "login node": (LOGIN, f"{HEAVY} numpy zarr astropy scipy pyarrow PIL matplotlib sklearn galsim sep"),
     "CPU node": (CPU_NODE, f"{HEAVY} galsim sep matplotlib sklearn"),
 }
 PROBE = """

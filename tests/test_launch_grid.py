@@ -71,6 +71,29 @@ def test_stages_follow_what_they_need():
     assert [stage.name for stage in stages.values() if stage.regardless] == ["report"]
 
 
+def test_a_store_may_be_made_by_several_tasks_and_is_then_checked():
+    entry = {"recipe": "p.yaml", "source": "raw", "out": "stores/SG.zarr", "settings": ["size=64"], "tasks": 3}
+    stages = {stage.name: stage for stage in plan(preprocess=[entry]).stages}
+    tasks, (check,) = stages["preprocess"].items, stages["preprocess-check"].items
+    assert [item.command[-4:] for item in tasks] == [("--set", "size=64", "--task", f"{i}/3") for i in (1, 2, 3)]
+    assert [item.produces for item in tasks] == [f"stores/SG.tasks/{i}-of-3.json" for i in (1, 2, 3)]
+    assert check.command == ("check", "stores/SG.zarr", "--deep")
+    assert check.needs == tuple(item.key for item in tasks)
+    assert stages["preprocess-check"].after == ("preprocess",)
+    assert {item.needs for item in stages["scratch"].items if item.run.set == "SG"} == {("stores/SG.zarr",)}
+    assert "preprocess-check" in stages["scratch"].after
+
+
+def test_stores_alone_are_an_experiment():
+    entry = {"recipe": "p.yaml", "source": "raw", "out": "stores/SG.zarr", "tasks": 2}
+    alone = config.parse({"experiment": "e", "preprocess": [entry], "report": False}, JobsSpec, "r.yaml")
+    assert [stage.name for stage in expand(alone).stages] == ["preprocess", "preprocess-check"]
+    with pytest.raises(InputError, match="nothing to run: give preprocess, pretext or sets"):
+        config.parse({"experiment": "e"}, JobsSpec, "r.yaml")
+    with pytest.raises(InputError, match=r"preprocess stores/SG.zarr: tasks must be at least 1, found 0"):
+        config.parse({"experiment": "e", "preprocess": [entry | {"tasks": 0}]}, JobsSpec, "r.yaml")
+
+
 def test_a_store_made_by_the_recipe_comes_first():
     made = plan(preprocess=[{"recipe": "p.yaml", "source": "raw", "out": "stores/SG.zarr"}])
     stages = {stage.name: stage for stage in made.stages}
@@ -154,7 +177,7 @@ def test_packing_is_complete_and_disjoint(size):
     [
         ({"schemes": ["scrach"]}, "unknown scheme 'scrach'; allowed: .* did you mean 'scratch'"),
         ({"pretext": None}, "scheme features-magnitudes begins with the weights of the pretext run: add pretext"),
-        ({"sets": {}, "pretext": None}, "nothing to run: give pretext, sets or both"),
+        ({"sets": {}, "pretext": None}, "nothing to run: give preprocess, pretext or sets"),
         ({"sizes": [0]}, "sizes are positive whole numbers or 'all', found 0"),
         ({"sizes": ["most"]}, "sizes are positive whole numbers or 'all', found 'most'"),
         ({"seeds": [1, 1]}, "seeds repeats a value: 1, 1"),

@@ -166,8 +166,8 @@ def test_an_unfinished_run_is_named(workdir, tmp_path, capsys):
     assert "not the folder of a finished run (there is no result.json in it)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", ["4/4", "1", "a/b", "-1/2"])
+@pytest.mark.parametrize("words", ["5/4", "0/4", "1", "a/b", "-1/2"])
 def test_wrong_tasks_are_refused(workdir, folder, tmp_path, capsys, words):
     command = ["predict", str(folder), str(workdir / "toy"), "--out", str(tmp_path / "a.csv"), f"--task={words}"]
     assert main(command) == EXIT_INPUT
-    assert f"--task {words}: expected I/N with I from 0 to N − 1" in capsys.readouterr().err
+    assert f"--task {words}: expected I/N, two whole numbers with 1 ≤ I ≤ N" in capsys.readouterr().err

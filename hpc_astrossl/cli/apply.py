@@ -36,15 +36,15 @@ def _common(verb: ArgumentParser, source: str, forms: str) -> None:
     verb.add_argument(
         "--out", metavar="FILE", type=Path, required=True, action="append", help=f"{forms}; may be repeated"
     )
-    verb.add_argument("--task", metavar="I/N", default="0/1", help="make only every Nth part, from the Ith (from 0) on")
+    verb.add_argument("--task", metavar="I/N", default="1/1", help="make part I of N; any order, any node")
 
 
 def task(words: str) -> tuple[int, int]:
-    """(task, tasks) of ``I/N``; InputError when it is something else."""
+    """(task from 0, tasks) of ``I/N``; InputError when it is something else."""
     found = re.fullmatch(r"(\d+)/(\d+)", words)
-    if not found or int(found[1]) >= int(found[2]):
-        raise InputError(f"--task {words}: expected I/N with I from 0 to N − 1, for example 0/4")
-    return int(found[1]), int(found[2])
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise InputError(f"--task {words}: expected I/N, two whole numbers with 1 ≤ I ≤ N, such as 1/8")
+    return int(found[1]) - 1, int(found[2])
 
 
 def predict(arguments: Namespace) -> None:

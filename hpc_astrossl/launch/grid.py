@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from hpc_astrossl import config, names
 from hpc_astrossl.errors import unknown
+from hpc_astrossl.files import task_note
 from hpc_astrossl.specs.cluster import ClusterSpec
 from hpc_astrossl.specs.jobs import ALL, JobsSpec, PreprocessSpec, Resources, resources_of
 from hpc_astrossl.specs.run import RunSpec
@@ -99,7 +100,10 @@ def expand(
             skipped.append((run, reason))
         else:
             runs[run.scheme].append(run)
-    groups = {"preprocess": [_store_item(item) for item in jobs.preprocess]}
+    groups = {
+        "preprocess": [item for spec in jobs.preprocess for item in _store_items(spec)],
+        "preprocess-check": [_check_item(spec) for spec in jobs.preprocess if spec.tasks > 1],
+    }
     if pretext is not None:
         groups["pretext"] = [_run_item(pretext, made)]
     groups.update({scheme: [_run_item(run, made) for run in chosen] for scheme, chosen in runs.items()})
@@ -167,12 +171,29 @@ def _stages(groups: Mapping[str, list[Item]], layers: tuple) -> tuple[Stage, ...
     return tuple(stages)
 
 
-def _store_item(spec: PreprocessSpec) -> Item:
+def _store_items(spec: PreprocessSpec) -> list[Item]:
+    """What makes a store: one item, or one a task, each of which leaves a note beside the store when it has ended."""
     out = PurePosixPath(spec.out)
     command = ["preprocess", spec.recipe, "--source", spec.source, "--out", str(out.parent), "--store", out.stem]
     for setting in spec.settings:
         command += ["--set", setting]
-    return Item(key=spec.out, command=tuple(command), produces=f"{spec.out}/zarr.json")
+    if spec.tasks == 1:
+        return [Item(key=spec.out, command=tuple(command), produces=f"{spec.out}/zarr.json")]
+    return [
+        Item(key=key, command=(*command, "--task", f"{number}/{spec.tasks}"),
+             produces=str(out.parent / task_note(out.stem, number, spec.tasks)))
+        for number, key in enumerate(_task_keys(spec), start=1)
+    ]  # fmt: skip
+
+
+def _check_item(spec: PreprocessSpec) -> Item:
+    """The store that several tasks have made: whoever needs it waits until it was checked."""
+    command = ("check", spec.out, "--deep")
+    return Item(key=spec.out, command=command, produces=f"{spec.out}/zarr.json", needs=_task_keys(spec))
+
+
+def _task_keys(spec: PreprocessSpec) -> tuple[str, ...]:
+    return tuple(f"{spec.out}:{number}-of-{spec.tasks}" for number in range(1, spec.tasks + 1))
 
 
 def _run_item(run: RunSpec, made: set[str]) -> Item:

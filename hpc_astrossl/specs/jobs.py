@@ -44,15 +44,20 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessSpec:
-    """One store of a preprocessing recipe to make, at ``out``: FOLDER/NAME.zarr, where the recipe knows NAME."""
+    """One store of a preprocessing recipe to make, at ``out``: FOLDER/NAME.zarr, where the recipe knows NAME.
+
+    With ``tasks`` it is made by so many tasks of an array, then checked.
+    """
 
     recipe: str
     source: str
     out: str
     settings: tuple[str, ...] = ()  # changes of the recipe, each as --set takes it: size=64
+    tasks: int = 1
 
     def __post_init__(self):
         require(self.out.endswith(".zarr"), f"preprocess: out must end with .zarr, NAME.zarr, found {self.out!r}")
+        require(self.tasks >= 1, f"preprocess {self.out}: tasks must be at least 1, found {self.tasks}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +97,8 @@ class JobsSpec:
     report: bool = True
 
     def __post_init__(self):
-        require(bool(self.sets) or self.pretext is not None, "nothing to run: give pretext, sets or both")
+        something = self.sets or self.pretext is not None or self.preprocess
+        require(bool(something), "nothing to run: give preprocess, pretext or sets")
         for scheme in self.schemes:
             if scheme not in names.DOWNSTREAM:
                 raise unknown("scheme", scheme, names.DOWNSTREAM)
@@ -141,7 +147,7 @@ def refuse_decided(change: Mapping[str, Any], where: str) -> None:
 
 def check_resources(given: Mapping[str, Mapping[str, Any]]) -> None:
     """InputError for an unknown stage, an unknown resource or a value that cannot be, in a ``resources`` mapping."""
-    allowed = {ALL, *KINDS, *names.DOWNSTREAM}
+    allowed = {ALL, *KINDS, "preprocess-check", *names.DOWNSTREAM}
     for stage, values in given.items():
         if stage not in allowed:
             raise unknown("stage in resources", stage, allowed)

@@ -34,7 +34,11 @@ class DataSpec:
     batch_size: int = 32  # of the whole step, over all ranks
     flips: bool = True
     turns: bool = False  # 90° turns
-    scaling: Literal["auto", "unit", "caffe", "none"] = "auto"  # auto: caffe for ImageNet weights, else unit
+    rotation: float = 0.0  # turned by up to so many degrees, both ways
+    shift: float = 0.0  # moved by up to so many pixels, each way
+    # auto: caffe for ImageNet weights, else unit; standard and asinh are for fluxes (docs/loading.md)
+    scaling: Literal["auto", "unit", "caffe", "none", "standard", "asinh"] = "auto"
+    corrupt: Literal["stop", "skip"] = "stop"  # images that cannot be read: stop, or leave them out and count them
     control: Literal["none", "masked-centre", "shuffled-labels"] = field(default="none", metadata=LATER)
     resident_mb: int = field(default=4096, metadata=PLACE)  # a split up to this size stays in memory
 
@@ -44,6 +48,8 @@ class DataSpec:
             self.train_size is None or self.train_size >= 1,
             f"train_size must be at least 1, or null for the whole training split, found {self.train_size}",
         )
+        require(0 <= self.rotation <= 180, f"rotation must be 0 to 180 degrees, found {self.rotation}")
+        require(self.shift >= 0, f"shift must not be negative, found {self.shift}")
         require(self.resident_mb >= 0, f"resident_mb must not be negative, found {self.resident_mb}")
 
 

@@ -58,6 +58,7 @@ class Training:
         self.checkpoints = Checkpoints(folder.checkpoints, folder.say)
         self.records: list[dict[str, Any]] = []
         self.began = time.monotonic()
+        self.lost: dict[str, Any] = {}  # by split, what its loader had to skip
         self.encoded: dict[str, Tensor] = {}  # features by split, while the convolutions stay as they are
 
     def run_phases(self) -> dict[str, Any]:
@@ -159,6 +160,7 @@ class Training:
             "engine": {"name": engine.name, "reason": engine.reason, "ranks": engine.size},
             "device": torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else "cpu",
             "loader": self.loader,
+            "left_out": self.left_out(),
             "seconds": time.monotonic() - self.began,
         }
         self.folder.write_result(result)
@@ -194,18 +196,31 @@ class Training:
             turns=data.turns,
             seed=self.run.seed,
             resident_mb=data.resident_mb,
+            rotation=data.rotation,
+            shift=data.shift,
+            corrupt=data.corrupt,
         )
         loader = open_loader(
             self.data.store, self.data.rows[split], spec, engine=self.engine, device=self.engine.device
         )
         self.loader = loader.name
+        self.lost[split] = loader.skipped
+        self.folder.say(f"{split}: loader {loader.name}, {loader.reason}")
         return controlled(loader, data.control)
+
+    def left_out(self) -> int:
+        """How many objects could not be read, over all ranks; ``data.corrupt`` allowed to skip them."""
+        told = self.engine.gather({row: why for lost in self.lost.values() for row, why in lost.rows.items()})
+        reasons = {row: why for share in told for row, why in share.items()}
+        if reasons:
+            self.folder.say(f"left out {len(reasons)} objects that cannot be read; the first: {reasons[min(reasons)]}")
+        return len(reasons)
 
     def features(self, model: VGG16, split: str) -> FeatureLoader:
         """A loader of what the model's convolutions make of a split; each image goes through them once."""
         if split not in self.encoded:
             loader, begin = self.images(split), time.monotonic()
-            _, features = collect(model.encode, loader, self.engine)
+            self.data.rows[split], features = collect(model.encode, loader, self.engine)  # those that can be read
             loader.close()
             self.encoded[split] = features.to(self.engine.device)
             seconds = time.monotonic() - begin

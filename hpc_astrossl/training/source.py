@@ -12,13 +12,13 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.loading import LoaderSpec, open_loader
 from hpc_astrossl.loading.reference import scale
 from hpc_astrossl.specs.run import DataSpec
-from hpc_astrossl.store import SPLITS, open_store
+from hpc_astrossl.store import open_store
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
 class StoreSource:
-    """Every object of a store that has an image and a split."""
+    """Every object of a store that has an image."""
 
     def __init__(self, path: Path, shape: tuple[int, int, int], data: DataSpec):
         self.store, self.data = open_store(path), data
@@ -26,7 +26,7 @@ class StoreSource:
             raise InputError(
                 f"{path}: images are {self.store.image_shape} (height, width, channels), the run takes {shape}"
             )
-        self.rows = np.flatnonzero(np.isin(self.store.table["split"], range(len(SPLITS))))
+        self.rows = self.store.usable
         self.about: dict[str, Any] = {"store": str(path.resolve()), "class_names": list(self.store.info.class_names)}
 
     def __len__(self) -> int:
@@ -67,6 +67,11 @@ class PictureSource:
         if shape[2] != 3:
             raise InputError(f"{folder}: images have red, green and blue, the run takes {shape[2]} channels; "
                              "give it a store")  # fmt: skip
+        if data.scaling not in ("unit", "caffe", "none"):
+            raise InputError(
+                f"{folder}: the run scales by its store's statistics ({data.scaling}), which pictures do not have; "
+                "give it a store"
+            )
         self.size, self.data = shape[:2], data
         self.about: dict[str, Any] = {"store": None, "images": str(folder.resolve()), "class_names": []}
 
