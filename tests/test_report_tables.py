@@ -6,7 +6,7 @@ import io
 import pytest
 from run_folders import begin_run, spec, write_plan, write_run
 
-from hpc_astrossl.report import accuracy, inventory, summary
+from hpc_astrossl.report import accuracy, inventory, run_lists, summary
 from hpc_astrossl.report.cells import Spread
 from hpc_astrossl.report.desk import Desk
 from hpc_astrossl.report.runs import read_study
@@ -176,7 +176,7 @@ def test_collapsed_and_failed_runs_are_listed(folder):
     write_run(folder, spec(seed=0), accuracy=0.56, collapsed=True)
     write_run(folder, spec(seed=1), metrics={"validation": {"loss": float("nan")}})
     write_run(folder, spec(seed=2))
-    table = inventory.troubled(read_study(folder), folder)
+    table = run_lists.troubled(read_study(folder), folder)
     assert [entries[1].text.split(":")[0] for entries in table.rows] == ["collapsed", "failed"]
 
 
@@ -216,3 +216,13 @@ def test_the_summary_counts_what_was_skipped(folder):
     said = summary.sentences(desk(folder), [])
     assert said[0] == "1 run of 1 planned is done, 2 skipped."
     assert "2 runs skipped: no ImageNet weights: run astrossl weights fetch (features-imagenet)." in said
+
+
+def test_a_run_configured_otherwise_is_told(folder):
+    for seed in (0, 1):
+        write_run(folder, spec("SG", "scratch", seed))
+    assert inventory.differences(read_study(folder)) is None
+    write_run(folder, spec("SG", "scratch", 2, batch_size=64))
+    rows = inventory.differences(read_study(folder)).rows
+    assert [entry.text for entry in rows[0][1:3]] == ["batch_size: 64", "batch_size: 32"]
+    assert len(rows) == 1

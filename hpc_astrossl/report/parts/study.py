@@ -1,6 +1,6 @@
 """The study itself: what was run, every run, what is missing, published numbers, and problems."""
 
-from hpc_astrossl.report import accuracy, inventory, published
+from hpc_astrossl.report import accuracy, inventory, published, run_lists
 from hpc_astrossl.report import cells as c
 from hpc_astrossl.report.desk import Desk, Section
 
@@ -14,6 +14,10 @@ def what_was_run(desk: Desk) -> Section | None:
     study = desk.study
     section = Section(anchor="configuration", title="What was run")
     section.tables += [inventory.stores(study), inventory.hours(study), inventory.machines(study), table]
+    if (differing := inventory.differences(study)) is not None:
+        section.tables.append(differing)
+    else:
+        section.notes.append("Runs of one set, scheme and training size differ in nothing but their seed.")
     section.folded.append(inventory.versions(study))
     return section
 
@@ -21,11 +25,11 @@ def what_was_run(desk: Desk) -> Section | None:
 def runs(desk: Desk) -> Section:
     """What is missing, collapsed or failed, and the list of every run."""
     section = Section(anchor="runs", title="Runs")
-    for table in (inventory.missing(desk.study), inventory.troubled(desk.study, desk.out)):
+    for table in (run_lists.missing(desk.study), run_lists.troubled(desk.study, desk.out)):
         if table is not None:
             section.tables.append(table)
     if desk.study.runs:
-        section.folded.append(inventory.every_run(desk.study, desk.out))
+        section.folded.append(run_lists.every_run(desk.study, desk.out))
     return section
 
 
@@ -40,5 +44,5 @@ def published_numbers(desk: Desk) -> Section:
 
 def problems(desk: Desk) -> Section | None:
     """Folders and files that could not be used."""
-    table = inventory.problems(desk.problems)
+    table = run_lists.problems(desk.problems)
     return Section(anchor="problems", title="Problems", tables=[table]) if table else None
