@@ -210,5 +210,7 @@ def test_the_words_of_a_control():
     truth = np.arange(200) % 2
     always, right = outcome(truth, np.zeros(200, int)), outcome(truth, truth)
     assert "passed" in verdict("shuffled-labels", statistics.above_majority(always))
-    assert "the background tells classes apart" in verdict("masked-centre", statistics.above_majority(right))
+    assert "what lies outside the centre tells classes apart" in verdict(
+        "masked-centre", statistics.above_majority(right)
+    )
     assert verdict("masked-centre", None) == "no predictions to test it by"

@@ -11,7 +11,7 @@ from hpc_astrossl.report.arrays import Predictions
 from hpc_astrossl.report.drawing import ACCENT, INK, canvas
 from hpc_astrossl.report.figures import short
 
-_MOST_POINTS = 1000  # of a scatter plot; every number is of all objects
+_MOST_POINTS = 300  # of a panel: each is an element of the page; every number is of all objects
 _BINS = 8
 _COLUMNS = 4
 
@@ -82,7 +82,7 @@ def _panels(found: Predictions, bands: tuple[str, ...], panel: Callable, xlabel:
 
 def _scatter(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
     drawn = np.random.default_rng(0).permutation(len(x))[:_MOST_POINTS]
-    axes.scatter(x[drawn], y[drawn], s=6, color=ACCENT, alpha=0.45, linewidths=0, rasterized=True)
+    axes.scatter(x[drawn], y[drawn], s=6, color=ACCENT, alpha=0.45, linewidths=0)
 
 
 def _note(axes: Axes, words: str) -> None:

@@ -8,7 +8,7 @@ from hpc_astrossl.report.statistics import Comparison, above_majority
 from hpc_astrossl.report.tables import DASH, Entry, Table, number, text
 
 KINDS = {
-    "masked-centre": "background alone: the centre of every cutout is masked",
+    "masked-centre": "the centre of every cutout is masked: background, and outskirts of large objects, alone",
     "shuffled-labels": "labels of training and validation shuffled, those of test true",
 }
 
@@ -48,7 +48,7 @@ def verdict(control: str, test: Comparison | None) -> str:
     if not (test.significant and test.delta > 0):
         return f"not above the majority ({test.words}): passed"
     meaning = {
-        "masked-centre": "the background tells classes apart",
+        "masked-centre": "what lies outside the centre tells classes apart",
         "shuffled-labels": "test labels reach the network, or the split is not clean",
     }
     return f"above the majority ({test.words}): {meaning.get(control, 'it should not be')}"
