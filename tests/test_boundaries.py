@@ -16,8 +16,9 @@ ALLOWED = {
     **dict.fromkeys(FLOOR, FLOOR),
     **dict.fromkeys(MIDDLE, FLOOR),
     **dict.fromkeys(SIBLINGS, FLOOR | {"store"}),
+    "explore": FLOOR | {"store", "report"},
     "training": FLOOR | SIBLINGS | {"store"},
-    "cli": FLOOR | MIDDLE | SIBLINGS | {"training"},
+    "cli": FLOOR | MIDDLE | SIBLINGS | {"training", "explore"},
     "__main__": FLOOR | {"cli"},
 }
 # Library -> the only rooms that may import it at all.
@@ -29,13 +30,15 @@ DOORS = {
     "horovod": {"engines", "cli"},
     "submitit": {"launch"},
     "astropy": {"ingest", "simulate"},
-    "pyarrow": {"ingest"},
+    "pyarrow": {"ingest", "training"},
     "galsim": {"simulate"},
     "sep": {"simulate", "targets"},
     "torch": {"nets", "targets", "engines", "loading", "training", "cli"},
     "torchvision": {"nets", "cli"},
     "matplotlib": {"report"},
-    "sklearn": {"report"},
+    "sklearn": {"report", "explore"},
+    "umap": {"report"},
+    "faiss": {"explore"},
     "jinja2": {"report"},
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -23,7 +23,10 @@ def require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSpec:
-    """What is read and how it reaches the network."""
+    """What is read and how it reaches the network.
+
+    A ``control`` takes away what a network should learn from: the centre of every cutout, or the true labels.
+    """
 
     store: str
     target: str = "classes"
@@ -41,6 +44,7 @@ class DataSpec:
     missing: Literal["mask", "drop"] = field(default="mask", metadata=LATER)  # a magnitude, or the object without it
     class_weights: Literal["none", "inverse"] = field(default="none", metadata=LATER)  # inverse frequency in the loss
     feature_views: Literal[1, 4, 8] = field(default=1, metadata=LATER)  # of frozen features: 4 flips, 8 with turns
+    control: Literal["none", "masked-centre", "shuffled-labels"] = field(default="none", metadata=LATER)
     resident_mb: int = field(default=4096, metadata=PLACE)  # a split up to this size stays in memory
     keep_features: bool = field(default=True, metadata=PLACE)  # frozen features stay in WORKDIR/features for other runs
 

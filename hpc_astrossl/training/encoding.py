@@ -15,6 +15,7 @@ from hpc_astrossl.loading import LoaderSpec, open_loader
 from hpc_astrossl.nets.vgg import VGG16
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import Store
+from hpc_astrossl.training.control import MASKED, controlled
 from hpc_astrossl.training.data import Source
 from hpc_astrossl.training.feature_cache import SEGMENT, FeatureCache, store_digest, weights_digest
 from hpc_astrossl.training.features import view
@@ -111,6 +112,7 @@ class Encoder:
         spec = LoaderSpec(batch_size=together * self.engine.size, scaling=self.run.data.scaling, flips=False,
                           turns=False, seed=0, resident_mb=0, corrupt=self.run.data.corrupt)  # fmt: skip
         loader = open_loader(self.store, rows, spec, engine=self.engine, device=self.engine.device)
+        loader = controlled(loader, self.run.data.control)
         self.loader = loader.name
 
         def encode(images: Tensor) -> Tensor:
@@ -139,6 +141,7 @@ def open_cache(
         "weights": weights_digest(source.tensors),
         "scaling": run.data.scaling,
         "pooling": run.model.pooling,
+        "masked": run.data.control == MASKED,
         "device": engine.device.type,
         "precision": "float32",
     }

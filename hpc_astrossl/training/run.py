@@ -146,7 +146,7 @@ class Training:
         lost = self.left_out()
         outcome.write_weights(self.folder, weights, self.run)
         outcome.write_predictions(self.folder, self.data, answers)
-        outcome.write_samples(self.folder, self.data, shown)
+        outcome.write_samples(self.folder, self.data, shown, answers["validation"])
         result = outcome.summary(self.run, self.data, self.source, metrics=metrics, answers=answers) | {
             "epochs": len(self.records),
             "best_epoch": best_epoch,
