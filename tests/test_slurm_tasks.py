@@ -106,6 +106,15 @@ def test_killed_it_starts_again_by_itself_and_ends_as_if_nothing_had_been(slurm,
     assert row(slurm, workdir)["state"] == "done"
 
 
+def test_told_to_save_before_it_can_listen_it_starts_again(slurm, workdir):
+    job = submit(slurm, workdir, SHORT)
+    slurm.wait(lambda: len(slurm.processes(str(workdir))) > 0, 60, "the interpreter has started")
+    os.kill(slurm.processes(str(workdir))[0], signal.SIGUSR2)
+    slurm.wait(lambda: slurm.jobs()[job] == "PENDING", 60, "the job is queued again")
+    slurm.settle()
+    assert result(workdir)["epochs"] == SHORT
+
+
 def test_killed_too_often_it_stays_so_and_is_taken_up_by_the_next_submission(slurm, workdir, undisturbed):
     submit(slurm, workdir, LONG, retries=0)
     os.kill(trains(slurm, workdir), signal.SIGKILL)
