@@ -149,7 +149,8 @@ def main() -> None:
         "seconds_an_object_of_a_head_epoch_together": inner,
         "seconds_a_run_together_beside": fixed,
         "formula": "one by one: seeds × epochs × Σ sizes (size × (forward + head) + validation × forward); "
-                   "together: images × forward + seeds × Σ sizes (epochs × (size + validation/3) × inner + fixed), by set and weights; "
+                   "together: images × forward + seeds × Σ sizes (epochs × (size + validation/3) × inner + fixed), "
+                   "by set and weights; "
                    "fixed is what a run costs beside its epochs (start-up shared by all, first weights, files)",
         "paper_216_runs": full,
     }  # fmt: skip
