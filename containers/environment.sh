@@ -15,7 +15,7 @@ python=${PYTHON:-python3}
 
 case "$purpose" in
     demo) extras=single,simulate,report ;;
-    test) extras=train,simulate,report,test ;;
+    test) extras=train,simulate,report,explore,test ;;
     *) echo "environment.sh: unknown purpose '$purpose'; allowed: demo, test" >&2; exit 2 ;;
 esac
 

@@ -90,9 +90,14 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
         if len(rest) == 1:
             return _convert(value, rest[0], where)
         for option in rest:
-            if isinstance(value, option) and not (isinstance(value, bool) and option is not bool):
+            if typing.get_origin(option) is dict:
+                if isinstance(value, Mapping):
+                    return _convert(value, option, where)
+            elif isinstance(value, option) and not (isinstance(value, bool) and option is not bool):
                 return value
-        raise _wrong(value, " or ".join(getattr(a, "__name__", str(a)) for a in rest), where)
+        if float in rest and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        raise _wrong(value, " or ".join(map(_kind_name, rest)), where)
     if origin is typing.Literal:
         if value not in arguments:
             raise InputError(f"{where}: found {value!r}; allowed: {', '.join(map(str, arguments))}")
@@ -106,6 +111,10 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
             raise _wrong(value, "a mapping", where)
         return {_convert(k, arguments[0], where): _convert(v, arguments[1], f"{where}.{k}") for k, v in value.items()}
     return _scalar(value, kind, where)
+
+
+def _kind_name(kind: Any) -> str:
+    return "a mapping" if typing.get_origin(kind) is dict else getattr(kind, "__name__", str(kind))
 
 
 def _scalar(value: Any, kind: Any, where: str) -> Any:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written aside, synced, renamed."""
+"""Files that appear whole or not at all: written aside, synced, renamed. And where a task leaves its note."""
 
 import os
 from pathlib import Path
@@ -24,3 +24,8 @@ def write_aside(path: Path, data: bytes | memoryview) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def task_note(store: str, task: int, tasks: int) -> str:
+    """The file, beside the store NAME.zarr, that a task of several leaves when its part of it is done."""
+    return f"{store}.tasks/{task}-of-{tasks}.json"

@@ -63,6 +63,7 @@ ENGINES = {
 }
 LOADERS = {
     "dali": "hpc_astrossl.loading.dali:DaliLoader",
+    "vectorised": "hpc_astrossl.loading.vectorised:VectorisedLoader",
     "reference": "hpc_astrossl.loading.reference:ReferenceLoader",
 }
 # What a cluster task calls with the arguments of one command.

@@ -148,7 +148,8 @@ def write_arrays(path: Path, content: dict, *, objects: int = 60) -> None:
         truth = np.random.default_rng(1).uniform(14, 21, (2 * objects, len(BANDS))).astype("float32")
         output = (truth + generator.normal(0, 0.15, truth.shape)).astype("float32")
         truth[3, 0] = np.nan
-        np.savez(path / "predictions.npz", object_id=ids, split=split, truth=truth, output=output)
+        error = (0.02 + 0.01 * (truth - 14)).astype("float32")
+        np.savez(path / "predictions.npz", object_id=ids, split=split, truth=truth, output=output, uncertainty=error)
         return
     count = len(content["class_names"])
     truth = (np.random.default_rng(2).random(2 * objects) ** 1.5 * count).astype("int16")

@@ -16,24 +16,29 @@ ALLOWED = {
     **dict.fromkeys(FLOOR, FLOOR),
     **dict.fromkeys(MIDDLE, FLOOR),
     **dict.fromkeys(SIBLINGS, FLOOR | {"store"}),
+    "explore": FLOOR | {"store", "report"},
     "training": FLOOR | SIBLINGS | {"store"},
-    "cli": FLOOR | MIDDLE | SIBLINGS | {"training"},
+    "cli": FLOOR | MIDDLE | SIBLINGS | {"training", "explore"},
     "__main__": FLOOR | {"cli"},
 }
 # Library -> the only rooms that may import it at all.
 DOORS = {
     "zarr": {"store"},
     "numcodecs": {"store"},
+    "tensorstore": {"store"},
     "nvidia": {"loading", "cli"},
     "horovod": {"engines", "cli"},
     "submitit": {"launch"},
     "astropy": {"ingest", "simulate"},
+    "pyarrow": {"ingest", "training"},
     "galsim": {"simulate"},
     "sep": {"simulate", "targets"},
     "torch": {"nets", "targets", "engines", "loading", "training", "cli"},
     "torchvision": {"nets", "cli"},
     "matplotlib": {"report"},
-    "sklearn": {"report"},
+    "sklearn": {"report", "explore"},
+    "umap": {"report"},
+    "faiss": {"explore"},
     "jinja2": {"report"},
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -91,7 +96,7 @@ LOGIN += " hpc_astrossl.launch.task hpc_astrossl.launch.state hpc_astrossl.launc
 CPU_NODE = f"{EVERYWHERE} hpc_astrossl.store hpc_astrossl.ingest.build hpc_astrossl.cli"
 HEAVY = "torch torchvision nvidia horovod safetensors"
 ENVIRONMENTS = {
-    "login node": (LOGIN, f"{HEAVY} numpy zarr astropy scipy PIL matplotlib sklearn galsim sep"),
+    "login node": (LOGIN, f"{HEAVY} numpy zarr astropy scipy pyarrow PIL matplotlib sklearn galsim sep"),
     "CPU node": (CPU_NODE, f"{HEAVY} galsim sep matplotlib sklearn"),
 }
 PROBE = """

@@ -10,6 +10,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest.catalogue import read_objects
 from hpc_astrossl.ingest.select import codes, select
 from hpc_astrossl.specs.recipe import LabelSpec, load_recipe
+from hpc_astrossl.store import StoreInfo, create
 
 ARCSEC = 1 / 3600
 
@@ -51,7 +52,10 @@ def test_all_objects_pass_when_nothing_is_wrong(survey):
     ("change", "reason"),
     [
         ({"RA": "nan"}, "position unknown"),
-        ({"Dec": 91}, "position unknown"),
+        ({"Dec": "inf"}, "position unknown"),
+        ({"Dec": 91}, "position out of range: ra 0..360, dec -90..90 degrees"),
+        ({"RA": -0.5}, "position out of range: ra 0..360, dec -90..90 degrees"),
+        ({"RA": 361}, "position out of range: ra 0..360, dec -90..90 degrees"),
         ({"X": "nan"}, "pixel position unknown"),
         ({"PhotoFlag": 4}, "flagged"),
         ({"F378_auto": 99.0, "eF378_auto": 99.0}, "detected in fewer than 12 bands"),
@@ -60,6 +64,7 @@ def test_all_objects_pass_when_nothing_is_wrong(survey):
         ({"F395_auto": "nan"}, "detected in fewer than 12 bands"),
         ({"eg_auto": 0.1001}, "uncertainty above 0.1 mag or unknown"),
         ({"eg_auto": 1432.7}, "uncertainty above 0.1 mag or unknown"),
+        ({"eg_auto": -0.01}, "uncertainty above 0.1 mag or unknown"),
         ({"eg_auto": 99}, "uncertainty above 0.1 mag or unknown"),
         ({"eg_auto": "nan"}, "uncertainty above 0.1 mag or unknown"),
     ],
@@ -161,3 +166,29 @@ def test_the_field_may_be_a_column(survey):
     path.write_text("\n".join([f"{header} FIELD", *(f"{row} SIM-9" for row in rows)]))
     recipe = load_recipe(RECIPES / "simulated.yaml", ["catalogue.field=FIELD", "catalogue.field_pattern=null"])
     assert set(read_objects(recipe, survey.folder).field) == {"SIM-9"}
+
+
+def test_limits_of_a_band_and_ranges_of_magnitudes(survey):
+    survey.rows[0]["er_auto"], survey.rows[1]["euJAVA_auto"], survey.rows[2]["r_auto"] = 0.06, 0.09, 22.5
+    found = chosen(survey, "stores.pretext.max_error={r: 0.05}", "filters.magnitudes.r=[14, 22]")["pretext"]
+    assert found.reasons[0] == "uncertainty above the limit of its band or unknown"
+    assert found.reasons[1] == ""
+    assert found.reasons[2] == "r outside 14..22 mag or unknown"
+
+
+def test_a_store_of_another_recipe_is_not_shared_by_id_or_position(survey, tmp_path):
+    rows = survey.rows
+    other = tmp_path / "other.zarr"
+    writer = create(other, shape=(2, 4, 4, 3), dtype=np.uint8, bands=0)
+    writer.write_images(0, np.full((2, 4, 4, 3), 7, np.uint8))
+    writer.write_table({
+        "object_id": np.array([rows[3]["ID"], "its name in the other release"]), "ra": np.array([12.0, rows[5]["RA"]]),
+        "dec": np.array([-40.0, rows[5]["Dec"] + 0.7 * ARCSEC]), "split": np.zeros(2, np.uint8),
+        "label": np.full(2, -1, np.int16),
+    })  # fmt: skip
+    writer.finish(StoreInfo(name="SG", survey="test", release="1", bands=(), channels=("R", "G", "B"), class_names=(),
+                            pixel_scale=0.55, counts={"kept": 2, "rejected": {}}, recipe={},
+                            provenance={"digest": "0"}))  # fmt: skip
+    found = chosen(survey, f"stores.pretext.disjoint_from=[SG, SGQ, '{other}']")["pretext"]
+    assert np.flatnonzero(found.reasons).tolist() == [3, 5]
+    assert found.reasons[3] == found.reasons[5] == f"in {other} or within 1 arcsec of it"

@@ -6,7 +6,8 @@ import pytest
 
 from hpc_astrossl import config, names
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.launch.grid import expand, pack
+from hpc_astrossl.launch.grid import expand
+from hpc_astrossl.launch.plan import pack
 from hpc_astrossl.specs.cluster import ClusterSpec
 from hpc_astrossl.specs.jobs import JobsSpec, resources_of
 
@@ -69,6 +70,29 @@ def test_stages_follow_what_they_need():
     assert stages["features-imagenet"].after == stages["scratch"].after == ()
     assert set(stages["report"].after) == set(stages) - {"report"}
     assert [stage.name for stage in stages.values() if stage.regardless] == ["report"]
+
+
+def test_a_store_may_be_made_by_several_tasks_and_is_then_checked():
+    entry = {"recipe": "p.yaml", "source": "raw", "out": "stores/SG.zarr", "settings": ["size=64"], "tasks": 3}
+    stages = {stage.name: stage for stage in plan(preprocess=[entry]).stages}
+    tasks, (check,) = stages["preprocess"].items, stages["preprocess-check"].items
+    assert [item.command[-4:] for item in tasks] == [("--set", "size=64", "--task", f"{i}/3") for i in (1, 2, 3)]
+    assert [item.produces for item in tasks] == [f"stores/SG.tasks/{i}-of-3.json" for i in (1, 2, 3)]
+    assert check.command == ("check", "stores/SG.zarr", "--deep")
+    assert check.needs == tuple(item.key for item in tasks)
+    assert stages["preprocess-check"].after == ("preprocess",)
+    assert {item.needs for item in stages["scratch"].items if item.run.set == "SG"} == {("stores/SG.zarr",)}
+    assert "preprocess-check" in stages["scratch"].after
+
+
+def test_stores_alone_are_an_experiment():
+    entry = {"recipe": "p.yaml", "source": "raw", "out": "stores/SG.zarr", "tasks": 2}
+    alone = config.parse({"experiment": "e", "preprocess": [entry], "report": False}, JobsSpec, "r.yaml")
+    assert [stage.name for stage in expand(alone).stages] == ["preprocess", "preprocess-check"]
+    with pytest.raises(InputError, match="nothing to run: give preprocess, pretext or sets"):
+        config.parse({"experiment": "e"}, JobsSpec, "r.yaml")
+    with pytest.raises(InputError, match=r"preprocess stores/SG.zarr: tasks must be at least 1, found 0"):
+        config.parse({"experiment": "e", "preprocess": [entry | {"tasks": 0}]}, JobsSpec, "r.yaml")
 
 
 def test_a_store_made_by_the_recipe_comes_first():
@@ -154,7 +178,7 @@ def test_packing_is_complete_and_disjoint(size):
     [
         ({"schemes": ["scrach"]}, "unknown scheme 'scrach'; allowed: .* did you mean 'scratch'"),
         ({"pretext": None}, "scheme features-magnitudes begins with the weights of the pretext run: add pretext"),
-        ({"sets": {}, "pretext": None}, "nothing to run: give pretext, sets or both"),
+        ({"sets": {}, "pretext": None}, "nothing to run: give preprocess, pretext or sets"),
         ({"sizes": [0]}, "sizes are positive whole numbers or 'all', found 0"),
         ({"sizes": ["most"]}, "sizes are positive whole numbers or 'all', found 'most'"),
         ({"seeds": [1, 1]}, "seeds repeats a value: 1, 1"),
@@ -164,7 +188,8 @@ def test_packing_is_complete_and_disjoint(size):
         ({"overrides": {"all": {"data": {"store": "x"}}}}, "overrides.all: data.store cannot be overridden"),
         ({"resources": {"feature": {}}}, "unknown stage in resources 'feature'"),
         ({"resources": {"all": {"cpu": 1}}}, "resources.all: unknown key 'cpu'; allowed: .*did you mean 'cpus'"),
-        ({"resources": {"all": {"gpus": 2}}}, "gpus must be 0 or 1, found 2"),
+        ({"resources": {"all": {"gpus": 2, "ranks": 3}}}, "contradict each other: each GPU has one rank"),
+        ({"resources": {"all": {"gpus": -1}}}, "gpus must not be negative, found -1"),
         ({"resources": {"all": {"pack": 0}}}, "pack must be at least 1, found 0"),
         ({"preprocess": [{"recipe": "p", "source": "s", "out": "stores"}]}, "out must end with .zarr"),
         ({"sets": {"all": {"store": "x"}}}, "a set cannot be called 'all'"),

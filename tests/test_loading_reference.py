@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from contracts.loader import LoaderContract
 
-from hpc_astrossl.loading import order
+from hpc_astrossl.loading import draws, order
 from hpc_astrossl.loading.reference import put, scale
 
 
@@ -14,7 +14,7 @@ class TestReference(LoaderContract):
     def test_an_epoch_written_out(self, make, rgb):
         batches = list(make(rgb, turns=True, scaling="caffe").epoch(4))
         rows = order.epoch_order(np.arange(len(rgb)), rgb.chunk_rows, seed=5, epoch=4)
-        drawn = order.augmentation(5, 4, rows)
+        drawn = draws.augmentation(5, 4, rows, draws.Augmenting())
         assert np.array_equal(np.concatenate([batch.rows for batch in batches]), rows)
         images = np.concatenate([batch.images.numpy() for batch in batches])
         for index, row in enumerate(rows):

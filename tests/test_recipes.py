@@ -56,6 +56,13 @@ def test_a_part_holds_what_one_store_depends_on():
         ("stores.SG.labels.classes.dwarf=[STAR]", r"value STAR belongs to two classes, the second is dwarf"),
         ("stores.SG.labels.classes.dwarf=[3..1]", r"range 3..1 is empty"),
         ("split.test=0.2", r"must add up to 1"),
+        ("split.by=column", r"give column with by: column, only then"),
+        ("split.parts.trian=[a]", r"parts.*trian"),
+        ("split.parts={train: [a], test: [a]}", r"parts lists a value twice: a, a"),
+        ("split.by=sky", r"give cell, in degrees, with by: sky"),
+        ("filters.magnitudes.R=[1, 2]", r"unknown band in filters: magnitudes 'R'"),
+        ("filters.magnitudes.r=[22, 14]", r"magnitudes.r must be \[brightest, faintest\]"),
+        ("stores.pretext.max_error.R=0.1", r"max_error"),
         ("fields.pixel_scale=0", r"pixel_scale must be positive, found 0"),
     ],
 )  # fmt: skip

@@ -78,6 +78,8 @@ def test_every_section_is_there(page):
     sections = (
         "accuracy",
         "low-data",
+        "errors",
+        "controls",
         "pretext",
         "features",
         "objects",
@@ -110,18 +112,26 @@ def test_every_link_leads_somewhere(report, page):
 def test_every_figure_and_table_has_its_files(report, page):
     figures = [one.removeprefix("figure-") for one in page.ids if one.startswith("figure-")]
     tables = [one.removeprefix("table-") for one in page.ids if one.startswith("table-")]
-    assert {"low_data_SG_test", "magnitudes_0", "projection_SG_features-imagenet", "cutouts_SG"} <= set(figures)
+    assert {
+        "low_data_SG_test",
+        "pretext_pretext_predicted",
+        "pretext_pretext_residual_uncertainty",
+        "confusion_SG",
+        "projection_SG_features-imagenet",
+        "cutouts_SG",
+    } <= set(figures)
     assert {"accuracy", "cells", "low_data", "pretext_pretext_nall", "runs", "stores", "mistakes_SG"} <= set(tables)
     for name in figures:
         assert (report.parent / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (report.parent / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
     for name in tables:
         assert (report.parent / "tables" / f"{name}.csv").stat().st_size > 0
+        assert r"\begin{tabular}" in (report.parent / "tables" / f"{name}.tex").read_text()
         assert (report.parent / "tables" / f"{name}.md").read_text().startswith("## ")
 
 
 def test_what_users_made_is_escaped(report, page):
-    assert page.tags.count("script") == 1
+    assert page.tags.count("script") == 2  # the program, and the curves as data
     assert EVIL not in report.read_text()
     assert EVIL in page.words  # to be read, not run
     assert f"{EVIL}&store" in page.words

@@ -6,10 +6,11 @@ import io
 import pytest
 from run_folders import begin_run, spec, write_plan, write_run
 
-from hpc_astrossl.report import accuracy, cells, inventory, summary
+from hpc_astrossl.report import accuracy, inventory, run_lists, summary
 from hpc_astrossl.report.cells import Spread
+from hpc_astrossl.report.desk import Desk
 from hpc_astrossl.report.runs import read_study
-from hpc_astrossl.report.tables import Table, number, text, to_csv, to_markdown
+from hpc_astrossl.report.tables import Table, number, text, to_csv, to_latex, to_markdown
 
 
 @pytest.fixture
@@ -33,8 +34,12 @@ def write_three(folder, scheme="scratch", values=(0.90, 0.92, 0.97), **more):
         write_run(folder, spec("SG", scheme, seed), accuracy=value, test=value - 0.1, **more)
 
 
+def desk(folder):
+    return Desk.of(read_study(folder), folder)
+
+
 def table_two(folder):
-    return accuracy.table_two(cells.cells(read_study(folder)))
+    return accuracy.table_two(desk(folder))
 
 
 def test_spread_by_hand():
@@ -53,8 +58,6 @@ def test_table_two_by_hand(folder):
     validation = row(table, "SG", "validation accuracy")
     assert validation["scratch"].text == "0.9300 ± 0.0361"
     assert validation["scratch"].note == "n = 3"
-    assert validation["finetune-magnitudes"].mark == "best"
-    assert validation["scratch"].mark == ""
     assert validation["majority"].text == "0.5600"
     assert row(table, "SG", "test accuracy")["scratch"].text == "0.8300 ± 0.0361"
     assert row(table, "SG", "test balanced accuracy")["scratch"].text == "0.8100 ± 0.0361"
@@ -67,8 +70,10 @@ def test_the_paper_stands_beside_ours_with_a_computed_difference(folder):
     paper = row(table, "SG", "paper, validation")
     assert paper["scratch"].text == "0.9897 ± 0.0035"
     assert paper["majority"].text == "0.5586"
-    # 0.9300 - 0.9897 = -0.0597; sqrt(0.0013 + 0.0035²) = 0.0362
-    assert row(table, "SG", "ours − paper, validation")["scratch"].text == "−0.0597 ± 0.0362"
+    # 0.9300 - 0.9897 = -0.0597; our std sqrt(0.0013) over sqrt(3), the paper's .0035 over sqrt(3), and the binomial
+    # error of 5009 objects, sqrt(.9897 * .0103 / 5009): together sqrt(.0013 / 3 + .0035² / 3 + 2.035e-6) = 0.0210
+    found = row(table, "SG", "ours − paper, validation")["scratch"]
+    assert (found.text, found.note) == ("−0.0597", "± 0.0210, 2.8 σ")
 
 
 def test_a_set_the_paper_does_not_have_gets_no_paper_rows(folder):
@@ -122,7 +127,7 @@ def test_table_two_shows_the_whole_training_split_and_low_data_every_size(folder
     write_run(folder, spec("SG", "scratch", 0, None), accuracy=0.9)
     write_run(folder, spec("SG", "scratch", 0, 100), accuracy=0.7)
     write_run(folder, spec("SG", "scratch", 0, 1000), accuracy=0.8)
-    found = cells.cells(read_study(folder))
+    found = desk(folder)
     assert row(accuracy.table_two(found), "SG", "validation accuracy")["scratch"].text == "0.9000"
     table = accuracy.low_data(found)
     sizes = [entries[1].value for entries in table.rows]
@@ -133,12 +138,12 @@ def test_table_two_shows_the_whole_training_split_and_low_data_every_size(folder
 
 def test_one_size_needs_no_low_data_table(folder):
     write_run(folder, spec())
-    assert accuracy.low_data(cells.cells(read_study(folder))) is None
+    assert accuracy.low_data(desk(folder)) is None
 
 
 def test_every_cell_has_full_precision_in_csv(folder):
     write_three(folder)
-    found = list(csv.DictReader(io.StringIO(to_csv(accuracy.every_cell(cells.cells(read_study(folder)))))))
+    found = list(csv.DictReader(io.StringIO(to_csv(accuracy.every_cell(desk(folder))))))
     assert float(found[0]["validation accuracy std"]) == pytest.approx(0.0013**0.5, abs=1e-15)
     assert float(found[0]["difference"]) == pytest.approx(0.93 - 0.9897)
     assert found[0]["labels"] == "all"
@@ -149,6 +154,30 @@ def test_markdown_escapes_what_users_make():
     lines = to_markdown(table).splitlines()
     assert lines[0] == "## a\\|b"
     assert lines[4:] == ["| &lt;script&gt;\\| |", "| **−0.5000** |"]
+
+
+def test_latex_escapes_what_users_make_and_marks_the_best():
+    rows = ((text("a_b & {50%}\\"), number(-0.5, mark="best"), number(0.25, 2, mark="level")),)
+    table = Table(name="my_table", title="T", columns=("x", "y", "z"), rows=rows, numeric=frozenset({1, 2}))
+    lines = to_latex(table).splitlines()
+    assert r"\begin{tabular}{lrr}" in lines
+    assert r"\label{tab:my-table}" in lines
+    assert r"a\_b \& \{50\%\}\textbackslash{} & \textbf{$-$0.5000} & \underline{0.25} \\" in lines
+
+
+def test_hours_are_told_by_set_and_scheme(folder):
+    write_run(folder, spec(seed=0), seconds=1800.0)
+    write_run(folder, spec(seed=1), seconds=1800.0, device="NVIDIA H200", engine={"name": "horovod", "ranks": 2})
+    entry = row(inventory.hours(read_study(folder)), "SG", "scratch")
+    assert (entry["hours"].value, entry["GPU hours"].value, entry["runs"].text) == (1.0, 1.0, "2")
+
+
+def test_collapsed_and_failed_runs_are_listed(folder):
+    write_run(folder, spec(seed=0), accuracy=0.56, collapsed=True)
+    write_run(folder, spec(seed=1), metrics={"validation": {"loss": float("nan")}})
+    write_run(folder, spec(seed=2))
+    table = run_lists.troubled(read_study(folder), folder)
+    assert [entries[1].text.split(":")[0] for entries in table.rows] == ["collapsed", "failed"]
 
 
 def test_rejected_counts_are_told_by_reason(folder):
@@ -173,25 +202,9 @@ def test_a_missing_configuration_is_named(folder):
     assert "config.yaml: no such file" in unread[0].reason
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs", "words"),
-    [
-        ((0.90, 0.01, 3), (0.90, 0.02, 3), "level with scratch (n = 3)"),
-        ((0.90, 0.01, 3), (0.85, 0.01, 3), "0.0500 above scratch, clearly (joint std 0.0141, n = 3)"),
-        ((0.90, 0.03, 3), (0.85, 0.03, 3), "0.0500 above scratch, by little (joint std 0.0424, n = 3)"),
-        ((0.85, 0.06, 3), (0.90, 0.06, 2), "0.0500 below scratch, within the seeds' spread (joint std 0.0849, n = 2)"),
-        ((0.90, None, 1), (0.85, 0.01, 3), "0.0500 above scratch (one seed: no spread to judge it by)"),
-    ],
-)
-def test_the_words_for_a_gap_follow_the_stated_rule(ours, theirs, words):
-    spreads = [Spread(mean=mean, std=std, n=n) for mean, std, n in (ours, theirs)]
-    assert summary.gap(*spreads, "scratch") == words
-
-
 def test_no_skill_is_called_so(folder):
     write_run(folder, spec(), accuracy=0.55, test=0.55, collapsed=True)
-    study = read_study(folder)
-    said = " ".join(summary.sentences(study, cells.cells(study), cells.cells(study, "magnitudes")))
+    said = " ".join(summary.sentences(desk(folder), []))
     assert "That is no skill: the majority share is 0.5500." in said
     assert "1 run collapsed to one class: " in said
     assert "1,000 objects of survey “simulated” (another survey)" in said
@@ -200,7 +213,16 @@ def test_no_skill_is_called_so(folder):
 def test_the_summary_counts_what_was_skipped(folder):
     write_run(folder, spec())
     write_plan(folder, [spec()], [spec("SG", "features-imagenet", seed) for seed in (0, 1)])
-    study = read_study(folder)
-    said = summary.sentences(study, cells.cells(study), {})
+    said = summary.sentences(desk(folder), [])
     assert said[0] == "1 run of 1 planned is done, 2 skipped."
     assert "2 runs skipped: no ImageNet weights: run astrossl weights fetch (features-imagenet)." in said
+
+
+def test_a_run_configured_otherwise_is_told(folder):
+    for seed in (0, 1):
+        write_run(folder, spec("SG", "scratch", seed))
+    assert inventory.differences(read_study(folder)) is None
+    write_run(folder, spec("SG", "scratch", 2, batch_size=64))
+    rows = inventory.differences(read_study(folder)).rows
+    assert [entry.text for entry in rows[0][1:3]] == ["batch_size: 64", "batch_size: 32"]
+    assert len(rows) == 1

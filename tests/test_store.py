@@ -1,14 +1,16 @@
 """The store: what is written is read back, and what is damaged, foreign or unfinished is named."""
 
+import errno
 import json
+import re
 
 import numpy as np
 import pytest
 import zarr
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store import StoreInfo, check, create, open_store
-from hpc_astrossl.store.layout import chunk_rows
+from hpc_astrossl.store import REJECTED, StoreInfo, check, claim, create, join, manifest, open_store
+from hpc_astrossl.store.layout import SHARD_BYTES, TABLE_CHUNK, chunk_rows
 
 BANDS = ("g", "r", "i")
 
@@ -70,6 +72,19 @@ def test_every_chunk_has_a_checksum_and_zero_images_are_written(tmp_path):
     assert "magnitudes" not in open_store(path).table
 
 
+@pytest.mark.parametrize(("dtype", "codec"), [("u1", "zstd"), ("f4", "blosc")])
+def test_pixels_have_the_codec_that_was_measured_best_for_their_kind(tmp_path, dtype, codec):
+    pixels = np.random.default_rng(0).normal(100, 20, (20, 16, 16, 3)).astype(dtype)
+    writer = create(tmp_path / "s.zarr", shape=pixels.shape, dtype=pixels.dtype, bands=3)
+    writer.write_images(0, pixels)
+    writer.write_table(columns(20))
+    path = writer.finish(info(20))
+    (sharding,) = json.loads((path / "images/zarr.json").read_text())["codecs"]
+    assert [step["name"] for step in sharding["configuration"]["codecs"]] == ["bytes", codec, "crc32c"]
+    assert np.array_equal(open_store(path).images(np.arange(20)), pixels)
+    assert check(path, deep=True) == []
+
+
 def test_one_writer_owns_a_whole_shard(tmp_path):
     writer = create(tmp_path / "s.zarr", shape=(9000, 2, 2, 3), dtype=np.uint8, bands=0)
     assert writer.shards == [(0, 4096), (4096, 8192), (8192, 9000)]
@@ -90,7 +105,7 @@ def test_an_unfinished_store_is_not_there(tmp_path):
     path = tmp_path / "s.zarr"
     writer = create(path, shape=(5, 16, 16, 3), dtype=np.uint8, bands=3)
     writer.write_images(0, images(5))
-    with pytest.raises(InputError, match=r"s\.zarr: no such store; make it with astrossl preprocess"):
+    with pytest.raises(InputError, match=r"s\.zarr: half-written, no such store yet: .*s\.zarr\.partial"):
         open_store(path)
     assert len(open_store(build(path, n=6))) == 6  # and the next attempt removes what the first one left
     assert [p.name for p in tmp_path.iterdir()] == ["s.zarr"]
@@ -137,9 +152,11 @@ def test_a_flipped_byte_is_found_and_named(tmp_path):
     data = bytearray(shard.read_bytes())
     data[100] ^= 1
     shard.write_bytes(data)
-    with pytest.raises(InputError, match=r"s\.zarr: array images, rows 0\.\.511: damaged"):
+    with pytest.raises(InputError, match=r"s\.zarr: array images, chunk 0, rows 0\.\.511 \(.*\): damaged"):
         open_store(path).images([3])
-    assert len(check(path, deep=True)) == 1
+    altered, damaged = check(path, deep=True)
+    assert altered == "images/c/0/0/0/0 (rows 0..699): altered, its SHA-256 is not the manifest's"
+    assert damaged.startswith("array images, chunk 0, rows 0..511 (objects object 0 ☆ to object 511 ☆): damaged")
     assert check(path) == []
 
 
@@ -148,13 +165,153 @@ def test_a_flipped_byte_is_found_and_named(tmp_path):
     [
         ({"object_id": np.array(["same"] * 20)}, "19 object ids are repeated"),
         ({"label": np.full(20, 7)}, "label outside -1..1"),
-        ({"split": np.full(20, 3, np.uint8)}, "split holds 3"),
+        ({"split": np.full(20, 4, np.uint8)}, "split holds 4, allowed are 0 to 3"),
         ({"ra": np.full(20, 400.0)}, "20 positions outside"),
     ],
 )
 def test_check_names_what_is_wrong(tmp_path, change, words):
     (fault,) = check(build(tmp_path / "s.zarr", n=20, columns=change))
     assert words in fault
+
+
+def damaged(path, change):
+    """A sound store to which ``change`` (of its folder) was done."""
+    build(path, n=20)
+    change(path)
+    return path
+
+
+SHARD = "images/c/0/0/0/0"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda path: (path / SHARD).unlink(), rf"{SHARD} \(rows 0\.\.19\): missing"),
+        (lambda path: (path / SHARD).write_bytes(b""), rf"{SHARD} \(rows 0\.\.19\): 0 bytes, the manifest says 1"),
+        (lambda path: (path / SHARD).write_bytes((path / SHARD).read_bytes()[:99]), rf"{SHARD} .*: 99 bytes, the"),
+        (lambda path: (path / "ra/c/0").unlink(), "ra/c/0: missing"),
+        (lambda path: (path / "notes.txt").write_text("mine"), "notes.txt: foreign file, not in the manifest"),
+    ],
+)
+def test_lost_and_foreign_files_are_named_without_reading_any(tmp_path, change, words):
+    path = damaged(tmp_path / "s.zarr", change)
+    (fault,) = check(path)
+    assert re.match(words, fault)
+    with pytest.raises(InputError, match=rf"s\.zarr: damaged store: {words}"):
+        open_store(path)  # Zarr alone would hand out zeros for a lost shard
+
+
+def test_a_store_without_its_manifest_is_refused(tmp_path):
+    path = damaged(tmp_path / "s.zarr", lambda path: (path / manifest.MANIFEST).unlink())
+    with pytest.raises(InputError, match=r"s\.zarr: has no images/manifest\.json"):
+        check(path)
+    (path / manifest.MANIFEST).write_text("{")
+    with pytest.raises(InputError, match=r"manifest\.json: damaged"):
+        check(path)
+
+
+def test_an_altered_table_is_found(tmp_path):
+    path = build(tmp_path / "s.zarr", n=20)
+    data = bytearray((path / "label/c/0").read_bytes())
+    data[9] ^= 1
+    (path / "label/c/0").write_bytes(data)
+    assert check(path, deep=True) == ["label/c/0: altered, its SHA-256 is not the manifest's"]
+
+
+def test_one_that_was_begun_beside_a_store_is_named(tmp_path):
+    path = build(tmp_path / "s.zarr", n=20)
+    create(path, shape=(20, 16, 16, 3), dtype=np.uint8, bands=3)
+    (fault,) = check(path)
+    assert fault.startswith("s.zarr.partial lies beside it")
+
+
+def test_objects_in_two_splits_are_found(tmp_path):
+    ra, dec = np.linspace(0, 350, 20), np.zeros(20)
+    ra[7], dec[8], ra[8] = ra[6] + 0.9 / 3600, 0.9 / 3600, ra[6] + 0.9 / 3600  # 6-7, 7-8 near; 6-8 not
+    path = build(tmp_path / "s.zarr", n=20, columns={"ra": ra, "dec": dec})
+    assert check(path) == []
+    (fault,) = check(path, deep=True)
+    assert fault == "2 pairs of objects within 1 arcsec lie in different splits, first object 6 ☆ and object 7 ☆"
+
+
+def test_a_rejected_row_is_in_no_split(tmp_path):
+    split = (np.arange(700) % 3).astype(np.uint8)
+    split[5] = REJECTED
+    counts = {"kept": 699, "rejected_rows": 1, "rejected": {"blank image": 1}}
+    path = build(tmp_path / "s.zarr", columns={"split": split}, counts=counts)
+    store = open_store(path)
+    assert 5 not in np.concatenate([store.rows(name) for name in ("train", "validation", "test")])
+    assert len(store.usable) == 699
+    assert check(path) == []
+    assert check(path, deep=True) == ["row 5 is rejected, but has pixels"]
+
+
+def test_many_objects_make_few_files():
+    for size, channels, dtype in ((32, 12, "f4"), (32, 3, "u1"), (255, 3, "u1")):
+        _, shard = chunk_rows((200_000, size, size, channels), np.dtype(dtype))
+        table = 7 * -(-200_000 // TABLE_CHUNK)
+        assert -(-200_000 // shard) + table + 9 < 500
+        assert shard * size * size * channels * np.dtype(dtype).itemsize <= SHARD_BYTES
+
+
+OPTIONS = {"shape": (20, 16, 16, 3), "dtype": np.uint8, "bands": 3}
+
+
+class TestJoin:
+    """Several writers of one store."""
+
+    def test_who_comes_second_takes_part(self, tmp_path):
+        first, second = (join(tmp_path / "s.zarr", **OPTIONS, plan={"digest": "a"}) for _ in range(2))
+        first.write_images(0, images(20))
+        record = second.record(0)
+        assert (record.rows, record.file) == ((0, 20), SHARD)
+        assert second.sound(record)
+        second.write_table(columns(20))
+        assert len(open_store(second.finish(info(20)))) == 20
+        assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
+
+    def test_another_plan_is_refused(self, tmp_path):
+        join(tmp_path / "s.zarr", **OPTIONS, plan={"digest": "a", "rows": 20})
+        with pytest.raises(InputError, match=r"s\.zarr\.partial: .* digest \('a' there, 'b' here\)\. Go on with"):
+            join(tmp_path / "s.zarr", **OPTIONS, plan={"digest": "b", "rows": 20})
+
+    def test_a_damaged_shard_is_not_sound_and_is_healed(self, tmp_path):
+        writer = join(tmp_path / "s.zarr", **OPTIONS, plan={})
+        writer.write_images(0, images(20))
+        shard = writer.folder / SHARD
+        whole = shard.read_bytes()
+        shard.write_bytes(whole[:-1] + b"?")
+        (shard.parent / "0.0123.partial").write_text("of a dead writer")
+        assert not writer.sound(writer.record(0))
+        writer.write_images(0, images(20))
+        assert shard.read_bytes() == whole
+        assert writer.sound(writer.record(0))
+        assert [path.name for path in shard.parent.iterdir()] == ["0"]
+
+    def test_two_writers_of_one_shard(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(claim, "PATIENCE", 0.0)
+        writer = join(tmp_path / "s.zarr", **OPTIONS, plan={})
+        held = pytest.raises(InputError, match=r"images-00000 is being written by process \d+ on")
+        with writer.lock(0), held, writer.lock(0):
+            pass
+        with writer.lock(0):
+            pass
+
+    def test_a_file_system_without_locks_will_do(self, tmp_path, monkeypatch):
+        def refuse(stream, operation):
+            raise OSError(errno.ENOSYS, "Function not implemented")
+
+        begun = join(tmp_path / "s.zarr", shape=(20, 16, 16, 3), dtype=np.uint8, bands=3, plan={"store": "s"})
+        monkeypatch.setattr(claim.fcntl, "flock", refuse)
+        with begun.lock(0):
+            begun.write_images(0, images(20))
+        assert begun.record(0).rows == (0, 20)
+
+    def test_an_unfinished_one_cannot_be_finished(self, tmp_path):
+        writer = join(tmp_path / "s.zarr", **OPTIONS, plan={})
+        with pytest.raises(ValueError, match="1 shards are not written"):
+            writer.finish(info(20))
 
 
 def test_check_finds_counts_and_channels_that_do_not_fit(tmp_path):

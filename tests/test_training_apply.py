@@ -9,8 +9,9 @@ from training_toys import BANDS, HEAD, make_run, make_store
 
 from hpc_astrossl import names
 from hpc_astrossl.cli import main
-from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT
-from hpc_astrossl.store import open_store
+from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT, InputError
+from hpc_astrossl.store import embedding, open_store
+from hpc_astrossl.training import apply, parts
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.run import train
 
@@ -43,7 +44,70 @@ def test_features_are_those_of_the_run(workdir, folder, tmp_path):
     embedded = np.load(out)
     reported, rows = rows_of(folder / "features.npz", embedded["object_id"])
     assert embedded["features"].shape == (48, 512)
+    assert embedded["label"].tolist() == [0, 1] * 24
     np.testing.assert_allclose(embedded["features"][rows], reported["features"], rtol=1e-4, atol=1e-5)
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_zarr_and_parquet_hold_the_same(workdir, folder, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    outs = [tmp_path / f"features.{suffix}" for suffix in ("zarr", "parquet", "npz")]
+    command = ["embed", str(folder), str(workdir / "toy")]
+    assert main([*command, *(word for out in outs for word in ("--out", str(out)))]) == EXIT_DONE
+    kept, plain = embedding.read(outs[0]), np.load(outs[2])
+    table = parquet.read_table(outs[1])
+    for name in ("object_id", "label", "features"):
+        np.testing.assert_array_equal(getattr(kept, name), plain[name])
+        np.testing.assert_array_equal(table[name].to_pylist(), plain[name].tolist())
+    assert kept.class_names == ("red", "blue")
+    assert kept.about["store"] == str((workdir / "toy").resolve())
+    assert table.schema.metadata[b"run"].decode() == folder.name
+
+
+def job(workdir, folder, out, **more):
+    return apply.Job(run=folder, source=workdir / "toy", outs=[out], part_rows=10, **more)
+
+
+def test_tasks_share_the_parts_and_the_last_one_puts_them_together(workdir, folder, tmp_path):
+    whole, shared = tmp_path / "whole.csv", tmp_path / "shared.csv"
+    assert apply.predict(job(workdir, folder, whole)) == 48
+    assert [apply.predict(job(workdir, folder, shared, task=(task, 3))) for task in (2, 0)] == [None, None]
+    assert not shared.exists()
+    assert apply.predict(job(workdir, folder, shared, task=(1, 3))) == 48
+    assert whole.read_text() == shared.read_text()
+
+
+def test_a_second_try_makes_only_what_is_missing(workdir, folder, tmp_path, monkeypatch):
+    out, written = tmp_path / "answers.csv", []
+    write = parts.Parts.write
+
+    def failing(self, part, columns):
+        if part == 3 and 3 not in written:
+            written.append(3)
+            raise KeyboardInterrupt
+        written.append(part)
+        write(self, part, columns)
+
+    monkeypatch.setattr(parts.Parts, "write", failing)
+    with pytest.raises(KeyboardInterrupt):
+        apply.predict(job(workdir, folder, out))
+    assert apply.predict(job(workdir, folder, out)) == 48
+    assert written == [0, 1, 2, 3, 3, 4]
+    assert len(out.read_text().splitlines()) == 49
+
+
+def test_a_damaged_part_is_named(tmp_path):
+    made = parts.Parts(tmp_path / "p", 2, 1, {})
+    made.write(0, {"x": np.zeros(3)})
+    (tmp_path / "p" / "part-000001.npz").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"part-000001\.npz: damaged"):
+        list(made.read())
+
+
+def test_parts_of_other_work_are_not_mixed_in(tmp_path):
+    parts.Parts(tmp_path / "p", 2, 1, {"run": "a"})
+    with pytest.raises(InputError, match="holds parts of other work"):
+        parts.Parts(tmp_path / "p", 2, 1, {"run": "b"})
 
 
 def test_answers_are_those_of_the_run(workdir, folder, tmp_path):
@@ -83,13 +147,15 @@ def test_magnitudes_are_answered_by_band(tmp_path):
         ("gone", "a.csv", "gone: neither a store nor a folder of images"),
         ("empty", "a.csv", "empty: no images in it (.png, .jpg"),
         ("broken", "a.csv", "broken/a.png: cannot be read as an image"),
-        ("toy", "a.fits", "a.fits: answers are written as .csv or .npz"),
+        ("toy", "a.fits", "a.fits: the name must end with one of .csv, .parquet, .npz"),
+        ("toy", "there.csv", "there.csv: is there already"),
     ],
 )
 def test_wrong_sources_are_named(workdir, folder, tmp_path, capsys, source, out, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.png").write_bytes(b"no image")
+    (tmp_path / "there.csv").write_text("mine")
     place = workdir / "toy" if source == "toy" else tmp_path / source
     assert main(["predict", str(folder), str(place), "--out", str(tmp_path / out)]) == EXIT_INPUT
     assert message in capsys.readouterr().err
@@ -98,3 +164,10 @@ def test_wrong_sources_are_named(workdir, folder, tmp_path, capsys, source, out,
 def test_an_unfinished_run_is_named(workdir, tmp_path, capsys):
     assert main(["embed", str(tmp_path), str(workdir / "toy"), "--out", "f.npz"]) == EXIT_INPUT
     assert "not the folder of a finished run (there is no result.json in it)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["5/4", "0/4", "1", "a/b", "-1/2"])
+def test_wrong_tasks_are_refused(workdir, folder, tmp_path, capsys, words):
+    command = ["predict", str(folder), str(workdir / "toy"), "--out", str(tmp_path / "a.csv"), f"--task={words}"]
+    assert main(command) == EXIT_INPUT
+    assert f"--task {words}: expected I/N, two whole numbers with 1 ≤ I ≤ N" in capsys.readouterr().err

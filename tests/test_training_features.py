@@ -14,7 +14,7 @@ from training_toys import ALL, HEAD, make_run, make_store
 from hpc_astrossl import names
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import Interrupted
-from hpc_astrossl.loading.order import augmentation
+from hpc_astrossl.loading.draws import Augmenting, augmentation
 from hpc_astrossl.loading.reference import put
 from hpc_astrossl.nets.vgg import VGG16, build
 from hpc_astrossl.store import open_store
@@ -183,7 +183,7 @@ def test_views_show_what_the_image_loader_would_have_shown():
     for views, turns in ((4, False), (8, True)):
         numbers = view_numbers(3, 5, rows, views)
         assert set(numbers.tolist()) == set(range(views))
-        drawn = augmentation(3, 5, rows, flips=True, turns=turns)
+        drawn = augmentation(3, 5, rows, Augmenting(flips=True, turns=turns))
         for row, number in enumerate(numbers):
             wanted = put(images[row], drawn.horizontal[row], drawn.vertical[row], drawn.turns[row])
             shown = view(torch.from_numpy(images[row : row + 1].transpose(0, 3, 1, 2)), int(number))

@@ -93,7 +93,7 @@ def alone(runs, workdir):
     "changes",
     [
         {},
-        {"phase": dataclasses.replace(WARM, optimizer="sgd", learning_rate=1e-2), "target": "magnitudes"},
+        {"phase": dataclasses.replace(WARM, optimizer="sgd", learning_rate=1e-3), "target": "magnitudes"},
         {"max_norm": 0.5, "feature_views": 8, "batch_size": 7},
         {"dropout": 0.0, "pooling": "flatten", "phase": dataclasses.replace(WARM, optimizer="sgd", momentum=0.0)},
     ],

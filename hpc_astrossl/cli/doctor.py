@@ -61,10 +61,12 @@ def examine() -> Iterator[Finding]:
         f"{cores} cores, {memory / 2**30:.0f} GiB memory, {disk.free / 2**30:.0f} GiB free on this disk",
     )
     yield _library("zarr", "preprocess")
+    yield _library("tensorstore", "train")
     yield _library("astropy", "preprocess")
     yield _try("torch", _torch, "pip install 'hpc_astrossl[train]'")
     yield _try("GPU", _gpu, "none here: everything runs on the CPU")
     yield _try("DALI", _dali, "pip install 'hpc_astrossl[train]'")
+    yield _try("loader", _loader, "pip install 'hpc_astrossl[train]'")
     yield _try("Horovod", _horovod, "containers/build_horovod.sh cpu (or nccl), then pip install the wheel it prints")
     yield _library("galsim", "simulate")
     yield _library("matplotlib", "report")
@@ -137,6 +139,18 @@ def _dali() -> str:
     pipeline = probe()
     pipeline.run()
     return f"{dali.__version__}, a pipeline ran on the CPU"
+
+
+def _loader() -> str:
+    import torch
+
+    from hpc_astrossl.loading import choice
+    from hpc_astrossl.store import READER
+
+    if torch.cuda.is_available():
+        return f"{choice.ON_GPU[0]}: {choice.ON_GPU[1]}; chunks read by {READER}"
+    (arrays, why), (encoded, other) = choice.ARRAYS, choice.ENCODED
+    return f"{arrays}: {why}; {encoded}: {other}; chunks read by {READER}"
 
 
 def _horovod() -> str:

@@ -1,4 +1,4 @@
-"""``astrossl weights``, ``embed`` and ``predict``: what runs begin from, and finished runs put to use."""
+"""``astrossl weights``: what runs begin from."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -30,41 +30,6 @@ def add(verbs) -> None:
     verb.add_argument("file", metavar="FILE", type=Path, help=".safetensors or .pth; FILE.md will be the card")
     verb.set_defaults(handler=export_weights)
     what.add_parser("list", help="name, SHA-256 and file of all weights here").set_defaults(handler=list_weights)
-
-    use = (
-        ("embed", embed, "write a run's features of the objects of a store", "STORE", "sg.npz"),
-        ("predict", predict, "write a run's answers for a store or a folder of images", "STORE|IMAGES", "sg.csv"),
-    )
-    for name, handler, about, source, out in use:
-        example = f"astrossl {name} runs/demo/SG_scratch_nall_s0-1f2e3d4c stores/SG --out {out}"
-        verb = add_verb(verbs, name, about=about, example=example, handler=handler)
-        verb.add_argument("run", metavar="RUN", type=Path, help="the folder of a finished run")
-        verb.add_argument("source", metavar=source, type=Path)
-        verb.add_argument("--out", metavar="FILE", type=Path, required=True, help=".npz, or for predict also .csv")
-
-
-def embed(arguments: Namespace) -> None:
-    """``embed``: an ``.npz`` of ``object_id`` and ``features``."""
-    from hpc_astrossl.errors import InputError
-    from hpc_astrossl.training import apply
-
-    if arguments.out.suffix != ".npz":
-        raise InputError(f"--out {arguments.out}: features are written as .npz")
-    ids, features = apply.embed(arguments.run, arguments.source)
-    apply.write_table(arguments.out, {"object_id": ids, "features": features})
-    print(f"{len(ids)} objects: {arguments.out}")
-
-
-def predict(arguments: Namespace) -> None:
-    """``predict``: a ``.csv`` or ``.npz`` of object id, class and probabilities, or magnitudes."""
-    from hpc_astrossl.errors import InputError
-    from hpc_astrossl.training import apply
-
-    if arguments.out.suffix not in (".csv", ".npz"):
-        raise InputError(f"--out {arguments.out}: answers are written as .csv or .npz")
-    columns = apply.predict(arguments.run, arguments.source)
-    apply.write_table(arguments.out, columns)
-    print(f"{len(columns['object_id'])} objects: {arguments.out}")
 
 
 def add_weights(arguments: Namespace) -> None:

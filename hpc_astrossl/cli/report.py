@@ -17,6 +17,7 @@ def add(verbs) -> None:
     verb.add_argument("experiment", help="its name below <workdir>/runs, or the path of its folder")
     verb.add_argument("--workdir", type=Path, default=Path(), help="the work directory (default: the current one)")
     verb.add_argument("--out", type=Path, help="where to write (default: <workdir>/reports/<experiment>)")
+    verb.add_argument("--projection", choices=("tsne", "umap"), default="tsne", help="of features (default: tsne)")
 
 
 def report(arguments) -> None:
@@ -33,4 +34,4 @@ def report(arguments) -> None:
 
     folder = find_experiment(arguments.experiment, arguments.workdir)
     out = arguments.out or arguments.workdir / "reports" / folder.resolve().name
-    print(write_report(folder, out))
+    print(write_report(folder, out, arguments.projection))

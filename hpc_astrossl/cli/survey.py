@@ -1,11 +1,12 @@
 """Verbs for surveys and stores: preprocess, info, check."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
 from hpc_astrossl.cli import add_verb
-from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT
+from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT, InputError
 
 
 def add(verbs) -> None:
@@ -19,13 +20,19 @@ def add(verbs) -> None:
     verb.add_argument("--source", metavar="DIR", type=Path, required=True, help="folder of the release")
     verb.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the stores, NAME.zarr each")
     verb.add_argument("--store", metavar="NAME", help="make this store only")
+    verb.add_argument(
+        "--task", metavar="I/N", default="1/1", help="write part I of N, whole shards; any order, any node"
+    )
+    verb.add_argument("--workers", metavar="W", type=int, help="processes; default: the cores of this node")
     verb.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a key of the recipe")
     verb.add_argument("--overwrite", action="store_true", help="replace stores that are there already")
 
     verb = add_verb(verbs, "info", about="show what a store holds and where it came from",
-                    example="astrossl info stores/SG.zarr", handler=_info)  # fmt: skip
+                    example="astrossl info stores/SG.zarr --image SG.png", handler=_info)  # fmt: skip
     verb.add_argument("store", metavar="STORE", type=Path)
     verb.add_argument("--json", action="store_true", help="as JSON, with everything that is known")
+    verb.add_argument("--image", metavar="FILE.png", type=Path,
+                      help="also draw a contact sheet: objects of every class with their magnitudes")  # fmt: skip
 
     verb = add_verb(verbs, "check", about="look for faults in a store; exit status 2 if there are any",
                     example="astrossl check stores/SG.zarr --deep", handler=_check)  # fmt: skip
@@ -34,21 +41,34 @@ def add(verbs) -> None:
 
 
 def _preprocess(arguments) -> None:
-    from hpc_astrossl.ingest import build
+    from hpc_astrossl.ingest import Options, build
+    from hpc_astrossl.ingest.progress import Progress
     from hpc_astrossl.specs.recipe import load_recipe
 
+    task, tasks = _task(arguments.task)
+    options = Options(only=arguments.store, task=task, tasks=tasks, workers=arguments.workers,
+                      overwrite=arguments.overwrite)  # fmt: skip
     recipe = load_recipe(arguments.recipe, arguments.set)
-    made = build(
-        recipe, arguments.source, arguments.out, only=arguments.store, overwrite=arguments.overwrite,
-        progress=lambda line: print(line, file=sys.stderr, flush=True),
-    )  # fmt: skip
+    made = build(recipe, arguments.source, arguments.out, options, Progress(sys.stderr))
     for store in made:
+        if store.info is None:
+            print(f"{store.path}: {store.shards} of {store.of_shards} shards are there, task {arguments.task} is done; "
+                  "the task that writes the last one finishes the store")  # fmt: skip
+            continue
         counts = store.info.counts
         parts = [f"{store.info.name}: kept {counts['kept']:,}"]
         parts += [f"left out {_numbers(counts['rejected']) or 'none'}", _numbers(counts["splits"])]
         parts += [_numbers(counts["classes"])] if counts["classes"] else ["unlabelled"]
         parts.append(f"{store.path}" + ("" if store.fresh else " was there, same recipe and inputs: left as it is"))
         print(" · ".join(parts))
+
+
+def _task(text: str) -> tuple[int, int]:
+    """(I, N) of the words I/N."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found:
+        raise InputError(f"--task {text!r}: expected I/N, two whole numbers with 1 ≤ I ≤ N, such as 1/8")
+    return int(found[1]), int(found[2])
 
 
 def _numbers(counts: dict[str, int]) -> str:
@@ -58,7 +78,13 @@ def _numbers(counts: dict[str, int]) -> str:
 def _info(arguments) -> None:
     from hpc_astrossl.store import open_store
 
-    facts = _facts(open_store(arguments.store))
+    store = open_store(arguments.store)
+    facts = _facts(store)
+    if arguments.image:
+        from hpc_astrossl.ingest import contact
+
+        shown = contact.draw(store, arguments.image)
+        print(f"{arguments.image}: {shown} of {len(store):,} objects drawn", file=sys.stderr)
     print(json.dumps(facts, indent=2, ensure_ascii=False) if arguments.json else _page(facts))
 
 
@@ -67,7 +93,7 @@ def _facts(store) -> dict:
     info = store.info
     return {
         "path": str(store.path), "name": info.name, "survey": info.survey, "release": info.release,
-        "objects": len(store), "image_shape": list(store.image_shape), "dtype": str(store.dtype),
+        "objects": len(store.usable), "image_shape": list(store.image_shape), "dtype": str(store.dtype),
         "channels": list(info.channels), "bands": list(info.bands), "pixel_scale": info.pixel_scale,
         "counts": info.counts, "recipe": info.recipe, "provenance": info.provenance,
     }  # fmt: skip
@@ -95,6 +121,8 @@ def _page(facts: dict) -> str:
         lines.append(
             ("input", f"{images['files']:,} image files, {images['bytes']:,} bytes, digest {images['digest']}")
         )
+    if inputs.get("unverified_images"):
+        lines.append(("unverified", f"{inputs['unverified_images']:,} FITS files not held against a DATASUM"))
     commit = f", commit {code['commit']}" if code.get("commit") else ""
     lines.append(("made by", f"hpc_astrossl {code.get('version', 'of unknown version')}{commit}"))
     return "\n".join(f"{name:<11} {text}" for name, text in lines)

@@ -1,130 +1,122 @@
-"""From a recipe and a source folder to stores: select, cut, split, write, each store whole or not at all."""
+"""From a recipe and a source folder to stores: plan, cut and write one's own shards, finish what is complete."""
 
-import csv
 import errno
-import importlib.metadata
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import json
+import os
+import socket
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from hpc_astrossl import config, provenance
+from hpc_astrossl import provenance
 from hpc_astrossl import store as stores
 from hpc_astrossl.errors import InputError, unknown
-from hpc_astrossl.ingest import splits
+from hpc_astrossl.files import task_note, write_aside
+from hpc_astrossl.ingest import workers
 from hpc_astrossl.ingest.catalogue import Objects, read_objects
-from hpc_astrossl.ingest.cutouts import FieldSource, FileSource, Source
-from hpc_astrossl.ingest.select import KEPT, Selection, select
-from hpc_astrossl.ingest.shards import Cutouts, write_store
+from hpc_astrossl.ingest.finishing import finish
+from hpc_astrossl.ingest.planning import Job, plan_jobs, summary
+from hpc_astrossl.ingest.progress import Progress
+from hpc_astrossl.ingest.select import select
+from hpc_astrossl.ingest.shards import Hashes, Portion, Target, subset
 from hpc_astrossl.specs.recipe import Recipe
 
-NO_ROW = "image without a row in the table"
 _OUT_OF_REACH = {errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.ENOSPC, errno.ENOTDIR, errno.EROFS}
-LIBRARIES = ("astropy", "numpy", "Pillow", "scipy", "zarr")  # what the pixels and the bytes depend on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What of the work is done here, and how: store ``only``, part ``task`` of ``tasks`` (from 1), so many processes.
+
+    ``workers`` None means the cores that this process may use.
+    """
+
+    only: str | None = None
+    task: int = 1
+    tasks: int = 1
+    workers: int | None = None
+    overwrite: bool = False
+
+    def __post_init__(self):
+        if not 1 <= self.task <= self.tasks:
+            raise InputError(f"task {self.task}/{self.tasks}: expected I/N with 1 ≤ I ≤ N")
+        if self.workers is not None and self.workers < 1:
+            raise InputError(f"workers must be at least 1, found {self.workers}")
+        if self.overwrite and self.tasks > 1:
+            raise InputError("--overwrite is for one process: a task that comes late would remove what others made. "
+                             "Remove the old store, then start the tasks")  # fmt: skip
+
+    def own(self, count: int) -> range:
+        """Which of ``count`` shards this task writes: one after another, every shard by exactly one task."""
+        return range(count * (self.task - 1) // self.tasks, count * self.task // self.tasks)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A store that is there now; ``fresh`` is False when it was there before and nothing had to be done."""
+    """A store: ``info`` once it is there, else ``shards`` of ``of_shards`` are, and other tasks have the rest.
+
+    ``fresh`` is False when it was there before and nothing had to be done.
+    """
 
     path: Path
-    info: stores.StoreInfo
-    fresh: bool
+    info: stores.StoreInfo | None
+    fresh: bool = True
+    shards: int = 0
+    of_shards: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Job:
-    """One store on its way: what it takes, from where, and the identity of both."""
-
-    name: str
-    path: Path
-    recipe: Recipe
-    selection: Selection
-    inputs: dict[str, Any]
-    extra: list[tuple[str, str]] = field(default_factory=list)  # (id, reason) of what is not in the catalogue
-
-    @property
-    def digest(self) -> str:
-        return config.digest({"recipe": config.plain(self.recipe), "inputs": self.inputs})
-
-
-def build(recipe: Recipe, source: Path, out: Path, *, only: str | None = None, overwrite: bool = False,
-          progress: Callable[[str], None] = lambda line: None) -> list[Made]:  # fmt: skip
-    """Make the stores of a recipe (or ``only`` one) as ``out/<name>.zarr``; each appears when it is complete.
+def build(recipe: Recipe, source: Path, out: Path, options: Options = Options(),
+          progress: Progress | None = None) -> list[Made]:  # fmt: skip
+    """Make the stores of a recipe as ``out/<name>.zarr``, or this task's shards of them; each appears when complete.
 
     A store that is there, made by the same recipe from the same inputs, is left as it is; another one is replaced
-    only with ``overwrite``. InputError says what is wrong with recipe, source or an existing store.
+    only with ``overwrite``. Shards that an earlier attempt finished stay. InputError says what is wrong with recipe,
+    source or an existing store; when it names fields that cannot be read, all shards without them are written.
     """
-    if only is not None and only not in recipe.stores:
-        raise unknown("store", only, recipe.stores)
+    progress = progress or Progress()
+    if options.only is not None and options.only not in recipe.stores:
+        raise unknown("store", options.only, recipe.stores)
     if not source.is_dir():
         raise InputError(f"{source}: no such folder; --source is the folder that holds {recipe.catalogue.file}")
     objects = read_objects(recipe, source)
     selections = select(recipe, objects, source)
-    progress(f"read {recipe.catalogue.file}: {len(objects)} objects")
-    jobs = _jobs(
-        recipe, source, out, objects, {name: selections[name] for name in recipe.stores if only in (None, name)}
-    )
-    made = {job.name: standing for job in jobs if (standing := _standing(job, overwrite))}
-    for images in ("rgb", "bands"):
-        due = [job for job in jobs if job.name not in made and recipe.stores[job.name].images == images]
-        if due:
-            made |= _make(due, objects, _source(recipe, source, objects, images), progress)
+    progress.say(f"read {recipe.catalogue.file}: {len(objects):,} objects")
+    chosen = {name: selections[name] for name in recipe.stores if options.only in (None, name)}
+    jobs = plan_jobs(recipe, source, out, objects, chosen)
+    made = {job.name: standing for job in jobs if (standing := _standing(job, source, options))}
+    due = [job for job in jobs if job.name not in made]
+    try:
+        faults = _write(due, source, objects, options, progress)
+        made |= {job.name: _end(job, objects, progress) for job in due}
+        _stop_for(faults)
+    except BaseException as error:
+        _clear(due, options)
+        if not isinstance(error, OSError) or error.errno not in _OUT_OF_REACH:
+            raise
+        raise InputError(f"{out}: cannot be written ({error.strerror})") from None
+    for job in jobs if options.tasks > 1 else []:
+        _leave_note(job, options)
     return [made[job.name] for job in jobs]
 
 
-def _source(recipe: Recipe, folder: Path, objects: Objects, images: str) -> Source:
-    if recipe.files is not None:
-        return FileSource(recipe, folder, objects)
-    return FieldSource(recipe, folder, objects, images)
+def _leave_note(job: Job, options: Options) -> None:
+    """Say beside the store that this task's part is done, for those who wait for it."""
+    path = job.path.parent / task_note(job.name, options.task, options.tasks)
+    path.parent.mkdir(exist_ok=True)
+    own = list(options.own(len(job.shards)))
+    facts = {"plan": job.plan, "shards": own, "ended": provenance.now(), "host": socket.gethostname()}
+    write_aside(path, (json.dumps(facts, indent=1) + "\n").encode())
 
 
-def _jobs(recipe: Recipe, source: Path, out: Path, objects: Objects, chosen: dict[str, Selection]) -> list[_Job]:
-    hashes: dict[Path, dict] = {}
-    jobs = []
-    for name, selection in chosen.items():
-        _require_some(name, selection.reasons)
-        cutter = _source(recipe, source, objects, recipe.stores[name].images)
-        extra = [(stem, NO_ROW) for stem in cutter.without_row()] if isinstance(cutter, FileSource) else []
-        files = [path for unit in cutter.units(selection.rows) for path in cutter.files(unit)]
-        for path in files:
-            hashes.setdefault(path, provenance.inputs([path])[0])
-        tables = [recipe.catalogue.file, *([recipe.spectra.file] if recipe.spectra else [])]
-        inputs = {
-            "tables": provenance.inputs([source / table for table in tables]),
-            "images": _summary([hashes[path] for path in files]),
-            "images_without_row": len(extra),
-        }
-        jobs.append(_Job(name=name, path=out / f"{name}.zarr", recipe=recipe.part(name), selection=selection,
-                         inputs=inputs, extra=extra))  # fmt: skip
-    return jobs
+def _standing(job: Job, source: Path, options: Options) -> Made | None:
+    """The store that is there already, if it is what the job would make; None if the job must run.
 
-
-def _summary(files: list[dict]) -> dict[str, Any]:
-    """Number and total size of many files, and one hash over all their names, sizes and hashes."""
-    files = sorted(files, key=lambda entry: entry["file"])
-    return {"files": len(files), "bytes": sum(entry["bytes"] for entry in files), "digest": config.digest(files)}
-
-
-def _require_some(name: str, reasons: np.ndarray) -> None:
-    if not (reasons == KEPT).any():
-        raise InputError(f"store {name}: no object is left of {len(reasons)}. Left out: {_worded(Counter(reasons))}. "
-                         "Loosen the filters of the recipe, or check its column names and --source")  # fmt: skip
-
-
-def _worded(counts: dict[str, int]) -> str:
-    return ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
-
-
-def _standing(job: _Job, overwrite: bool) -> Made | None:
-    """The store that is there already, if it is what the job would make; None if the job must run."""
+    One task of several trusts names and tables; a process alone also reads the images and compares their hashes.
+    """
     if not job.path.exists():
         return None
-    if overwrite:
+    if options.overwrite:
         if not (job.path / "zarr.json").is_file():
             raise InputError(f"{job.path}: is no Zarr group, so --overwrite will not remove it; move it away")
         return None
@@ -132,89 +124,89 @@ def _standing(job: _Job, overwrite: bool) -> Made | None:
         info = stores.open_store(job.path).info
     except InputError as error:
         raise InputError(f"{error}. To replace it say --overwrite") from None
-    if info.provenance.get("digest") != job.digest:
+    same = info.provenance.get("digest") == job.digest
+    if same and options.tasks == 1:
+        same = info.provenance["inputs"]["images"] == summary(Hashes(source).of(job.files))
+    if not same:
         raise InputError(f"{job.path}: already there, made by another recipe or from other inputs; "
                          "say --overwrite to replace it, or choose another --out")  # fmt: skip
     return Made(path=job.path, info=info, fresh=False)
 
 
-def _make(jobs: list[_Job], objects: Objects, source: Source, progress: Callable[[str], None]) -> dict[str, Made]:
-    out = jobs[0].path.parent
-    rows = np.unique(np.concatenate([job.selection.rows for job in jobs]))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out, prefix=".cutouts-") as folder:
-            cutouts = Cutouts(source, jobs[0].recipe.size, Path(folder), len(objects))
-            cutouts.cut(source.units(rows), progress)
-            for job in jobs:
-                _finish_selection(job, objects, cutouts)
-            return {job.name: _write(job, objects, cutouts) for job in jobs}
-    except OSError as error:
-        if error.errno not in _OUT_OF_REACH:
-            raise
-        raise InputError(f"{out}: cannot be written ({error.strerror})") from None
+def _write(due: list[Job], source: Path, objects: Objects, options: Options, progress: Progress) -> list[str]:
+    """This task's shards; returns what kept some of them from being written. Stores with the same images share a pass
+    over the fields."""
+    faults = []
+    for group in _groups(due):
+        for job in group:
+            if options.own(len(job.shards)):
+                stores.join(job.path, shape=job.shape, dtype=job.dtype, bands=len(job.recipe.catalogue.bands),
+                            plan=job.plan, replace=options.overwrite, encoding=job.encoding)  # fmt: skip
+        portions = _portions(group, source, objects, options)
+        if portions:
+            outcome = workers.run(portions, progress)
+            faults += outcome.faults
+            for note in dict.fromkeys(outcome.notes):
+                progress.say(f"rejected: {note}")
+    return list(dict.fromkeys(faults))
 
 
-def _finish_selection(job: _Job, objects: Objects, cutouts: Cutouts) -> None:
-    """Leave out what cannot be cut; then, so that it stays exact, balance the classes."""
-    selection = job.selection
-    for reason in dict.fromkeys(cutouts.reasons[cutouts.reasons != KEPT]):
-        selection.reject(cutouts.reasons == reason, reason)
-    _require_some(job.name, selection.reasons)
-    if job.recipe.stores[job.name].balanced:
-        rows = selection.rows
-        stay = splits.balance(objects.object_id[rows], selection.labels[rows], job.recipe.split.seed)
-        selection.reasons[rows[~stay]] = "beyond the size of the smallest class"
+def _stop_for(faults: list[str]) -> None:
+    if faults:
+        raise InputError(f"{'; '.join(faults)}. Shards that need none of this are written and stay: mend it and run "
+                         "the same command again, or set fields (or files).unreadable=reject")  # fmt: skip
 
 
-def _write(job: _Job, objects: Objects, cutouts: Cutouts) -> Made:
-    """Order the rows (by split, then by a draw), write the rejected list and the store."""
-    rows, seed = job.selection.rows, job.recipe.split.seed
-    ids, labels = objects.object_id[rows], job.selection.labels[rows]
-    split = splits.assign(ids, labels, objects.reference[rows], job.recipe.split.shares, seed)
-    order = np.lexsort((splits.draw(ids, seed, "order"), split))
-    rows, ids, labels, split = rows[order], ids[order], labels[order], split[order]
-    columns = {"object_id": ids, "ra": objects.ra[rows], "dec": objects.dec[rows], "split": split, "label": labels}
-    if job.recipe.catalogue.bands:
-        columns |= {"magnitudes": objects.magnitudes[rows], "magnitude_errors": objects.errors[rows]}
-    rejected = _rejected(job, objects)
-    info = _info(job, cutouts, split, labels, Counter(reason for _, reason in rejected))
-    _write_rejected(job.path.with_name(f"{job.name}.rejected.csv"), rejected)
-    write_store(job.path, cutouts, rows, columns, info)
-    return Made(path=job.path, info=info, fresh=True)
+def _groups(due: list[Job]) -> list[list[Job]]:
+    groups: dict[str, list[Job]] = {}
+    for job in due:
+        groups.setdefault(job.name if job.recipe.files else job.images, []).append(job)
+    return list(groups.values())
 
 
-def _rejected(job: _Job, objects: Objects) -> list[tuple[str, str]]:
-    out = np.flatnonzero(job.selection.reasons != KEPT)
-    pairs = zip(objects.object_id[out].tolist(), job.selection.reasons[out].tolist(), strict=True)
-    return [*pairs, *job.extra]
+def _portions(group: list[Job], source: Path, objects: Objects, options: Options) -> list[Portion]:
+    """This task's shards of some stores, divided among processes; neighbours stay together, since they share fields."""
+    own = [options.own(len(job.shards)) for job in group]
+    cores = options.workers or len(os.sched_getaffinity(0))
+    count = min(cores, sum(len(shards) for shards in own))
+    portions = []
+    for worker in range(count):
+        shares = [Options(task=worker + 1, tasks=count).own(len(shards)) for shards in own]
+        parts = {job.name: [shards[i] for i in share] for job, shards, share in zip(group, own, shares, strict=True)}
+        if any(parts.values()):
+            portions.append(_portion([(job, parts[job.name]) for job in group if parts[job.name]], source, objects))
+    return portions
 
 
-def _info(job: _Job, cutouts: Cutouts, split: np.ndarray, labels: np.ndarray, rejected: Counter) -> stores.StoreInfo:
-    recipe, spec = job.recipe, job.recipe.stores[job.name]
-    names = tuple(spec.labels.classes) if spec.labels else ()
-    counts = {
-        "kept": len(split),
-        "rejected": dict(rejected.most_common()),
-        "splits": {name: int((split == code).sum()) for code, name in enumerate(stores.SPLITS)},
-        "classes": {name: int((labels == code).sum()) for code, name in enumerate(names)},
-    }
-    return stores.StoreInfo(
-        name=job.name, survey=recipe.survey, release=recipe.release, bands=recipe.catalogue.bands,
-        channels=tuple(cutouts.source.channels), class_names=names, pixel_scale=cutouts.source.pixel_scale,
-        counts=counts, recipe=config.plain(recipe),
-        provenance={
-            "digest": job.digest, "inputs": job.inputs, "code": provenance.code(),
-            "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
-        },
-    )  # fmt: skip
+def _portion(parts: list[tuple[Job, list[int]]], source: Path, objects: Objects) -> Portion:
+    shards = {(job.name, number): job.shards[number] for job, numbers in parts for number in numbers}
+    rows = np.concatenate(list(shards.values()))
+    rows = rows if len(parts) == 1 else np.unique(rows)  # a store alone keeps its own order
+    order = np.argsort(rows)
+    local = {key: order[np.searchsorted(rows, wanted, sorter=order)] for key, wanted in shards.items()}
+    targets = [
+        Target(path=job.path, shape=job.shape, encoding=job.encoding, bands=len(job.recipe.catalogue.bands),
+               plan=job.plan,
+               shards={number: local[job.name, number] for number in numbers})
+        for job, numbers in parts
+    ]  # fmt: skip
+    job = parts[0][0]
+    return Portion(recipe=job.recipe, folder=source, images=job.images, objects=subset(objects, rows), targets=targets)
 
 
-def _write_rejected(path: Path, rejected: Iterable[tuple[str, str]]) -> None:
-    """A CSV of object_id and reason, complete or not there."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("object_id", "reason"))
-        writer.writerows(rejected)
-    partial.replace(path)
+def _end(job: Job, objects: Objects, progress: Progress) -> Made:
+    """Finish the store if all its shards are there."""
+    there, count = len(stores.records(job.path)), len(job.shards)
+    if not there and job.path.exists():  # another task has finished it meanwhile
+        return Made(path=job.path, info=stores.open_store(job.path).info, shards=count, of_shards=count)
+    if there < count:
+        return Made(path=job.path, info=None, shards=there, of_shards=count)
+    progress.say(f"all {count} shards of {job.path} are there: finishing it")
+    return Made(path=job.path, info=finish(job, objects), shards=count, of_shards=count)
+
+
+def _clear(due: list[Job], options: Options) -> None:
+    """Remove what one process alone has begun in vain: a store in the making without a single finished shard."""
+    for job in due if options.tasks == 1 else []:
+        if not stores.records(job.path):
+            stores.abandon(job.path)

@@ -1,24 +1,27 @@
 """The objects of a release, as the recipe names their columns: ids, positions, magnitudes, fields."""
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest.tables import read_table
-from hpc_astrossl.specs.recipe import CatalogueSpec, Recipe
+from hpc_astrossl.ingest.folders import read_folders
+from hpc_astrossl.ingest.tables import files, read_tables
+from hpc_astrossl.specs.recipe import Recipe
+from hpc_astrossl.specs.tables import CatalogueSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objects:
-    """N objects in the order of the catalogue.
+    """N objects in the order of the catalogue (of its files by name, if they are several).
 
     ``object_id`` and ``field`` are text; ``ra``, ``dec`` degrees; ``x``, ``y`` FITS pixels (the first pixel's centre
     is 1); ``magnitudes`` and ``errors`` are N × bands; all float64, NaN where unknown or undetected. ``reference`` is
-    the magnitude in the recipe's reference band. ``flag`` is None without a flag column. ``labels`` holds the columns
-    that labels are read from, as text or numbers.
+    the magnitude in the recipe's reference band. ``flag`` is None without a flag column. ``columns`` holds those
+    that labels, splits and file names are read from, as text.
     """
 
     object_id: np.ndarray
@@ -31,49 +34,69 @@ class Objects:
     magnitudes: np.ndarray
     errors: np.ndarray
     reference: np.ndarray
-    labels: dict[str, np.ndarray]
+    columns: dict[str, np.ndarray]
 
     def __len__(self) -> int:
         return len(self.object_id)
 
 
+def table_files(recipe: Recipe, source: Path) -> list[Path]:
+    """Every table that the recipe reads below ``source``: the catalogue's files and those of the spectra."""
+    return [path for pattern in recipe.tables for path in files(source, pattern)]
+
+
 def read_objects(recipe: Recipe, source: Path) -> Objects:
     """Read the recipe's catalogue below ``source``; InputError names the file and what is wrong with it."""
-    spec, path = recipe.catalogue, source / recipe.catalogue.file
-    labels = {store.labels.column for store in recipe.stores.values() if store.labels and store.labels.column}
-    table = read_table(path, _wanted(spec, sorted(labels)), format=spec.format, names=spec.names)
+    spec = recipe.catalogue
+    texts = _texts(recipe)
+    wanted = _wanted(spec, texts)
+    if spec.format == "folders":
+        table = read_folders(source, spec.file, wanted)
+    else:
+        table = read_tables(files(source, spec.file), wanted, format=spec.format, names=spec.names)
     ids = table[spec.id]
     unknown = np.full(len(ids), np.nan)
+    fields = _fields(table, spec, source / spec.file)
+    kept = {name: table[name] for name in texts}
+    single = {name: table.get(getattr(spec, name), unknown) for name in ("ra", "dec", "x", "y")}
+    flag = table[spec.flag] if spec.flag else None
     magnitudes, errors = (_per_band(table, spec, pattern, len(ids)) for pattern in (spec.magnitude, spec.error))
-    errors[np.isnan(magnitudes)] = np.nan
+    errors[np.isnan(magnitudes) | (errors < 0)] = np.nan
     return Objects(
-        object_id=ids,
-        field=_fields(table, spec, path),
-        flag=table[spec.flag] if spec.flag else None,
-        magnitudes=magnitudes,
-        errors=errors,
+        object_id=ids, field=fields, flag=flag, magnitudes=magnitudes, errors=errors,
         reference=magnitudes[:, spec.bands.index(spec.reference)] if spec.reference else unknown,
-        labels={name: table[name] for name in labels},
-        **{name: table.get(getattr(spec, name), unknown) for name in ("ra", "dec", "x", "y")},
-    )
+        columns=kept, **single,
+    )  # fmt: skip
 
 
-def _wanted(spec: CatalogueSpec, labels: list[str]) -> dict[str, str]:
+def _texts(recipe: Recipe) -> list[str]:
+    """The columns that labels, splits and file names are read from."""
+    names = {store.labels.column for store in recipe.stores.values() if store.labels and store.labels.column}
+    if recipe.split.column is not None:
+        names.add(recipe.split.column)
+    if recipe.files is not None:
+        names |= {name for name in recipe.files.columns if name != "id"}
+    return sorted(names)
+
+
+def _wanted(spec: CatalogueSpec, texts: list[str]) -> dict[str, str]:
     """Column -> how it is read; what is used as a number anywhere is read as one."""
-    texts = [spec.id, *labels, *([spec.field] if spec.field else [])]
+    names = [spec.id, *texts, *([spec.field] if spec.field else [])]
     numbers = [name for name in (spec.ra, spec.dec, spec.x, spec.y, spec.flag) if name]
     for pattern in (spec.magnitude, spec.error):
-        numbers += [pattern.format(band=band) for band in spec.bands] if pattern else []
-    return dict.fromkeys(texts, "text") | dict.fromkeys(numbers, "number")
+        numbers += spec.columns(pattern) if pattern else []
+    return dict.fromkeys(names, "text") | dict.fromkeys(numbers, "number")
 
 
 def _per_band(table: dict[str, np.ndarray], spec: CatalogueSpec, pattern: str | None, rows: int) -> np.ndarray:
-    """The columns of a pattern, rows × bands, with NaN for what stands for "undetected"."""
+    """The columns of a pattern, rows × bands, with NaN for what stands for "undetected"; taken out of the table."""
     values = np.full((rows, len(spec.bands)), np.nan)
-    if pattern is not None:
-        for index, band in enumerate(spec.bands):
-            values[:, index] = table[pattern.format(band=band)]
-    values[~np.isfinite(values) | np.isin(values, spec.undetected)] = np.nan
+    for index, name in enumerate(spec.columns(pattern) if pattern else ()):
+        column = table.pop(name)
+        known = np.isfinite(column)
+        for sentinel in spec.undetected:
+            known &= column != sentinel
+        values[known, index] = column[known]
     return values
 
 
@@ -83,9 +106,9 @@ def _fields(table: dict[str, np.ndarray], spec: CatalogueSpec, path: Path) -> np
     ids = table[spec.id]
     if spec.field_pattern is None:
         return np.full(len(ids), "")
-    pattern = re.compile(spec.field_pattern)
-    found = [pattern.fullmatch(text) for text in ids]
+    match = re.compile(spec.field_pattern).fullmatch
+    found = [sys.intern(parts["field"]) if (parts := match(text)) else None for text in ids.tolist()]
     if None in found:
         raise InputError(f"{path}: id {str(ids[found.index(None)])!r} does not match the recipe's field_pattern "
                          f"{spec.field_pattern!r}, so its field is unknown")  # fmt: skip
-    return np.array([match["field"] for match in found])
+    return np.array(found)

@@ -7,6 +7,10 @@ an angle θ is 2 sin(θ/2). All positions are in degrees, all radii in arcsec; a
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 
@@ -22,16 +26,36 @@ def _chord(radius: float) -> float:
 def _tree(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, cKDTree]:
     """(row numbers of the finite positions, tree of those)."""
     rows = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
-    return rows, cKDTree(_vectors(ra[rows], dec[rows]))
+    # Unbalanced trees are built in half the time, and as fast to ask when most points are alone.
+    return rows, cKDTree(_vectors(ra[rows], dec[rows]), balanced_tree=False, compact_nodes=False)
 
 
 def pairs(ra: np.ndarray, dec: np.ndarray, other_ra: np.ndarray, other_dec: np.ndarray, radius: float) -> np.ndarray:
     """All pairs nearer than ``radius``: rows of (index, other index), nearest first; int64, M × 2."""
-    rows, tree = _tree(ra, dec)
-    other_rows, other_tree = _tree(other_ra, other_dec)
-    near = tree.sparse_distance_matrix(other_tree, _chord(radius), output_type="ndarray")
-    near = near[np.lexsort((near["j"], near["i"], near["v"]))]
-    return np.stack([rows[near["i"]], other_rows[near["j"]]], axis=1).astype(np.int64)
+    if len(ra) > len(other_ra):  # the shorter list asks the tree of the longer one
+        found, chords = _pairs((other_ra, other_dec), (ra, dec), radius)
+        found = found[:, ::-1]
+    else:
+        found, chords = _pairs((ra, dec), (other_ra, other_dec), radius)
+    return found[np.lexsort((found[:, 1], found[:, 0], chords))]
+
+
+def _pairs(places: tuple[np.ndarray, np.ndarray], others: tuple[np.ndarray, np.ndarray],
+           radius: float) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """(pairs in any order, their chords): each place asks for a few neighbours, and for more where all were near."""
+    asking = np.flatnonzero(np.isfinite(places[0]) & np.isfinite(places[1]))
+    rows, tree = _tree(*others)
+    points, bound, count = _vectors(*places), np.nextafter(_chord(radius), 1), 4
+    found, chords = [np.empty((0, 2), dtype=np.int64)], [np.empty(0)]
+    while len(asking) and len(rows):
+        chord, neighbour = tree.query(points[asking], k=count, distance_upper_bound=bound)
+        near = np.isfinite(chord)
+        done = ~near[:, -1]
+        near &= done[:, None]
+        found.append(np.stack([asking[np.nonzero(near)[0]], rows[neighbour[near]]], axis=1))
+        chords.append(chord[near])
+        asking, count = asking[~done], 4 * count
+    return np.concatenate(found), np.concatenate(chords)
 
 
 def near_any(ra: np.ndarray, dec: np.ndarray, others: tuple[np.ndarray, np.ndarray], radius: float) -> np.ndarray:
@@ -41,6 +65,21 @@ def near_any(ra: np.ndarray, dec: np.ndarray, others: tuple[np.ndarray, np.ndarr
     return mask
 
 
+def _texts(ids: np.ndarray) -> pa.LargeStringArray:
+    """Ids for Arrow, which hashes them: sorting millions of texts, as numpy would, takes long."""
+    return pa.table({"id": ids})["id"].cast(pa.large_string()).combine_chunks()
+
+
+def id_codes(ids: np.ndarray) -> np.ndarray:
+    """A number for each id, the same for equal ids; int64."""
+    return _texts(ids).dictionary_encode().indices.to_numpy().astype(np.int64)
+
+
+def same_ids(ids: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """True where an id is one of ``others``; bool, N."""
+    return pc.is_in(_texts(ids), value_set=_texts(others)).to_numpy(zero_copy_only=False)
+
+
 def duplicates(ids: np.ndarray, position: tuple[np.ndarray, np.ndarray], magnitude: np.ndarray,
                radius: float) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Which objects repeat a brighter one: by id, and by position within ``radius``; two bool masks of N.
@@ -48,24 +87,62 @@ def duplicates(ids: np.ndarray, position: tuple[np.ndarray, np.ndarray], magnitu
     Objects are taken from the brightest on (unknown magnitudes last, equal ones in the order of their ids and rows),
     and each that is kept removes its neighbours, so that no two that are kept are within the radius.
     """
-    order = np.lexsort((np.arange(len(ids)), ids, magnitude))  # NaN sorts last
-    _, first = np.unique(ids[order], return_index=True)
-    same_id = np.ones(len(ids), dtype=bool)
-    same_id[order[first]] = False
-    same_place = np.zeros(len(ids), dtype=bool)
+    codes = id_codes(ids)
+    repeated = np.flatnonzero(np.bincount(codes)[codes] > 1)
+    order = _brightest_first(repeated, ids, magnitude)
+    same_id, same_place = np.zeros((2, len(ids)), dtype=bool)
+    same_id[repeated] = True
+    same_id[order[np.unique(codes[order], return_index=True)[1]]] = False
     if radius == 0:
         return same_id, same_place
     rows = np.flatnonzero(~same_id)
-    found, tree = _tree(position[0][rows], position[1][rows])
-    close = rows[found[tree.query_pairs(_chord(radius), output_type="ndarray")]].reshape(-1, 2)
-    neighbours: dict[int, list[int]] = {}
-    for one, other in close.tolist():
-        neighbours.setdefault(one, []).append(other)
-        neighbours.setdefault(other, []).append(one)
-    for row in order[np.isin(order, close)].tolist():
-        if not same_place[row]:
-            same_place[neighbours[row]] = True
+    close = rows[_close(position[0][rows], position[1][rows], radius)]
+    involved = np.unique(close)
+    rank = np.empty(len(involved), dtype=np.int64)
+    rank[np.searchsorted(involved, _brightest_first(involved, ids, magnitude))] = np.arange(len(involved))
+    same_place[involved] = _dominated(rank[np.searchsorted(involved, close)])[rank]
     return same_id, same_place
+
+
+def _brightest_first(rows: np.ndarray, ids: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
+    return rows[np.lexsort((rows, ids[rows], magnitude[rows]))]  # NaN sorts last
+
+
+def _close(ra: np.ndarray, dec: np.ndarray, radius: float) -> np.ndarray:
+    """Pairs of one catalogue nearer than ``radius``: rows (index, larger index); int64, M × 2."""
+    rows, tree = _tree(ra, dec)
+    return rows[tree.query_pairs(_chord(radius), output_type="ndarray").reshape(-1, 2)]
+
+
+def _dominated(pairs: np.ndarray) -> np.ndarray:
+    """Which of the numbers in ``pairs`` (0 is taken first) a smaller, kept number is paired with; bool.
+
+    In rounds instead of number by number: what has no smaller partner left is kept, and its partners fall.
+    """
+    fallen = np.zeros(pairs.max(initial=-1) + 1, dtype=bool)
+    while len(pairs):
+        pairs = np.sort(pairs, axis=1)
+        waiting = np.zeros(len(fallen), dtype=bool)
+        waiting[pairs[:, 1]] = True
+        fallen[pairs[~waiting[pairs[:, 0]], 1]] = True
+        pairs = pairs[~fallen[pairs].any(axis=1)]
+    return fallen
+
+
+def groups(ids: np.ndarray, position: tuple[np.ndarray, np.ndarray], radius: float) -> np.ndarray:
+    """Which objects belong together, by id or by a chain of neighbours within ``radius``; int64, N.
+
+    The value is the row of the group's first member, so a group that grows at the end of the catalogue keeps it.
+    """
+    codes = id_codes(ids)
+    first = np.unique(codes, return_index=True)[1][codes]
+    links = [np.stack([np.arange(len(ids)), first], axis=1)]
+    if radius > 0:
+        links.append(_close(*position, radius))
+    one, other = np.concatenate(links).T
+    graph = coo_array((np.ones(len(one), dtype=bool), (one, other)), shape=(len(ids), len(ids)))
+    members = connected_components(graph, directed=False)[1]
+    return np.unique(members, return_index=True)[1][members].astype(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +177,26 @@ def match_spectra(objects: tuple[np.ndarray, np.ndarray], spectra: tuple[np.ndar
     any_class = np.full(count, "", dtype=classes.dtype)
     any_class[usable[:, 0]] = classes[usable[:, 1]]
     ambiguous[usable[classes[usable[:, 1]] != any_class[usable[:, 0]], 0]] = True
-    spectrum = np.full(count, -1, dtype=np.int64)
     taken = np.zeros(len(spectra[0]), dtype=bool)
     taken[usable[ambiguous[usable[:, 0]], 1]] = True
-    for row, other in usable.tolist():
-        if spectrum[row] < 0 and not ambiguous[row] and not taken[other]:
-            spectrum[row], taken[other] = other, True
+    free = usable[~ambiguous[usable[:, 0]] & ~taken[usable[:, 1]]]
+    spectrum = _one_to_one(free, count, len(taken))
     has = np.zeros(count, dtype=bool)
     has[usable[:, 0]] = True
     return Match(spectrum=spectrum, ambiguous=ambiguous, warning=warning, nearer=has & ~ambiguous & (spectrum < 0))
+
+
+def _one_to_one(near: np.ndarray, count: int, others: int) -> np.ndarray:
+    """The partner of each of ``count`` when pairs, nearest first, are taken unless either has a partner; -1 for none.
+
+    In rounds instead of pair by pair: what is the first pair for both of its sides would be taken, whatever the others.
+    """
+    partner, taken = np.full(count, -1, dtype=np.int64), np.zeros(others, dtype=bool)
+    while len(near):
+        first = np.zeros((2, len(near)), dtype=bool)
+        for side in (0, 1):
+            first[side, np.unique(near[:, side], return_index=True)[1]] = True
+        chosen = near[first.all(axis=0)]
+        partner[chosen[:, 0]], taken[chosen[:, 1]] = chosen[:, 1], True
+        near = near[(partner[near[:, 0]] < 0) & ~taken[near[:, 1]]]
+    return partner

@@ -1,39 +1,75 @@
-"""The door to astropy's FITS reader: one band of a field, and what makes its counts fluxes."""
+"""The door to astropy's FITS reader: parts of one image, held against the file's length and its DATASUM.
 
+Tile-compressed images are decompressed tile by tile, so that only what is asked for costs time and memory.
+"""
+
+import gzip
 import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest.tables import read_table
 
-DAMAGE = r"(?s).*([Tt]runcated|Datasum verification failed)"
+_PIECE = 2880 * 4096  # bytes summed at a time; FITS data fill blocks of 2880 bytes
+_FAULTS = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, zlib.error, RuntimeError, AstropyWarning,
+           fits.VerifyError)  # fmt: skip
+
+
+class Image:
+    """An open image, (height, width) or (planes, height, width); its rows are FITS rows: the first is the lowest.
+
+    ``tile`` (height, width) is the smallest part that can be read alone: (1, width) of an image that is not compressed.
+    """
+
+    def __init__(self, path: Path, unit: Any):
+        self.path, self._unit, self.shape = path, unit, tuple(unit.shape)
+        self.tile = tuple(unit.tile_shape[-2:]) if isinstance(unit, fits.CompImageHDU) else (1, self.shape[-1])
+
+    def read(self, *part: slice) -> np.ndarray:
+        """The pixels of a part, a slice for each axis: float32, NaN where there is no value. InputError if damaged."""
+        with _named(self.path):
+            return np.asarray(self._unit.section[part], dtype=np.float32)
+
+
+@contextmanager
+def open_image(path: Path, *, axes: int = 2, checksum: bool = True) -> Iterator[Image]:
+    """The first image with so many axes of a FITS file, plain, tile-compressed or gzipped, to be read in parts.
+
+    The data are held against their DATASUM, if there is one and unless told otherwise; CHECKSUM is not looked at, since
+    it covers the header too, which many tools edit. InputError for a file that is missing, damaged, or holds no image.
+    """
+    with _named(path):
+        stream = _stream(path)
+    with stream:
+        with _named(path):
+            stored = _find(stream, path, axes)
+            if checksum:
+                _verify(stream, path, stored)
+            stream.seek(0)
+            # Tiles are taken from a file one by one, which costs more than reading a compressed file whole.
+            units = fits.HDUList.fromstring(stream.read()) if stored.tiled else fits.open(stream, memmap=False)
+            image = Image(path, units[stored.number])
+        yield image
 
 
 def read_image(path: Path, *, checksum: bool = True) -> np.ndarray:
-    """The first two-dimensional image of a FITS file, plain or tile-compressed: float32, (height, width).
+    """The first two-dimensional image of a FITS file: float32, (height, width), row 0 being the largest y."""
+    with open_image(path, checksum=checksum) as image:
+        return image.read(*(slice(None),) * 2)[::-1]
 
-    The rows are flipped, so that row 0 is the largest y, as in the survey's RGB images; see ``cutouts``. The data are
-    held against their DATASUM, if there is one and unless told otherwise; CHECKSUM is not looked at, since it covers
-    the header too, which many tools edit. InputError for a file that is missing, damaged, or holds no image.
-    """
-    try:
-        with path.open("rb") as stream, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=AstropyWarning)  # untidy headers are common and harmless
-            warnings.filterwarnings("error", DAMAGE, AstropyWarning)
-            with fits.open(stream, memmap=False, checksum=checksum) as units:
-                for unit in units:
-                    if unit.is_image and len(unit.shape) == 2:
-                        return np.asarray(unit.data[::-1], dtype=np.float32)
-    except FileNotFoundError:
-        raise missing(path) from None
-    except (OSError, ValueError, TypeError, KeyError, AstropyWarning, fits.VerifyError) as error:
-        hint = " (or, if its DATASUM is stale, set fields.checksum=false)" if "Datasum" in str(error) else ""
-        raise InputError(f"{path}: damaged or not a FITS file ({str(error).strip()}); fetch it again{hint}") from None
-    raise InputError(f"{path}: holds no two-dimensional image")
+
+def has_checksum(path: Path) -> bool:
+    """True if the image's data have a DATASUM, against which they can be verified."""
+    with _named(path), _stream(path) as stream, _quiet(), fits.open(stream, **_RAW) as units:
+        return any("DATASUM" in unit.header for unit in units if unit.header.get("NAXIS", 0) > 0)
 
 
 def missing(path: Path) -> InputError:
@@ -42,25 +78,87 @@ def missing(path: Path) -> InputError:
                       "file name in the recipe")  # fmt: skip
 
 
-def zero_points(path: Path, bands: dict[str, str]) -> dict[str, float]:
-    """AB zero point of each catalogue band; ``bands`` gives its other name. InputError for a band that is not there.
+@dataclass(frozen=True)
+class _Stored:
+    """Where the bytes of an image are in its file, and what they should add up to."""
 
-    The file is a table with columns FILTER and ZP; FILTER may hold either name.
-    """
-    table = read_table(path, {"FILTER": "text", "ZP": "number"})
-    found = dict(zip(table["FILTER"].tolist(), table["ZP"].tolist(), strict=True))
-    points = {}
-    for band, other in bands.items():
-        point = found.get(band, found.get(other))
-        if point is None or not np.isfinite(point):
-            raise InputError(f"{path}: no zero point for band {band} (nor {other}); FILTER holds {', '.join(found)}")
-        points[band] = point
-    return points
+    number: int  # of the header-data unit
+    start: int
+    length: int
+    datasum: str | None
+    tiled: bool  # tile-compressed
 
 
-def calibration(zero_point: float, pixel_scale: float) -> np.float32:
-    """Factor that turns counts into surface brightness: 1e5 · 10^(-0.4 ZP) / pixel_scale² (arcsec per pixel).
+_RAW = {"memmap": False, "disable_image_compression": True}  # compressed images as the tables they are stored in
 
-    In units of 1e-5 of the AB zero flux (3631 Jy) per square arcsec; the scaling of the authors' own code.
-    """
-    return np.float32(1e5 * 10 ** (-0.4 * zero_point) / pixel_scale**2)
+
+def _find(stream: IO[bytes], path: Path, axes: int) -> _Stored:
+    """The first image with so many axes; InputError says how many bytes there are and how many there should be."""
+    found = stream.seek(0, 2)
+    stream.seek(0)
+    end = 0
+    for number, unit in enumerate(fits.open(stream, **_RAW)):  # closing the units would close the stream
+        place = unit.fileinfo()
+        end = place["datLoc"] + place["datSpan"]
+        if _axes(unit) == axes:
+            if found < end:
+                raise InputError(f"{path}: truncated: {found:,} bytes found, {end:,} needed; fetch it again")
+            return _Stored(number, place["datLoc"], place["datSpan"], unit.header.get("DATASUM"),
+                           "ZIMAGE" in unit.header)  # fmt: skip
+    if found != end:
+        raise InputError(f"{path}: damaged or not a FITS file: {found:,} bytes found, its headers describe {end:,}; "
+                         "fetch it again")  # fmt: skip
+    raise InputError(f"{path}: holds no {({2: 'two', 3: 'three'})[axes]}-dimensional image")
+
+
+def _axes(unit: Any) -> int | None:
+    header = unit.header
+    if header.get("ZIMAGE") is True:
+        return header.get("ZNAXIS")
+    return header.get("NAXIS") if unit.is_image else None
+
+
+def _verify(stream: IO[bytes], path: Path, stored: _Stored) -> None:
+    """Hold the data against their DATASUM (FITS 4.0, appendix J): the ones' complement sum of 32-bit words."""
+    if stored.datasum is None:
+        return
+    stream.seek(stored.start)
+    total, left = 0, stored.length
+    while left > 0:
+        piece = stream.read(min(_PIECE, left))
+        left -= len(piece)
+        total += int(np.frombuffer(piece, dtype=">u4").sum(dtype=np.uint64))
+    if total % 0xFFFFFFFF != int(stored.datasum) % 0xFFFFFFFF:
+        raise InputError(f"{path}: damaged: its data do not add up to their DATASUM; fetch it again (or, if the "
+                         "DATASUM is what is stale, set checksum=false beside bands in the recipe)")  # fmt: skip
+
+
+def _stream(path: Path) -> IO[bytes]:
+    stream = path.open("rb")
+    if stream.read(2) != b"\x1f\x8b":
+        stream.seek(0)
+        return stream
+    stream.close()
+    return gzip.open(path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Untidy headers are common and harmless; lengths and sums, of which astropy only warns, are compared here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=AstropyWarning)
+        yield
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn what goes wrong in reading into an InputError that names the file."""
+    try:
+        with _quiet():
+            yield
+    except FileNotFoundError:
+        raise missing(path) from None
+    except InputError:
+        raise
+    except _FAULTS as error:
+        raise InputError(f"{path}: damaged or not a FITS file ({str(error).strip()}); fetch it again") from None

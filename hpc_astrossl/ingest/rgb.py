@@ -1,30 +1,53 @@
-"""The door to Pillow: RGB images of whole fields, and one image an object."""
+"""The door to Pillow: RGB images of whole fields, and one image an object. What is not 8-bit RGB is converted where
+that loses nothing (grey, palette, opaque alpha) and refused where it would change the picture unseen."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest.fits import missing
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+# Modes of Pillow that are no 8-bit grey or colour; L, P, 1, RGB, RGBA, LA, PA and YCbCr are converted.
+_REFUSED = {
+    "CMYK": "has inks (CMYK), whose colours depend on a printer's profile; convert it to RGB",
+    "LAB": "has Lab colours; convert it to RGB",
+    "HSV": "has HSV colours; convert it to RGB",
+    "F": "has floating-point pixels; an image needs 8 bits a channel, so choose a stretch and convert it",
+}
+_DEEP = "has {} bits a channel; an image needs 8, so choose a stretch and convert it"
 
 
 def read_field(path: Path) -> np.ndarray:
     """The RGB image of a field, uint8, (height, width, 3), as stored: row 0 is the top."""
     try:
-        return np.asarray(_open(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a field of 11000 × 11000 is no bomb
+            return np.asarray(_open(path))
     except FileNotFoundError:
         raise missing(path) from None
 
 
-def read_object(path: Path, size: int) -> np.ndarray:
-    """The largest centred square of an image, resized with antialiasing (Lanczos): uint8, (size, size, 3)."""
+def read_object(path: Path, size: int, crop: int | None = None) -> np.ndarray:
+    """The centred square of ``crop`` pixels (None: the largest), resized with antialiasing (Lanczos) if it is larger.
+
+    uint8, (size, size, 3). InputError for a file that is missing, damaged, too large or too small, or whose pixels are
+    not 8-bit grey or colour.
+    """
     try:
-        image = _open(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = _open(path)
     except FileNotFoundError:
         raise no_file(path) from None
-    side = min(image.size)
+    side = crop or min(image.size)
+    if side > min(image.size):
+        raise InputError(f"{path}: is {image.width} × {image.height} pixels, smaller than files.crop={crop}")
     left, top = ((length - side) // 2 for length in image.size)
     square = (left, top, left + side, top + side)
     return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS, box=square))
@@ -36,13 +59,41 @@ def no_file(path: Path) -> InputError:
 
 
 def _open(path: Path) -> Image.Image:
+    with _named(path), Image.open(path) as image:
+        fault = _fault(image)
+        if fault:
+            raise InputError(f"{path}: {fault}")
+        image.load()
+        if image.mode == "RGB":
+            return image  # a copy of a field is 360 MB
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            if image.getextrema()[3][0] < 255:
+                raise InputError(f"{path}: has transparent pixels, whose colour is not defined; flatten it")
+        return image.convert("RGB")
+
+
+def _fault(image: Image.Image) -> str | None:
+    """Why the pixels must not be taken as they are; None if they may."""
+    layout = " ".join(str(part) for part in getattr(image, "tile", ()))
+    if image.mode.startswith("I") or ";16" in layout:
+        return _DEEP.format(32 if image.mode == "I" and ";16" not in layout else 16)
+    if getattr(image, "n_frames", 1) > 1:
+        return f"holds {image.n_frames} images; one is needed"
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1)
+    if turned != 1:
+        return f"is to be turned when it is shown (EXIF orientation {turned}); turn the pixels themselves"
+    return _REFUSED.get(image.mode)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn what Pillow raises into an InputError that names the file."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a field of 11000 × 11000 is no bomb
-            with Image.open(path) as image:
-                image.load()
-                return image if image.mode == "RGB" else image.convert("RGB")  # a copy of a field is 360 MB
+        yield
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"{path}: too large to be read ({error})") from None
+    except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path}: unreadable or truncated image ({error}); fetch it again") from None

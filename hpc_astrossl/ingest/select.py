@@ -1,5 +1,6 @@
 """Which objects each store takes, with which label, and why the others are left out; before any pixel is read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import numpy as np
 
 from hpc_astrossl.ingest import crossmatch
 from hpc_astrossl.ingest.catalogue import Objects
-from hpc_astrossl.ingest.tables import read_table
-from hpc_astrossl.specs.recipe import LabelSpec, Recipe, StoreSpec
+from hpc_astrossl.ingest.tables import files, read_tables
+from hpc_astrossl.specs.recipe import LabelSpec, Recipe, StoreSpec, is_path
+from hpc_astrossl.store import open_store
 
+Sky = tuple[np.ndarray, np.ndarray, np.ndarray]  # ids, ra, dec
 KEPT = ""
 LEAK = 1.0  # arcsec: nearer than this to an object of a labelled set, the pretext set would know its pixels
 
@@ -38,11 +41,14 @@ def select(recipe: Recipe, objects: Objects, source: Path) -> dict[str, Selectio
     spectra = None
     if any(labels.source == "spectra" for labels in labelled):
         spectra = _spectra(recipe, objects, common, source)
-    chosen = {name: _store(store, objects, common, spectra) for name, store in recipe.stores.items()}
+    chosen = {
+        name: _store(store, objects, recipe.catalogue.bands, common, spectra) for name, store in recipe.stores.items()
+    }
+    foreign = {path: _stored(path) for store in recipe.stores.values() for path in filter(is_path, store.disjoint_from)}
     members = {name: selection.rows for name, selection in chosen.items()}
     for name, store in recipe.stores.items():
         for other in store.disjoint_from:
-            shared = _shared(objects, members[other])
+            shared = _shared(objects, foreign[other] if is_path(other) else _part(objects, members[other]))
             chosen[name].reject(shared, f"in {other} or within {LEAK:g} arcsec of it")
     return chosen
 
@@ -51,12 +57,21 @@ def _common(recipe: Recipe, objects: Objects) -> np.ndarray:
     """Reasons of the filters that hold for every store."""
     selection = Selection(reasons=np.full(len(objects), KEPT, dtype=object), labels=np.empty(0))
     if recipe.catalogue.ra is not None:
-        known = np.isfinite(objects.ra) & (np.abs(objects.dec) <= 90)
-        selection.reject(~known, "position unknown")
+        selection.reject(~(np.isfinite(objects.ra) & np.isfinite(objects.dec)), "position unknown")
+        possible = (objects.ra >= 0) & (objects.ra <= 360) & (np.abs(objects.dec) <= 90)
+        selection.reject(~possible, "position out of range: ra 0..360, dec -90..90 degrees")
     if recipe.fields is not None:
         selection.reject(~(np.isfinite(objects.x) & np.isfinite(objects.y)), "pixel position unknown")
     if recipe.filters.flags:
         selection.reject(~np.isin(objects.flag, recipe.filters.flags), "flagged")
+    for band, (low, high) in recipe.filters.magnitudes.items():
+        magnitude = objects.magnitudes[:, recipe.catalogue.bands.index(band)]
+        selection.reject(
+            ~((magnitude >= low) & (magnitude <= high)), f"{band} outside {low:g}..{high:g} mag or unknown"
+        )
+    if recipe.split.column is not None:
+        known = np.isin(objects.columns[recipe.split.column], list(recipe.split.codes))
+        selection.reject(~known, f"{recipe.split.column} names no split")
     left = np.flatnonzero(selection.reasons == KEPT)
     same_id, near = crossmatch.duplicates(objects.object_id[left], (objects.ra[left], objects.dec[left]),
                                           objects.reference[left], recipe.filters.duplicates)  # fmt: skip
@@ -65,17 +80,26 @@ def _common(recipe: Recipe, objects: Objects) -> np.ndarray:
     return selection.reasons
 
 
-def _store(store: StoreSpec, objects: Objects, common: np.ndarray,
+def _uncertain(limit: float | dict[str, float], objects: Objects, bands: Sequence[str]) -> tuple[np.ndarray, str]:
+    """(where a detected band is too uncertain, the reason)."""
+    if isinstance(limit, dict):
+        limits, what = np.array([limit.get(band, np.nan) for band in bands]), "the limit of its band"
+    else:
+        limits, what = np.full(len(bands), limit), f"{limit:g} mag"
+    sure = (objects.errors <= limits) | np.isnan(objects.magnitudes) | np.isnan(limits)
+    return ~sure.all(axis=1), f"uncertainty above {what} or unknown"
+
+
+def _store(store: StoreSpec, objects: Objects, bands: Sequence[str], common: np.ndarray,
            spectra: tuple[np.ndarray, np.ndarray] | None) -> Selection:  # fmt: skip
     selection = Selection(reasons=common.copy(), labels=np.full(len(objects), -1, dtype=np.int16))
     if store.detected_in:
         few = np.isfinite(objects.magnitudes).sum(axis=1) < store.detected_in
         selection.reject(few, f"detected in fewer than {store.detected_in} bands")
     if store.max_error is not None:
-        sure = (objects.errors <= store.max_error) | np.isnan(objects.magnitudes)
-        selection.reject(~sure.all(axis=1), f"uncertainty above {store.max_error:g} mag or unknown")
+        selection.reject(*_uncertain(store.max_error, objects, bands))
     if store.labels is not None:
-        values = objects.labels.get(store.labels.column)
+        values = objects.columns.get(store.labels.column)
         if store.labels.source == "spectra":
             values, reasons = spectra
             for reason in dict.fromkeys(reasons[reasons != KEPT]):
@@ -103,7 +127,7 @@ def _spectra(recipe: Recipe, objects: Objects, common: np.ndarray, source: Path)
     """(spectral class, reason to have none) of each object, among those that pass the common filters."""
     spec = recipe.spectra
     wanted = {spec.ra: "number", spec.dec: "number", spec.spectral_class: "text", spec.warning: "number"}
-    table = read_table(source / spec.file, wanted, format="csv")
+    table = read_tables(files(source, spec.file), wanted, format=spec.format)
     left = np.flatnonzero(common == KEPT)
     classes = table[spec.spectral_class]
     match = crossmatch.match_spectra(
@@ -121,8 +145,16 @@ def _spectra(recipe: Recipe, objects: Objects, common: np.ndarray, source: Path)
     return values, reasons
 
 
-def _shared(objects: Objects, members: np.ndarray) -> np.ndarray:
-    """True for the objects that are ``members`` (rows), have the id of one, or are nearer than LEAK to one."""
-    shared = np.isin(objects.object_id, objects.object_id[members])
-    place = objects.ra[members], objects.dec[members]
-    return shared | crossmatch.near_any(objects.ra, objects.dec, place, LEAK)
+def _shared(objects: Objects, others: Sky) -> np.ndarray:
+    """True for the objects that have the id of one of ``others``, or are nearer than LEAK to one."""
+    ids, ra, dec = others
+    return crossmatch.same_ids(objects.object_id, ids) | crossmatch.near_any(objects.ra, objects.dec, (ra, dec), LEAK)
+
+
+def _part(objects: Objects, rows: np.ndarray) -> Sky:
+    return objects.object_id[rows], objects.ra[rows], objects.dec[rows]
+
+
+def _stored(path: str) -> Sky:
+    table = open_store(path).table
+    return table["object_id"], table["ra"], table["dec"]

@@ -1,70 +1,219 @@
-"""Cut images once into a scratch folder, then gather them from there into a store, a whole shard at a time.
+"""Cut the objects of some shards, each field read once for all of them, and write every shard when it is full.
 
-How many rows a store has is known only when blank and unreadable images are known. So images are cut first, each
-field read once for all stores; then every row is final, and shards can be written in any order and by anyone.
+A portion is what one process does. It owns whole shards; a shard that is there and sound is left alone, so a portion
+that was killed goes on where it was.
 """
 
 import os
+import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from hpc_astrossl import store
-from hpc_astrossl.ingest.cutouts import Source, Unit
+from hpc_astrossl import provenance, store
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.ingest.catalogue import Objects
+from hpc_astrossl.ingest.cutouts import Source, Unit, open_source
+from hpc_astrossl.specs.recipe import Recipe
+from hpc_astrossl.store.encoded import Encoding
+
+IN_MEMORY = 1 << 26  # bytes: cutouts of a field beyond this lie in a file without a name
 
 
-class Cutouts:
-    """The images of the objects of several stores, cut into files of a scratch folder, a file a unit.
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Shards of one store: ``shards`` maps their number to the objects of their rows (numbers in the portion)."""
 
-    ``reasons`` says of each object of the catalogue why its image cannot be used, "" if it can.
+    path: Path
+    shape: tuple[int, ...]  # of the store's images
+    encoding: Encoding | None
+    bands: int
+    plan: dict[str, Any]
+    shards: dict[int, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Portion:
+    """Objects, where their images are, and the shards that want them. Travels to another process."""
+
+    recipe: Recipe
+    folder: Path
+    images: str  # rgb or bands
+    objects: Objects
+    targets: list[Target]
+
+    def __len__(self) -> int:
+        return sum(len(rows) for target in self.targets for rows in target.shards.values())
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What went wrong: ``faults`` keep shards from being written, ``notes`` were dealt with by rejecting objects."""
+
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def subset(objects: Objects, rows: np.ndarray) -> Objects:
+    """The objects of ``rows``, in that order."""
+    values = {part.name: getattr(objects, part.name) for part in fields(objects)}
+    return replace(objects, **{name: _taken(value, rows) for name, value in values.items()})
+
+
+def _taken(value: Any, rows: np.ndarray) -> Any:
+    if isinstance(value, dict):
+        return {key: _taken(entry, rows) for key, entry in value.items()}
+    return value[rows] if isinstance(value, np.ndarray) else value
+
+
+class Hashes:
+    """Size and SHA-256 of files below a folder, each read once."""
+
+    def __init__(self, folder: Path):
+        self._folder, self._known = folder, {}
+
+    def of(self, paths: list[Path]) -> dict[str, dict[str, Any]]:
+        """File name -> {bytes, sha256}, sorted by name; InputError for one that cannot be read."""
+        return {name: self._one(path) for name, path in sorted((self.name(path), path) for path in paths)}
+
+    def name(self, path: Path) -> str:
+        """The file's name, relative to the folder."""
+        return os.path.relpath(path, self._folder)
+
+    def _one(self, path: Path) -> dict[str, Any]:
+        if path not in self._known:
+            try:
+                self._known[path] = {"bytes": path.stat().st_size, "sha256": provenance.sha256(path)}
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        return self._known[path]
+
+
+def write_shards(portion: Portion, advance: Callable[[int], None]) -> Outcome:
+    """Cut and write everything in the portion that is not there yet. ``advance`` gets numbers of objects done.
+
+    A field that cannot be read holds up the shards that need it, or, if the recipe says so, its objects are rejected;
+    the others are written in any case. InputError when another process writes one of the shards.
     """
-
-    def __init__(self, source: Source, size: int, folder: Path, count: int):
-        self.source, self._folder = source, folder
-        self.shape, self.dtype = (size, size, len(source.channels)), source.dtype
-        self.reasons = np.full(count, "", dtype=object)
-        self._unit = np.full(count, -1, dtype=np.int64)
-        self._index = np.zeros(count, dtype=np.int64)
-
-    def cut(self, units: list[Unit], progress: Callable[[str], None]) -> None:
-        """Cut every unit; ``progress`` gets a line after each."""
-        for number, unit in enumerate(units):
-            shape = (len(unit.rows), *self.shape)
-            out = _allocate(self._file(number), self.dtype, shape)
-            self.reasons[unit.rows] = self.source.cut(unit, out)
-            self._unit[unit.rows], self._index[unit.rows] = number, np.arange(len(unit.rows))
-            progress(f"cut {unit.name} ({number + 1} of {len(units)}): {len(unit.rows)} objects")
-
-    def gather(self, rows: np.ndarray) -> np.ndarray:
-        """The images of ``rows`` in their order, (len(rows), size, size, channels)."""
-        out = np.empty((len(rows), *self.shape), dtype=self.dtype)
-        for number in np.unique(self._unit[rows]):
-            here = np.flatnonzero(self._unit[rows] == number)
-            out[here] = np.load(self._file(number), mmap_mode="r")[self._index[rows[here]]]
-        return out
-
-    def _file(self, number: int) -> Path:
-        return self._folder / f"{number:06d}.npy"
+    source = open_source(portion.recipe, portion.folder, portion.objects, portion.images)
+    hashes, outcome = Hashes(portion.folder), Outcome()
+    rejects = (portion.recipe.images or portion.recipe.files).unreadable == "reject"
+    with ExitStack() as stack:
+        filling = [_Filling(target, portion, source, hashes, stack) for target in portion.targets]
+        rows = np.concatenate([part.rows for part in filling])
+        advance(len(portion) - len(rows))
+        rows = rows if len(filling) == 1 else np.unique(rows)
+        for unit in source.units(rows) if len(rows) else []:
+            out = _allocate((len(unit.rows), *portion.targets[0].shape[1:]), source.dtype, portion.targets[0].path)
+            try:
+                hashes.of(source.files(unit))  # before it is read: what changes while it is read is found later
+                reasons = source.cut(unit, out)
+            except InputError as error:
+                (outcome.notes if rejects else outcome.faults).append(str(error))
+                reasons = np.full(len(unit.rows), f"field unreadable: {unit.name}" if rejects else "", dtype=object)
+                if not rejects:
+                    out = None
+            advance(sum([part.take(unit, out, reasons) for part in filling]))
+    return outcome
 
 
-def _allocate(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-    """A new array in a file, its disk space reserved: a full disk is an OSError here, not a bus error later."""
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    with path.open("r+b") as stream:
-        os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
-    return array
+def _allocate(shape: tuple[int, ...], dtype: np.dtype, beside: Path) -> np.ndarray:
+    """Zeros; many of them in a file without a name beside the store, so that memory stays free.
+
+    Its disk space is reserved: a full disk is an OSError here, not a bus error later.
+    """
+    count = int(np.prod(shape)) * dtype.itemsize
+    if count <= IN_MEMORY:
+        return np.zeros(shape, dtype=dtype)
+    with tempfile.TemporaryFile(dir=beside.parent) as stream:
+        os.posix_fallocate(stream.fileno(), 0, count)
+        return np.memmap(stream, dtype=dtype, mode="r+", shape=shape)
 
 
-def write_store(path: Path, cutouts: Cutouts, rows: np.ndarray, columns: dict[str, np.ndarray],
-                info: store.StoreInfo) -> None:  # fmt: skip
-    """Write the store at ``path`` from objects ``rows`` (of the catalogue, in the store's order) and their columns."""
-    writer = store.create(path, shape=(len(rows), *cutouts.shape), dtype=cutouts.dtype, bands=len(info.bands))
-    try:
-        for start, stop in writer.shards:
-            writer.write_images(start, cutouts.gather(rows[start:stop]))
-        writer.write_table(columns)
-        writer.finish(info)
-    except BaseException:
-        writer.discard()
-        raise
+class _Filling:
+    """The shards of one target on their way: open ones with their images, blocked ones, and those still to come."""
+
+    def __init__(self, target: Target, portion: Portion, source: Source, hashes: Hashes, stack: ExitStack):
+        self._target, self._source, self._hashes, self._stack = target, source, hashes, stack
+        self._writer = store.join(target.path, shape=target.shape, dtype=source.dtype, bands=target.bands,
+                                  plan=target.plan, encoding=target.encoding)  # fmt: skip
+        self._shard = np.full(len(portion.objects), -1, dtype=np.int64)  # of each object; -1: not wanted
+        self._place = np.zeros(len(portion.objects), dtype=np.int64)
+        self._open: dict[int, _Shard] = {}
+        for number, rows in target.shards.items():
+            if not self._sound(number):
+                self._shard[rows], self._place[rows] = number, np.arange(len(rows))
+        self.rows = np.concatenate(
+            [rows for rows in target.shards.values() if self._shard[rows[0]] >= 0] or [np.empty(0, np.int64)]
+        )
+
+    def take(self, unit: Unit, images: np.ndarray | None, reasons: np.ndarray) -> int:
+        """Take what is wanted of a unit; None instead of images gives up its shards. Returns the objects taken."""
+        taken = 0
+        for number in np.unique(self._shard[unit.rows]):
+            if number < 0:
+                continue
+            here = np.flatnonzero(self._shard[unit.rows] == number)
+            taken += len(here)
+            if images is None:
+                self._give_up(int(number))
+            elif shard := self._opened(int(number)):
+                shard.put(self._place[unit.rows[here]], images, here, reasons)
+                if shard.missing == 0:
+                    self._write(int(number))
+        return taken
+
+    def _inputs(self, number: int) -> dict[str, dict[str, Any]]:
+        units = self._source.units(self._target.shards[number])
+        facts = self._hashes.of([path for unit in units for path in self._source.files(unit)])
+        for name in (self._hashes.name(path) for unit in units for path in self._source.unverified(unit)):
+            facts[name] = facts[name] | {"verified": False}
+        return facts
+
+    def _sound(self, number: int) -> bool:
+        record = self._writer.record(number)
+        return record is not None and self._writer.sound(record) and record.inputs == self._inputs(number)
+
+    def _opened(self, number: int) -> "_Shard | None":
+        """The open shard, locked; None when another process has written it since we looked."""
+        if number not in self._open:
+            lock = self._stack.enter_context(ExitStack())
+            lock.enter_context(self._writer.lock(number))
+            if self._sound(number):
+                self._give_up(number)
+                lock.close()
+                return None
+            count = len(self._target.shards[number])
+            self._open[number] = _Shard((count, *self._target.shape[1:]), self._source.dtype, lock)
+        return self._open[number]
+
+    def _give_up(self, number: int) -> None:
+        self._shard[self._target.shards[number]] = -1
+        if shard := self._open.pop(number, None):
+            shard.lock.close()
+
+    def _write(self, number: int) -> None:
+        shard, start = self._open.pop(number), self._writer.shards[number][0]
+        useless = np.flatnonzero(shard.reasons != "")
+        shard.images[useless] = 0
+        rejected = tuple((start + int(place), str(shard.reasons[place])) for place in useless)
+        self._writer.write_images(start, shard.images, rejected=rejected, inputs=self._inputs(number))
+        shard.lock.close()
+
+
+class _Shard:
+    """The images of one shard, until it is full."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, lock: ExitStack):
+        self.images, self.lock = np.zeros(shape, dtype=dtype), lock
+        self.reasons = np.full(shape[0], "", dtype=object)
+        self.missing = shape[0]
+
+    def put(self, places: np.ndarray, images: np.ndarray, here: np.ndarray, reasons: np.ndarray) -> None:
+        """Put ``images[here]``, with their reasons, at ``places``."""
+        self.images[places], self.reasons[places] = images[here], reasons[here]
+        self.missing -= len(places)

@@ -1,4 +1,4 @@
-"""Draws that depend on nothing but a seed and the objects' ids, and the stratified split made with them.
+"""Draws that depend on nothing but a seed and the objects' ids, and the splits made with them.
 
 A draw is a hash of the seed, a purpose and the id. So it does not change with the order of the catalogue, the number
 of tasks or the version of a random generator.
@@ -8,12 +8,56 @@ import hashlib
 
 import numpy as np
 
+from hpc_astrossl.ingest import crossmatch
+from hpc_astrossl.ingest.catalogue import Objects
+from hpc_astrossl.specs.recipe import SplitSpec
+
 
 def draw(ids: np.ndarray, seed: int, purpose: str) -> np.ndarray:
     """A pseudo-random uint64 for each id."""
     prefix = f"{seed}/{purpose}/"
     digests = b"".join(hashlib.sha256((prefix + text).encode()).digest()[:8] for text in ids.tolist())
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+def divide(spec: SplitSpec, objects: Objects, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The split of the objects in ``rows`` (ascending), whose class codes are ``labels``; uint8, codes as in the store.
+
+    What belongs together (``crossmatch.groups``, over the whole catalogue: also by way of an object that was left out)
+    is drawn once, so that no group straddles two splits.
+    """
+    if spec.column is not None:
+        return np.array([spec.codes[value] for value in objects.columns[spec.column][rows].tolist()], dtype=np.uint8)
+    heads = crossmatch.groups(objects.object_id, (objects.ra, objects.dec), spec.together)[rows]
+    _, first, member = np.unique(heads, return_index=True, return_inverse=True)
+    if spec.by == "stratified":
+        one = rows[first]
+        drawn = assign(objects.object_id[one], labels[first], objects.reference[one], spec.shares, spec.seed)
+        return drawn[member]
+    heads = heads[first]
+    if spec.by == "object":
+        keys = objects.object_id[heads]
+    else:
+        placed = np.where(np.isfinite(objects.ra[heads] + objects.dec[heads]), heads, rows[first])
+        keys = cells(objects.ra[placed], objects.dec[placed], spec.cell)
+    distinct, at = np.unique(keys, return_inverse=True)
+    share = (draw(distinct, spec.seed, f"split by {spec.by}") >> np.uint64(11)) * 2.0**-53  # in [0, 1), exact
+    return np.searchsorted(np.cumsum(spec.shares)[:-1], share, side="right").astype(np.uint8)[at][member]
+
+
+def cells(ra: np.ndarray, dec: np.ndarray, size: float) -> np.ndarray:
+    """The name of the cell of the sky that each position (degrees) is in; text.
+
+    The sky is cut into bands of declination ``size`` degrees high, and each band into as many equal stretches of right
+    ascension as fit with that width in its middle: all cells have about the same area, and none spans RA 0.
+    """
+    band = np.floor((dec + 90) / size).astype(np.int64)
+    middle = np.clip((band + 0.5) * size - 90, -90, 90)
+    count = np.maximum(1, np.round(360 * np.cos(np.radians(middle)) / size)).astype(np.int64)
+    stretch = np.minimum(np.floor(ra % 360 / 360 * count).astype(np.int64), count - 1)
+    width = int(360 / size) + 2
+    numbers, inverse = np.unique(band * width + stretch, return_inverse=True)
+    return np.array([f"{number // width}/{number % width}" for number in numbers.tolist()])[inverse]
 
 
 def assign(

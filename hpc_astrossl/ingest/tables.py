@@ -1,123 +1,148 @@
-"""Read columns of a text table (CSV, or separated by spaces with a ``#`` header) as arrays, a block of rows at a time.
+"""Read columns of a catalogue as arrays: text, FITS binary tables and Parquet, one file or several that agree.
 
-Survey catalogues hold millions of rows and more than a hundred columns: only the columns asked for are kept, and
-they become arrays block by block.
+Survey catalogues hold millions of rows and more than a hundred columns: only the columns asked for are kept, and they
+become arrays block by block. Every fault of a file is an InputError that opens with its path.
 """
 
 import csv
 import difflib
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import parquet
 
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.ingest import fits_tables, text_tables
 
-BLOCK = 50_000  # rows
-_NO_VALUE = frozenset({"", "null", "NULL", "--", "masked"})
-Row = tuple[int, list[str]]  # line number from 1, fields
+Wanted = Mapping[str, Literal["text", "number"]]
+BLOCK = 1 << 18  # rows of a Parquet file at once
+_MAGIC = {b"SIMPLE": "fits", b"PAR1": "parquet"}
+_TEXT_LIKE = {"ascii", "csv"}
+
+
+def files(source: Path, pattern: str) -> list[Path]:
+    """The files below ``source`` that a name, or a pattern with ``*`` and ``?``, stands for, ordered by name."""
+    if not any(sign in pattern for sign in "*?["):
+        return [source / pattern]
+    found = sorted(path for path in source.glob(pattern) if path.is_file())
+    if not found:
+        raise InputError(f"{source / pattern}: no file matches this pattern; the recipe expects tables "
+                         "in the folder given as --source")  # fmt: skip
+    return found
+
+
+def read_tables(paths: Sequence[Path], wanted: Wanted, *, format: str = "ascii", names: Sequence[str] = ()):
+    """``read_table`` of several files, one after the other; InputError if they do not have the same columns."""
+    if len(paths) > 1:
+        headers = [(path, _open(path, wanted, format, names)[0]) for path in paths]
+        for path, header in headers[1:]:
+            odd = sorted(set(header) ^ set(headers[0][1]))
+            if odd:
+                where = "only in this file" if odd[0] in header else "missing here"
+                raise InputError(f"{path}: other columns than {headers[0][0].name}: {odd[0]!r} is {where}; files that "
+                                 "one pattern stands for must have the same columns")  # fmt: skip
+    parts = [read_table(path, wanted, format=format, names=names) for path in paths]
+    return {name: np.concatenate([part.pop(name) for part in parts]) for name in wanted} if parts[1:] else parts[0]
 
 
 def read_table(
-    path: Path, wanted: Mapping[str, Literal["text", "number"]], *, format: str = "ascii", names: Sequence[str] = ()
+    path: Path, wanted: Wanted, *, format: str = "ascii", names: Sequence[str] = ()
 ) -> dict[str, np.ndarray]:
     """The wanted columns of a table: text as str arrays, numbers as float64 (NaN where a field is empty).
 
-    ``names`` are those of the first columns of a table without a header. InputError for a missing file or column, a
-    row of another length, a field that is no number, a table without rows.
+    ``format`` is ascii, csv, fits or parquet; ``names`` are those of the first columns of a text table without a
+    header. InputError for a missing file or column, a row of another length, a field that is no number, a table
+    without rows.
     """
+    header, table = _open(path, wanted, format, names)
+    for name in wanted:
+        _check_column(path, header, name)
+    read = {"fits": fits_tables.read, "parquet": _read_parquet}.get(format, text_tables.read)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            header, rows = _split_csv(stream, names) if format == "csv" else _split_ascii(stream, names, wanted)
-            places = [_place(path, header, name) for name in wanted]
-            width = None if names else len(header)
-            blocks = list(_blocks(path, rows, places, list(wanted.values()), width))
+        columns = read(table, wanted)
+    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
+        raise _unreadable(path, format, error) from None
+    if not columns or not len(next(iter(columns.values()))):
+        raise InputError(f"{path}: the table has no rows")
+    return columns
+
+
+def _open(path: Path, wanted: Wanted, format: str, names: Sequence[str]) -> tuple[Sequence[str], object]:
+    """Column names, and what the format's reader needs to read on."""
+    try:
+        _check_kind(path, format)
+        if format == "fits":
+            table = fits_tables.layout(path)
+            return table.names, table
+        if format == "parquet":
+            file = parquet.ParquetFile(path)
+            return file.schema_arrow.names, file
+        table = text_tables.layout(path, format, names, wanted)
+        return table.header, table
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such file; the recipe expects this table in the folder given as --source"
         ) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a text table ({error})") from None
-    if not blocks:
-        raise InputError(f"{path}: the table has no rows")
-    return {name: np.concatenate([block[i] for block in blocks]) for i, name in enumerate(wanted)}
+    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
+        raise _unreadable(path, format, error) from None
 
 
-def _split_csv(stream: Iterable[str], names: Sequence[str]) -> tuple[list[str], Iterator[Row]]:
-    reader = csv.reader(stream, skipinitialspace=True, strict=True)
-    header = list(names) or [name.strip() for name in next(reader, [])]
-    header[:1] = [name.lstrip("# ") for name in header[:1]]
-    return header, ((reader.line_num, fields) for fields in reader if fields)
+def _check_kind(path: Path, format: str) -> None:
+    """Files tell what they are: a FITS file read as text would only be reported as a wrong header."""
+    with path.open("rb") as stream:
+        start = stream.read(6)
+    kind = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), "text")
+    if start.startswith(b"\x1f\x8b"):
+        raise InputError(f"{path}: compressed with gzip; unpack it first (gunzip)")
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise InputError(f"{path}: text in UTF-16; save it as UTF-8")
+    if kind != ("text" if format in _TEXT_LIKE else format):
+        remedy = "ascii or csv" if kind == "text" else kind
+        what = {"text": "neither a FITS nor a Parquet file", "fits": "a FITS file", "parquet": "a Parquet file"}[kind]
+        if format in ("fits", "parquet") or kind != "text":
+            raise InputError(f"{path}: is {what}, the recipe says format: {format}; say format: {remedy}")
 
 
-def _split_ascii(stream: Iterable[str], names: Sequence[str], wanted: Iterable[str]) -> tuple[list[str], Iterator[Row]]:
-    """The header is the last comment line before the data that names every wanted column, else the first line."""
-    comments: list[list[str]] = []
-    lines = ((number, line.split()) for number, line in enumerate(stream, start=1))
-    first: list[Row] = []
-    for number, fields in lines:
-        if fields and fields[0].startswith("#"):
-            comments.append(" ".join(fields).lstrip("# ").split())
-        elif fields:
-            first = [(number, fields)]
-            break
-    rows = itertools.chain(first, (row for row in lines if row[1] and not row[1][0].startswith("#")))
-    if names:
-        return list(names), rows
-    for header in reversed(comments):
-        if set(wanted) <= set(header):
-            return header, rows
-    if first and (not comments or set(wanted) <= set(first[0][1])):
-        return next(rows)[1], rows
-    return max(comments[::-1], key=lambda words: len(set(words) & set(wanted)), default=[]), rows
+def _unreadable(path: Path, format: str, error: Exception) -> InputError:
+    kind = {"fits": "a FITS table", "parquet": "a Parquet table"}.get(format, "a text table")
+    hint = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+    return InputError(f"{path}: cannot be read as {kind} ({' '.join(str(error).split())}){hint}")
 
 
-def _place(path: Path, header: list[str], name: str) -> int:
-    if header.count(name) == 1:
-        return header.index(name)
-    if name in header:
-        raise InputError(f"{path}: column {name!r} stands {header.count(name)} times in the header")
-    lower = {other.lower(): other for other in reversed(header)}
-    near = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=4, cutoff=0.5)]
-    hint = f"nearest: {', '.join(near)}" if near else f"it has: {', '.join(header[:20]) or 'no header'}"
-    raise InputError(f"{path}: no column {name!r}; {hint}. The recipe says which column is which")
+def _check_column(path: Path, header: Sequence[str], name: str) -> None:
+    count = list(header).count(name)
+    if count > 1:
+        raise InputError(f"{path}: column {name!r} stands {count} times in the header")
+    if count == 0:
+        near = nearest(name, header)
+        hint = f"nearest: {', '.join(near)}" if near else f"it has: {', '.join(header[:20]) or 'no header'}"
+        raise InputError(f"{path}: no column {name!r}; {hint}. The recipe says which column is which")
 
 
-def _blocks(path: Path, rows: Iterator[Row], places: list[int], kinds: list[str], width: int | None) -> Iterator[list]:
-    """The wanted columns as arrays, block by block; every row must have ``width`` fields, if that is known."""
-    picked = _picked(path, rows, places, width)
-    while block := list(itertools.islice(picked, BLOCK)):
-        numbers, *columns = zip(*block, strict=True)
-        yield [
-            np.array(values, dtype=str) if kind == "text" else _numbers(path, numbers, values, place)
-            for values, place, kind in zip(columns, places, kinds, strict=True)
-        ]
+def nearest(name: str, header: Iterable[str]) -> list[str]:
+    """At most four column names like ``name``, best first; case does not count."""
+    lower = {other.lower(): other for other in reversed(list(header))}
+    return [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=4, cutoff=0.5)]
 
 
-def _picked(path: Path, rows: Iterator[Row], places: list[int], width: int | None) -> Iterator[tuple]:
-    """Line number and wanted fields of each row: most of a survey's columns are never kept."""
-    need = max(places, default=-1) + 1
-    for number, fields in rows:
-        if len(fields) != width if width else len(fields) < need:
-            expected = f"{width}, as the header" if width else f"at least {need}"
-            raise InputError(f"{path}, line {number}: {len(fields)} columns, expected {expected}")
-        yield (number, *[fields[place].strip() for place in places])
+def _read_parquet(file: parquet.ParquetFile, wanted: Wanted) -> dict[str, np.ndarray]:
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+    for batch in file.iter_batches(batch_size=BLOCK, columns=list(wanted)):
+        for name, kind in wanted.items():
+            parts[name].append(_column(batch.column(name), name, kind))
+    return {name: np.concatenate(parts.pop(name)) for name in wanted} if file.metadata.num_rows else {}
 
 
-def _numbers(path: Path, numbers: Sequence[int], values: Sequence[str], place: int) -> np.ndarray:
-    values = ["nan" if value in _NO_VALUE else value for value in values]
+def _column(column: pa.Array, name: str, kind: str) -> np.ndarray:
     try:
-        return np.array(values).astype(np.float64)
-    except ValueError:
-        line, value = next((n, value) for n, value in zip(numbers, values, strict=True) if not _is_number(value))
-        raise InputError(f"{path}, line {line}: expected a number in column {place + 1}, found {value!r}") from None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+        if kind == "text":
+            text = pc.utf8_trim_whitespace(pc.fill_null(column.cast(pa.string()), ""))
+            return text.to_numpy(zero_copy_only=False).astype(str)
+        return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        wrong = "text" if kind == "text" else "a number"
+        raise pa.ArrowInvalid(f"column {name!r} of type {column.type}: expected {wrong}; {error}") from None

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpc_astrossl.loading.choice import choose
 from hpc_astrossl.loading.loader import Batch, Loader, LoaderSpec, Ranks
+from hpc_astrossl.loading.pixels import Skipped
 from hpc_astrossl.names import LOADERS, resolve
 
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
     from hpc_astrossl.store import Store
 
-__all__ = ["Batch", "Loader", "LoaderSpec", "open_loader"]
+__all__ = ["Batch", "Loader", "LoaderSpec", "Skipped", "choose", "open_loader"]
 
 
 def open_loader(
@@ -23,10 +25,16 @@ def open_loader(
     *,
     engine: Ranks,
     device: "torch.device | str",
-    name: str = "dali",
+    name: str = "auto",
 ) -> Loader:
     """The loader of that name for ``rows`` of ``store``; ``engine`` says which share is this rank's.
 
-    InputError when the name is unknown, the loader's library is not installed, or the spec does not suit the store.
+    "auto" chooses by device and store, see ``choose``. InputError when the name is unknown, the loader's library is
+    not installed, or the spec does not suit the store.
     """
-    return resolve(LOADERS, name, "loader")(store, rows, spec, engine=engine, device=device)
+    reason = f"{name} was asked for"
+    if name == "auto":
+        name, reason = choose(store, rows, spec, device)
+    loader = resolve(LOADERS, name, "loader")(store, rows, spec, engine=engine, device=device)
+    loader.reason = reason
+    return loader

@@ -1,28 +1,29 @@
-"""The door to DALI: mirror, scale and put channels first, on the GPU or, by the same pipeline, on the CPU.
+"""The loader by DALI: of images that the survey delivered encoded, and of everything on a GPU.
 
-Turns and upside-down flips permute pixels and are done where a batch is gathered; the mirror is a per-object argument
-of DALI's normalisation and costs nothing there (docs/decisions/flips-and-turns.md).
+A split within the budget is decoded once and stays on the device of training, from where batches are gathered. Else
+chunks are streamed, and each batch is decoded or copied to the device as it is made.
 """
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.loading.loader import CAFFE_MEANS, Batch, Loader, Task
-from hpc_astrossl.loading.order import Augmentation, Part
+from hpc_astrossl.loading import pipeline
+from hpc_astrossl.loading.draws import Augmentation
+from hpc_astrossl.loading.geometry import matrices
+from hpc_astrossl.loading.loader import Batch, Loader, Task
+from hpc_astrossl.loading.order import Part
+from hpc_astrossl.loading.pixels import MEBIBYTE, Pixels, fits
 from hpc_astrossl.loading.prefetch import ahead
-
-try:
-    from nvidia.dali import fn, pipeline_def, types
-except ImportError as error:
-    raise InputError(
-        f"the loader dali needs NVIDIA DALI, which cannot be imported here ({error}); "
-        "install hpc_astrossl[train], or use the loader reference"
-    ) from None
+from hpc_astrossl.store.encoded import decode, intact
 
 AHEAD = 3  # finished batches that may wait for the training step
+PIECE = 256  # images that are decoded at a time when a split becomes resident
+ROOM = 0.5  # of a GPU's free memory, at most, is taken by a resident split
 
 
 class DaliLoader(Loader):
@@ -32,30 +33,65 @@ class DaliLoader(Loader):
 
     def __init__(self, *arguments, **named):
         super().__init__(*arguments, **named)
-        largest = -(-self.spec.batch_size // self.size)
-        shape = (largest, *self.store.image_shape)
-        on_gpu = self.device.type == "cuda"
-        self._gathered = torch.from_numpy(np.empty(shape, dtype=self.store.dtype))
-        if on_gpu:
-            self._gathered = self._gathered.pin_memory()
-        self._pipeline = _pipeline(
-            dtype=types.UINT8 if self.store.dtype == np.uint8 else types.FLOAT,
-            scaling=self.spec.scaling,
-            gpu=on_gpu,
-            batch_size=largest,
-            num_threads=1,  # ranks share the cores with the training itself
-            device_id=(self.device.index or 0) if on_gpu else None,
-            prefetch_queue_depth=1,  # the thread is the prefetch; a run's inputs are free when it returns
-        )
-        self._pipeline.build()
+        self.resident = fits(self.store, self.rows, self._budget())
+        self._largest = -(-self.spec.batch_size // self.size)
+        self._kept: torch.Tensor | None = None  # the resident split, (rows, height, width, channels)
+        self._pipelines: dict[pipeline.Plan, Any] = {}
+        if not self.resident and not self._encoded:
+            gathered = torch.from_numpy(np.empty((self._largest, *self.store.image_shape), dtype=self.store.dtype))
+            self._gathered = gathered.pin_memory() if self.device.type == "cuda" else gathered
 
     def close(self) -> None:
         super().close()
-        self._pipeline = None
+        self._pipelines.clear()
+        self._kept = None
+
+    def _budget(self) -> float:
+        """MiB that a resident split may take: on a GPU no more than ROOM of what is free there."""
+        if self.device.type != "cuda":
+            return self.spec.resident_mb
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return min(self.spec.resident_mb, ROOM * free / MEBIBYTE)
+
+    @property
+    def _encoded(self) -> bool:
+        return self.store.encoding is not None
+
+    def _open_pixels(self) -> Pixels:
+        """Rows as they lie in the store, streamed; what is resident is kept by the loader itself."""
+        return Pixels(self.store, self.rows, 0, skipped=self.skipped, prepare=None, shape=self.store.raw_shape)
+
+    def _begin(self, rows: np.ndarray) -> None:
+        if not self.resident:
+            super()._begin(rows)
+
+    def _ready(self, rows: np.ndarray) -> np.ndarray:
+        if not self.resident:
+            return super()._ready(rows)
+        if self._kept is None:
+            self._kept = self._read_all()
+        return rows[[row not in self.skipped.rows for row in rows.tolist()]] if self.skipped.rows else rows
+
+    def _read_all(self) -> torch.Tensor:
+        """All images of the loader on the device, decoded; zeros where one was skipped."""
+        kept = torch.zeros((len(self.rows), *self.store.image_shape), device=self.device,
+                           dtype=torch.uint8 if self.store.dtype == np.uint8 else torch.float32)  # fmt: skip
+        self.pixels.begin(self.rows)
+        for first in range(0, len(self.rows), PIECE):
+            rows = self.pixels.ready(self.rows[first : first + PIECE])
+            images = self.pixels.take(rows)
+            if self._encoded:
+                plan = pipeline.Plan(device=self.device, dtype=self.store.dtype, encoded=True)
+                good, whole = self._from_files(rows, images, plan, PIECE)
+                rows = rows[good]
+            elif len(rows):
+                whole = torch.from_numpy(np.stack(images))
+            if len(rows):
+                kept[torch.from_numpy(np.searchsorted(self.rows, rows)).to(self.device)] = whole.to(self.device)
+        self.pixels.close()
+        return kept
 
     def _batches(self, tasks: Iterator[Task]) -> Iterator[Batch]:
-        if self._pipeline is None:
-            raise ValueError("the loader is closed")
         made = ahead(self._made(tasks), AHEAD)
         try:
             for part, images in made:
@@ -68,57 +104,66 @@ class DaliLoader(Loader):
     def _made(self, tasks: Iterator[Task]) -> Generator[tuple[Part, torch.Tensor], None, None]:
         """Runs in the thread."""
         for task in tasks:
-            part, count = task.part, len(task.part.rows)
-            if count == 0:  # DALI has no empty batch
-                height, width, channels = self.store.image_shape
-                yield part, torch.empty((0, channels, height, width), device=self.device)
-                continue
-            images = self._gathered[:count].numpy()
-            self.pixels.take(part.rows, images)
-            mirror = np.zeros(count, dtype=np.int32)
-            if task.augmentation is not None:
-                mirror[:] = permute(images, task.augmentation)
-            yield part, self._run_pipeline(images, mirror)
+            part, plan = task.part, self._plan(task.augmentation)
+            if plan.encoded:
+                packed = self.pixels.take(part.rows)
+                good, images = self._from_files(part.rows, packed, plan, self._largest, task.augmentation)
+                part = part if len(good) == len(part.rows) else replace(part, rows=part.rows[good])
+            else:
+                images = self._made_of(plan, self._largest, self._gather(part.rows), task.augmentation)
+            yield part, images
 
-    def _run_pipeline(self, images: np.ndarray, mirror: np.ndarray) -> torch.Tensor:
-        if self.device.type != "cuda":
-            (out,) = self._pipeline.run(images=images, mirror=mirror)
-            return torch.from_dlpack(out.as_tensor())  # no copy: the memory goes back to DALI with the tensor
-        # The copy on the device makes the tensor torch's own: DALI would otherwise reuse its memory as soon as Python
-        # lets go of it, while kernels queued by the training step may still read it.
-        with torch.cuda.device(self.device), torch.cuda.stream(torch.cuda.Stream()):
-            (out,) = self._pipeline.run(images=images, mirror=mirror)
-            copied = torch.from_dlpack(out.as_tensor()).clone()
-            torch.cuda.current_stream().synchronize()
-        return copied
+    def _plan(self, drawn: Augmentation | None) -> pipeline.Plan:
+        augmented = "no" if drawn is None else "nearest" if drawn.warp is None else "linear"
+        on_device = self.resident and self.device.type == "cuda"
+        return pipeline.Plan(device=self.device, dtype=self.store.dtype, encoded=self._encoded and not self.resident,
+                             on_device=on_device, augmented=augmented, scaling=self.scaling)  # fmt: skip
 
+    def _made_of(self, plan: pipeline.Plan, batch_size: int, images, drawn: Augmentation | None = None) -> torch.Tensor:
+        """What the pipeline of ``plan`` makes of images, or of a list of files."""
+        height, width, channels = self.store.image_shape
+        if not len(images):  # DALI has no empty batch
+            return torch.empty((0, channels, height, width), device=self.device)
+        if plan not in self._pipelines:
+            self._pipelines[plan] = pipeline.build(plan, batch_size)
+        inputs = {} if drawn is None else {"matrix": matrices(drawn, height, width)}
+        return pipeline.run(self._pipelines[plan], self.device, images=images, **inputs)
 
-def permute(images: np.ndarray, drawn: Augmentation) -> np.ndarray:
-    """Turn ``images`` (B, height, width, channels) in place, all but the mirror that remains; return who needs it.
+    def _gather(self, rows: np.ndarray) -> torch.Tensor | np.ndarray:
+        """Decoded images, (B, height, width, channels), on the device if they are resident."""
+        if self.resident:
+            gathered = self._kept[torch.from_numpy(np.searchsorted(self.rows, rows)).to(self.device)]
+            return gathered if gathered.is_cuda else gathered.numpy()
+        gathered = self._gathered[: len(rows)].numpy()
+        for place, image in enumerate(self.pixels.take(rows)):
+            gathered[place] = image
+        return gathered
 
-    Every flip-and-turn is a transposition or none, then rows upside down or not, then a mirror or none. A quarter
-    turn (``numpy.rot90``) is a transposition, then upside down; a transposition swaps the two kinds of flip.
-    """
-    odd, half = (drawn.turns & 1).astype(bool), (drawn.turns & 2).astype(bool)
-    vertical = np.where(odd, ~drawn.horizontal, drawn.vertical) ^ half
-    mirror = np.where(odd, drawn.vertical, drawn.horizontal) ^ half
-    if odd.any():
-        images[odd] = images[odd].transpose(0, 2, 1, 3)
-    if vertical.any():
-        images[vertical] = images[vertical, ::-1]
-    return mirror
+    def _from_files(self, rows: np.ndarray, packed: list[np.ndarray], plan: pipeline.Plan, batch_size: int,
+                    drawn: Augmentation | None = None) -> tuple[np.ndarray, torch.Tensor]:  # fmt: skip
+        """(places of the rows whose files are whole, what the pipeline makes of these)."""
+        good, files = [], []
+        for place, (row, image) in enumerate(zip(rows.tolist(), packed, strict=True)):
+            try:  # copied: DALI may read it after the chunk's memory is used again
+                files.append(intact(image, self.store.encoding.format).copy())
+                good.append(place)
+            except ValueError as error:
+                self.skipped.add(np.array([row]), self._damage(row, error))
+        good = np.array(good, dtype=np.int64)
+        try:
+            return good, self._made_of(plan, batch_size, files, None if drawn is None else drawn.of(good))
+        except RuntimeError:
+            self._name_the_broken(rows[good], [packed[place] for place in good])
+            raise
 
+    def _name_the_broken(self, rows: np.ndarray, packed: list[np.ndarray]) -> None:
+        """InputError for the first that another decoder cannot read either; DALI does not survive such a file."""
+        for row, image in zip(rows.tolist(), packed, strict=True):
+            try:
+                decode(image, self.store.encoding, np.empty(self.store.image_shape, dtype=np.uint8))
+            except ValueError as error:
+                raise self._damage(row, error) from None
 
-@pipeline_def
-def _pipeline(dtype, scaling: str, gpu: bool):
-    images = fn.external_source(name="images", dtype=dtype, ndim=3, layout="HWC", no_copy=True)
-    mirror = fn.external_source(name="mirror", dtype=types.INT32, ndim=0, no_copy=True)
-    means, divisor = {"unit": ([0.0], 255.0), "caffe": (list(CAFFE_MEANS), 1.0), "none": ([0.0], 1.0)}[scaling]
-    return fn.crop_mirror_normalize(
-        images.gpu() if gpu else images,
-        dtype=types.FLOAT,
-        output_layout="CHW",
-        mean=means,
-        std=[divisor],
-        mirror=mirror,
-    )
+    def _damage(self, row: int, error: ValueError) -> InputError:
+        index, place = divmod(row, self.store.chunk_rows)
+        return self.store.damage(index, error, place)

@@ -3,7 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
@@ -11,11 +11,11 @@ import torch
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.loading import order
-from hpc_astrossl.loading.order import Augmentation, Part
-from hpc_astrossl.loading.pixels import Pixels
+from hpc_astrossl.loading.draws import Augmentation, Augmenting, augmentation
+from hpc_astrossl.loading.order import Part
+from hpc_astrossl.loading.pixels import Pixels, Skipped
+from hpc_astrossl.loading.scaling import CAFFE_MEANS, scaling
 from hpc_astrossl.store import Store
-
-CAFFE_MEANS = (123.68, 116.779, 103.939)  # of ImageNet's red, green, blue in 0..255, as VGG subtracts them
 
 
 class Ranks(Protocol):
@@ -29,17 +29,26 @@ class Ranks(Protocol):
 class LoaderSpec:
     """How rows become batches.
 
-    ``batch_size`` counts the objects of a step over all ranks. Scaling: "unit" 0..255 to 0..1, "caffe" 0..255 minus
-    ``CAFFE_MEANS``, both of uint8 images; "none" leaves the numbers. A split of up to ``resident_mb`` MiB stays in
-    memory.
+    ``batch_size`` counts the objects of a step over all ranks; scaling is one of ``scaling.KINDS``. Training images
+    are flipped, turned by 90°, turned by up to ``rotation`` degrees and shifted by up to ``shift`` pixels, as drawn by
+    (seed, epoch, object). A split of up to ``resident_mb`` MiB of decoded images stays in memory. ``corrupt`` says
+    what to do about images that cannot be read: stop, or skip and count them.
     """
 
     batch_size: int
-    scaling: Literal["unit", "caffe", "none"]
+    scaling: Literal["unit", "caffe", "none", "standard", "asinh"]
     flips: bool
     turns: bool
     seed: int
     resident_mb: int
+    rotation: float = 0.0
+    shift: float = 0.0
+    corrupt: Literal["stop", "skip"] = "stop"
+
+    @property
+    def augmenting(self) -> Augmenting:
+        """What is drawn for a training image."""
+        return Augmenting(flips=self.flips, turns=self.turns, rotation=self.rotation, shift=self.shift)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +57,8 @@ class Batch:
 
     ``images`` is float32 (B, channels, height, width) on the loader's device and the caller's to keep; ``rows`` int64
     (B,) the store's rows; ``offset`` the place of the first object in the global batch; ``total`` the objects of the
-    global batch over all ranks. B is 0 where the tail of an epoch has fewer objects than there are ranks.
+    global batch over all ranks. B is 0 where the tail of an epoch has fewer objects than there are ranks. Skipped
+    objects (``LoaderSpec.corrupt``) are in ``total``, but not in ``rows`` and ``images``.
     """
 
     images: torch.Tensor
@@ -68,7 +78,9 @@ class Task:
 class Loader(ABC):
     """Batches of ``rows`` of ``store``. One iteration at a time: beginning another one ends the one before.
 
-    ``waited`` adds up the seconds spent waiting for batches; set it to 0 to begin anew.
+    ``skipped.rows`` holds the rows that could not be read, each with its reason, as far as they have been met.
+    ``reason`` says why this loader was chosen. ``waited`` adds up the seconds spent waiting for batches; set it to 0
+    to begin anew.
     """
 
     name: ClassVar[str]
@@ -88,9 +100,12 @@ class Loader(ABC):
         if len(self.rows) != len(rows):
             raise ValueError(f"{len(rows) - len(self.rows)} rows are repeated")
         self.rank, self.size = engine.rank, engine.size
-        self.pixels = Pixels(store, self.rows, spec.resident_mb)
-        self.waited = 0.0
+        self.scaling = scaling(spec.scaling, store.image_shape[2], store.info.statistics)
+        self.skipped = Skipped(allowed=spec.corrupt == "skip")
+        self.pixels = self._open_pixels()
+        self.waited, self.reason = 0.0, ""
         self._open: Iterator[Batch] | None = None
+        self._closed = False
 
     @property
     def steps(self) -> int:
@@ -98,13 +113,17 @@ class Loader(ABC):
         return order.steps(len(self.rows), self.spec.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """This rank's part of each global batch from step ``start``: shuffled and augmented by (seed, epoch)."""
+        """This rank's part of each global batch, shuffled and augmented by (seed, epoch).
+
+        It begins at batch ``start`` exactly as the whole epoch would have gone on; what is skipped is not read.
+        """
         spec = self.spec
         shuffled = order.epoch_order(
-            self.rows, self.store.chunk_rows, seed=spec.seed, epoch=epoch, window=order.WINDOW_CHUNKS
-        )
+            self.rows, self.store.chunk_rows, seed=spec.seed, epoch=epoch, batch_size=spec.batch_size,
+            window=order.WINDOW_CHUNKS,
+        )  # fmt: skip
         parts = order.training_parts(shuffled, spec.batch_size, rank=self.rank, size=self.size, start=start)
-        return self._iterate(parts, epoch if spec.flips or spec.turns else None)
+        return self._iterate(parts, epoch if spec.augmenting else None)
 
     def evaluate(self) -> Iterator[Batch]:
         """This rank's share of the rows in ascending order, as they are; no object twice over all ranks."""
@@ -116,7 +135,19 @@ class Loader(ABC):
         if self._open is not None:
             self._open.close()
             self._open = None
-        self.pixels.release()
+        self.pixels.close()
+        self._closed = True
+
+    def _open_pixels(self) -> Pixels:
+        """Decoded images; a loader that wants them otherwise says so."""
+        return Pixels(self.store, self.rows, self.spec.resident_mb, skipped=self.skipped, prepare=self._prepare,
+                      shape=self.store.image_shape)  # fmt: skip
+
+    def _prepare(self, index: int, chunk: np.ndarray) -> np.ndarray:
+        """What is kept of a chunk."""
+        if self.store.encoding is None:
+            return chunk
+        return self.store.decoded(index, chunk, lambda row, error: self.skipped.add(np.array([row]), error))
 
     @abstractmethod
     def _batches(self, tasks: Iterator[Task]) -> Iterator[Batch]:
@@ -128,8 +159,18 @@ class Loader(ABC):
         self._open = self._run(parts, epoch)
         return self._open
 
+    def _begin(self, rows: np.ndarray) -> None:
+        """Hear which rows the iteration will want, in order."""
+        self.pixels.begin(rows)
+
+    def _ready(self, rows: np.ndarray) -> np.ndarray:
+        """Wait until rows can be taken; those that can be read."""
+        return self.pixels.ready(rows)
+
     def _run(self, parts: list[Part], epoch: int | None) -> Iterator[Batch]:
-        self.pixels.begin(np.concatenate([part.rows for part in parts]) if parts else self.rows[:0])
+        if self._closed:
+            raise ValueError("the loader is closed")
+        self._begin(np.concatenate([part.rows for part in parts]) if parts else self.rows[:0])
         batches = self._batches(self._task(part, epoch) for part in parts)
         try:
             while True:
@@ -144,11 +185,12 @@ class Loader(ABC):
             self.pixels.release()
 
     def _task(self, part: Part, epoch: int | None) -> Task:
-        spec = self.spec
+        """Runs where the batches are made: it waits for the chunks."""
+        readable = self._ready(part.rows)
+        part = part if len(readable) == len(part.rows) else replace(part, rows=readable)
         if epoch is None:
             return Task(part=part, augmentation=None)
-        drawn = order.augmentation(spec.seed, epoch, part.rows, flips=spec.flips, turns=spec.turns)
-        return Task(part=part, augmentation=drawn)
+        return Task(part=part, augmentation=augmentation(self.spec.seed, epoch, part.rows, self.spec.augmenting))
 
     def _batch(self, part: Part, images: torch.Tensor) -> Batch:
         return Batch(images=images, rows=part.rows, offset=part.offset, total=part.total)
@@ -159,12 +201,10 @@ def check(store: Store, spec: LoaderSpec) -> None:
     height, width, channels = store.image_shape
     if store.dtype not in (np.uint8, np.float32):
         raise InputError(f"{store.path}: images are {store.dtype}; training reads uint8 and float32")
-    if spec.scaling not in ("unit", "caffe", "none"):
-        raise InputError(f"scaling must be unit, caffe or none, found {spec.scaling!r}")
-    if store.dtype != np.uint8 and spec.scaling != "none":
+    if store.dtype != np.uint8 and spec.scaling in ("unit", "caffe"):
         raise InputError(
             f"{store.path}: scaling {spec.scaling} is for uint8 images, this store holds {store.dtype}; "
-            "set data.scaling to none"
+            "set data.scaling to asinh, standard or none"
         )
     if spec.scaling == "caffe" and channels != len(CAFFE_MEANS):
         raise InputError(
@@ -174,3 +214,5 @@ def check(store: Store, spec: LoaderSpec) -> None:
     if spec.turns and height != width:
         raise InputError(f"{store.path}: images of {height} × {width} pixels cannot be turned by 90°; "
                          "set data.turns to false")  # fmt: skip
+    if spec.corrupt not in ("stop", "skip"):
+        raise InputError(f"corrupt must be stop or skip, found {spec.corrupt!r}")

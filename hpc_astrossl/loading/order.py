@@ -1,81 +1,74 @@
-"""Which object comes when, on which rank, flipped how: arithmetic on row numbers, all of it pure.
+"""Which object comes when and on which rank: arithmetic on row numbers (docs/decisions/order-and-tail.md).
 
-All draws are hashes of (stream, seed, epoch, number): they depend neither on the number of ranks, nor on the batch
-size, nor on where an epoch is resumed, nor on the version of a random number library.
+The order is cut into global batches that do not depend on the number of ranks. A batch is made of lanes: each draws
+from a few chunks of its own, and a rank's contiguous part of every batch is the same few lanes.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from hpc_astrossl.loading import draws
+
 WINDOW_CHUNKS = 256  # objects are mixed over this many chunks of about a mebibyte
-
-# Streams keep draws for different purposes apart.
-_AUGMENTATION, _CHUNKS, _PLACES, _ENDS = range(4)
+LANES = 64  # at least, where a batch has as many objects
 
 
-def _splitmix64(values: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele, Lea & Flood 2014): uint64 to uint64, one to one, all bits mixed."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+def epoch_order(rows: np.ndarray, chunk_rows: int, *, seed: int, epoch: int, batch_size: int = 1,
+                window: int = WINDOW_CHUNKS) -> np.ndarray:  # fmt: skip
+    """A permutation of ``rows``, to be cut into batches of ``batch_size``, that mixes objects over ``window`` chunks.
 
-
-def hashed(stream: int, seed: int, epoch: int, numbers: np.ndarray) -> np.ndarray:
-    """64 hashed bits for each of ``numbers`` (not negative), uint64."""
-    key = np.zeros(1, dtype=np.uint64)
-    for part in (stream, seed, epoch):
-        key = _splitmix64(key ^ np.uint64(part))
-    return _splitmix64(key ^ np.asarray(numbers).astype(np.uint64))
-
-
-def _uniform(bits: np.ndarray) -> np.ndarray:
-    """float64 in [0, 1) from 64 bits."""
-    return (bits >> np.uint64(11)) * 2.0**-53
-
-
-@dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """How each of B objects is put: mirrored left-right, then upside down, then turned by quarters.
-
-    ``horizontal`` and ``vertical`` are bool (B,), ``turns`` uint8 (B,): quarter turns anticlockwise as shown with
-    row 0 on top, as ``numpy.rot90`` does.
-    """
-
-    horizontal: np.ndarray
-    vertical: np.ndarray
-    turns: np.ndarray
-
-
-def augmentation(seed: int, epoch: int, rows: np.ndarray, *, flips: bool = True, turns: bool = True) -> Augmentation:
-    """The augmentation of ``rows`` in an epoch; each flip has probability 1/2, each of four turns 1/4."""
-    bits = hashed(_AUGMENTATION, seed, epoch, rows)
-    one = np.uint64(1)
-    return Augmentation(
-        horizontal=((bits >> np.uint64(63)) & one).astype(bool) & flips,
-        vertical=((bits >> np.uint64(62)) & one).astype(bool) & flips,
-        turns=((bits >> np.uint64(60)) & np.uint64(3)).astype(np.uint8) * np.uint8(turns),
-    )
-
-
-def epoch_order(rows: np.ndarray, chunk_rows: int, *, seed: int, epoch: int, window: int = WINDOW_CHUNKS) -> np.ndarray:
-    """A permutation of ``rows`` that mixes objects over ``window`` chunks, the chunks themselves being shuffled.
-
-    Chunk number p of the shuffled chunks spreads its objects evenly over the stretch p .. p + window of the epoch, so
-    at most window + 1 chunks are in use at any time. The first and the last stretch, where fewer chunks overlap, are
-    mixed once more. With no more than ``window`` chunks the order is a plain shuffle.
+    With no more than ``window`` chunks it is a plain shuffle. Otherwise the shuffled chunks are laid end to end and
+    cut into ``lanes``; each lane mixes its objects over window / lanes chunks, and every batch takes the next few
+    objects of every lane, in the order of lanes.
     """
     rows = np.asarray(rows, dtype=np.int64)
     chunks, which = np.unique(rows // chunk_rows, return_inverse=True)
-    place = _uniform(hashed(_PLACES, seed, epoch, rows))
-    if len(chunks) > window:
-        shuffled = np.empty(len(chunks), dtype=np.int64)
-        shuffled[np.argsort(hashed(_CHUNKS, seed, epoch, chunks), kind="stable")] = np.arange(len(chunks))
-        place = shuffled[which] + window * place
-        again = window * _uniform(hashed(_ENDS, seed, epoch, rows))
-        place = np.where(place < window, again, np.where(place >= len(chunks), len(chunks) + again, place))
-    return rows[np.argsort(place, kind="stable")]
+    place = draws.uniform(draws.PLACES, seed, epoch, rows)
+    if len(chunks) <= window:
+        return rows[np.argsort(place, kind="stable")]
+    shuffled = np.empty(len(chunks), dtype=np.int64)
+    shuffled[np.argsort(draws.hashed(draws.CHUNKS, seed, epoch, chunks), kind="stable")] = np.arange(len(chunks))
+    laid = np.lexsort((place, shuffled[which]))
+    each, lengths = lane_sizes(len(rows), batch_size)
+    lane = np.repeat(np.arange(len(lengths)), lengths)
+    again = draws.uniform(draws.ENDS, seed, epoch, rows)
+    place = _spread(shuffled[which][laid], lane, (place[laid], again[laid]), max(1, window // len(lengths)))
+    mixed = np.lexsort((place, lane))  # lanes end to end, each in its own order
+    first = np.cumsum(lengths) - lengths
+    batch = (np.arange(len(rows)) - first[lane]) // each[lane]
+    return rows[laid][mixed][np.argsort(batch, kind="stable")]
+
+
+def _spread(chunk: np.ndarray, lane: np.ndarray, draw: tuple[np.ndarray, np.ndarray], window: int) -> np.ndarray:
+    """Places within lanes: the q-th chunk of a lane is spread over the stretch q .. q + window.
+
+    So at most window + 1 chunks of a lane are in use at any time. Its first and last stretch, where fewer chunks
+    overlap, are mixed once more.
+    """
+    starts = np.flatnonzero(np.r_[True, lane[1:] != lane[:-1]])
+    which = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(lane)]))
+    first, last = chunk[starts][which], chunk[np.r_[starts[1:], len(lane)] - 1][which]
+    count = last - first + 1
+    place = chunk - first + window * draw[0]
+    again = window * draw[1]
+    mixed = np.where(place < window, again, np.where(place >= count, count + again, place))
+    return np.where(count <= window, draw[0], mixed)
+
+
+def lane_sizes(total: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """(objects of each lane in a whole batch, objects of each lane in an epoch of ``total``), int64.
+
+    Position p of a batch belongs to lane p · lanes // batch size. The last, smaller batch takes positions evenly.
+    """
+    lanes = min(batch_size, max(LANES, batch_size // 32))
+    position = np.arange(batch_size)
+    lane = position * lanes // batch_size
+    tail = total - (steps(total, batch_size) - 1) * batch_size
+    last = (position + 1) * tail // batch_size - position * tail // batch_size
+    each = np.bincount(lane, minlength=lanes)
+    rest = np.bincount(lane, weights=last, minlength=lanes).astype(np.int64)
+    return each, each * (steps(total, batch_size) - 1) + rest
 
 
 def rank_slice(total: int, rank: int, size: int) -> tuple[int, int]:

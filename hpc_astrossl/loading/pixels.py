@@ -1,72 +1,165 @@
-"""The pixels of rows: whole chunks read from the store, kept for the run or for as long as an iteration needs them."""
+"""The pixels of rows: whole chunks, read ahead, kept for the run or for as long as an iteration needs them."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from hpc_astrossl.errors import InputError
 from hpc_astrossl.store import Store
 
 MEBIBYTE = 1 << 20
+READ_AHEAD = 4  # chunks that are being read while others are used
+
+
+@dataclass(kw_only=True)
+class Skipped:
+    """Rows that could not be read and were left out, with the reason; None when the policy is to stop at the first."""
+
+    allowed: bool = False
+    rows: dict[int, str] = field(default_factory=dict)
+
+    def add(self, rows: np.ndarray, error: InputError) -> None:
+        """Take note of unreadable rows, or raise the error."""
+        if not self.allowed:
+            raise error
+        self.rows |= dict.fromkeys(rows.tolist(), str(error))
 
 
 class Pixels:
-    """Images of chosen rows. ``reads`` counts the chunks read so far.
+    """Images of chosen rows, as they lie in the store, or prepared. ``reads`` counts the chunks read so far.
 
     When the rows' images fit ``resident_mb`` they are read once and stay. Otherwise a chunk is dropped as soon as the
     iteration announced by ``begin`` has taken the last of its rows: each chunk is read once an iteration, and memory
-    holds as many as the order keeps in use (``order.epoch_order``).
+    holds as many as the order keeps in use (``order.epoch_order``), and READ_AHEAD more.
+
+    ``prepare`` is called with (chunk number, what the store holds of it) once a chunk, and gives what is kept; it may
+    work in place.
     """
 
-    def __init__(self, store: Store, rows: np.ndarray, resident_mb: int):
-        self.store, self.rows, self.reads = store, rows, 0
-        size = len(rows) * int(np.prod(store.image_shape)) * store.dtype.itemsize
-        self.resident = size <= resident_mb * MEBIBYTE
+    def __init__(self, store: Store, rows: np.ndarray, resident_mb: int, *, skipped: Skipped,
+                 prepare: Callable[[int, np.ndarray], np.ndarray] | None, shape: tuple[int, ...]):  # fmt: skip
+        self.store, self.rows, self.shape, self.skipped, self.reads = store, rows, shape, skipped, 0
+        self._prepare = prepare or (lambda index, chunk: chunk)
+        self.resident = fits(store, rows, resident_mb, shape)
         self._chunks: dict[int, np.ndarray] = {}
         self._left: dict[int, int] = {}
-        if self.resident:
-            self._kept = np.empty((len(rows), *store.image_shape), dtype=store.dtype)
-            self._filled: set[int] = set()
+        self._coming: deque[int] = deque()
+        self._begun: dict[int, tuple[np.ndarray, Callable[[], np.ndarray]]] = {}
+        self._memory: dict[int, np.ndarray] = {}  # what the chunks in use were read into
+        self._free: list[np.ndarray] = []
+        self._filled: set[int] = set()
+        self._kept: np.ndarray | None = None
+        self._over: list[int] = []  # chunks whose last row has been taken, and may still be looked at
 
     @property
     def chunks_held(self) -> int:
-        """Decoded chunks in memory now, the resident rows aside."""
-        return len(self._chunks)
+        """Chunks in memory now, the resident rows and those being read ahead aside."""
+        return len(self._chunks) - len(self._over)
 
     def begin(self, rows: np.ndarray) -> None:
-        """Announce the rows that the next iteration will take, in any order."""
-        self._chunks.clear()
-        chunks, counts = np.unique(rows // self.store.chunk_rows, return_counts=True)
+        """Announce the rows that the next iteration will take, in this order; reading begins."""
+        self.release()
+        if self.resident and self._kept is None and len(rows):
+            self._kept = np.empty((len(self.rows), *self.shape), dtype=self.store.dtype)
+        chunks, first, counts = np.unique(rows // self.store.chunk_rows, return_index=True, return_counts=True)
+        coming = chunks[np.argsort(first, kind="stable")].tolist()
+        if self.resident:
+            coming = [index for index in sorted(coming) if index not in self._filled]
         self._left = dict(zip(chunks.tolist(), counts.tolist(), strict=True))
+        self._coming = deque(coming)
+        self._read_on()
 
-    def take(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """Write the images of ``rows`` into ``out``, (len(rows), height, width, channels).
+    def ready(self, rows: np.ndarray) -> np.ndarray:
+        """Bring the chunks of ``rows`` into memory; the rows that can be read, which are all but the skipped ones.
 
-        InputError, naming the store and the rows, when a chunk is damaged.
+        InputError, naming the store, the chunk and its objects, when one is damaged and the policy is to stop.
         """
         if self.resident:
-            self._fill(rows)
-            np.take(self._kept, np.searchsorted(self.rows, rows), axis=0, out=out)
-            return
-        chunks = rows // self.store.chunk_rows
-        for index in np.unique(chunks).tolist():
-            here = np.flatnonzero(chunks == index)
-            out[here] = self._chunk(index)[rows[here] - index * self.store.chunk_rows]
-            self._left[index] -= len(here)
-            if self._left[index] == 0:
-                del self._chunks[index]
+            while self._begun:
+                self._keep(*self._next())
+        else:
+            self._drop()
+            while not self._chunks.keys() >= set((rows // self.store.chunk_rows).tolist()):
+                index, chunk = self._next()
+                self._chunks[index] = chunk
+        if not self.skipped.rows:
+            return rows
+        lost = np.array([row in self.skipped.rows for row in rows.tolist()], dtype=bool)
+        self._used(rows[lost])
+        return rows[~lost]
+
+    def take(self, rows: np.ndarray) -> list[np.ndarray]:
+        """The images of rows that are ready, as views that hold until the next call of ``ready``."""
+        if self.resident:
+            kept = self._kept
+            return [kept[place] for place in np.searchsorted(self.rows, rows).tolist()]
+        size, chunks = self.store.chunk_rows, self._chunks
+        images = [chunks[row // size][row % size] for row in rows.tolist()]
+        self._used(rows)
+        return images
 
     def release(self) -> None:
         """Forget the chunks of the iteration; resident rows stay."""
-        self._chunks.clear()
+        for _, wait in self._begun.values():
+            try:
+                wait()  # memory that is being read into must not be given away
+            except InputError:
+                continue  # nobody wanted this chunk after all
+        self._free += [memory for memory, _ in self._begun.values()] + list(self._memory.values())
+        for held in (self._chunks, self._memory, self._begun, self._coming, self._over):
+            held.clear()
 
-    def _chunk(self, index: int) -> np.ndarray:
-        if index not in self._chunks:
-            self._chunks[index] = self.store.chunk(index)
-            self.reads += 1
-        return self._chunks[index]
+    def close(self) -> None:
+        """Give back all memory but the resident rows."""
+        self.release()
+        self._free.clear()
 
-    def _fill(self, rows: np.ndarray) -> None:
+    def _read_on(self) -> None:
+        """Begin to read the next chunks, into memory that is free."""
+        store = self.store
+        while self._coming and len(self._begun) < READ_AHEAD:
+            index = self._coming.popleft()
+            memory = self._free.pop() if self._free else np.empty((store.chunk_rows, *store.raw_shape), store.dtype)
+            self._begun[index] = (memory, store.begin_chunk(index, memory))
+
+    def _next(self) -> tuple[int, np.ndarray]:
+        """The next chunk that was announced, prepared."""
+        index = next(iter(self._begun))
+        self._memory[index], wait = self._begun.pop(index)
+        self.reads += 1
+        try:
+            chunk = self._prepare(index, wait())
+        except InputError as error:
+            size = self.store.chunk_rows
+            self.skipped.add(np.arange(index * size, min((index + 1) * size, len(self.store))), error)
+            chunk = np.zeros((size, *self.shape), dtype=self.store.dtype)
+        self._read_on()
+        return index, chunk
+
+    def _keep(self, index: int, chunk: np.ndarray) -> None:
         size = self.store.chunk_rows
-        for index in set(np.unique(rows // size).tolist()) - self._filled:
-            begin, end = np.searchsorted(self.rows, [index * size, (index + 1) * size])
-            self._kept[begin:end] = self.store.chunk(index)[self.rows[begin:end] - index * size]
-            self._filled.add(index)
-            self.reads += 1
+        begin, end = np.searchsorted(self.rows, [index * size, (index + 1) * size])
+        self._kept[begin:end] = chunk[self.rows[begin:end] - index * size]
+        self._filled.add(index)
+        self._free.append(self._memory.pop(index))
+
+    def _used(self, rows: np.ndarray) -> None:
+        if self.resident:
+            return
+        for index, count in zip(*np.unique(rows // self.store.chunk_rows, return_counts=True), strict=True):
+            self._left[int(index)] -= int(count)
+            if self._left[int(index)] == 0:
+                self._over.append(int(index))
+
+    def _drop(self) -> None:
+        for index in self._over:
+            del self._chunks[index]
+            self._free.append(self._memory.pop(index))
+        self._over.clear()
+
+
+def fits(store: Store, rows: np.ndarray, resident_mb: int, shape: tuple[int, ...] | None = None) -> bool:
+    """Whether the images of ``rows`` may stay in memory."""
+    return len(rows) * int(np.prod(shape or store.image_shape)) * store.dtype.itemsize <= resident_mb * MEBIBYTE

@@ -3,8 +3,20 @@
 import math
 
 from hpc_astrossl.report import cells as c
-from hpc_astrossl.report.cells import Cell, Key, Spread
-from hpc_astrossl.report.published import ANCHORS, PAPER_SETS, TABLE_II, TABLE_III, TABLE_III_SIZE, difference
+from hpc_astrossl.report import statistics
+from hpc_astrossl.report.cells import Cell, Spread
+from hpc_astrossl.report.desk import Desk
+from hpc_astrossl.report.outcomes import Outcome
+from hpc_astrossl.report.published import (
+    ANCHORS,
+    PAPER_SETS,
+    TABLE_II,
+    TABLE_III,
+    TABLE_III_SIZE,
+    difference,
+    paper_error,
+)
+from hpc_astrossl.report.statistics import Verdict
 from hpc_astrossl.report.tables import DASH, Entry, Table, number, signed, text
 
 MEASURES = (
@@ -15,8 +27,14 @@ MEASURES = (
 )
 _LOW_DATA_MEASURES = (("validation", "validation", "accuracy"), ("test", "test", "accuracy"))
 _HOW = (
-    "Mean ± sample standard deviation (ddof = 1) over n seeds. Bold: the largest mean of the row, which is not yet "
-    "a significant one. Majority: the accuracy of always naming the commonest class of that split."
+    "Mean ± sample standard deviation (ddof = 1) over n seeds; in brackets the 95% bootstrap interval of the mean over "
+    "objects. Bold: above every other scheme by a paired test over seeds and objects (p < 0.05 after Holm's "
+    "correction). Underlined: the largest mean and those that the test cannot tell from it; no mark: it can tell none. "
+    "Majority: the accuracy of always naming the commonest class of that split."
+)
+_JOINT = (
+    " Ours − paper: ± joins our standard error over seeds and objects with the paper's, its standard deviation over "
+    "√3 runs and the binomial error of its validation objects, taken as one tenth of the set; σ is that sum."
 )
 
 
@@ -36,34 +54,36 @@ def state(cell: Cell) -> str:
     return ", ".join(words)
 
 
-def _measured(cell: Cell, split: str, metric: str, best: bool, first: bool) -> Entry:
-    spread = cell.spread(split, metric)
+def _measured(cell: Cell, measure: tuple, verdict: Verdict | None, said: Outcome | None) -> Entry:
+    _, split, metric = measure
+    spread, first = cell.spread(split, metric), split == "validation"
     if spread is None:
         return text(cell.why_empty() or "not measured", mark="absent") if first else text(DASH, mark="absent")
-    mark = "bad" if cell.collapsed else "best" if best else ""
-    return Entry(text=spread_text(spread), note=state(cell) if first else "", mark=mark)
+    mark = "bad" if cell.collapsed else verdict.mark(cell.scheme) if verdict else ""
+    notes = [state(cell)] if first else []
+    if said and metric == "accuracy":
+        notes.append("[{:.4f}, {:.4f}]".format(*statistics.interval(said, metric)))
+    return Entry(text=spread_text(spread), note="\n".join(notes), mark=mark)
 
 
-def _measure_row(table: dict[Key, Cell], set_: str, size: int | None, measure: tuple, head: tuple) -> tuple:
+def _measure_row(desk: Desk, set_: str, size: int | None, measure: tuple, head: tuple) -> tuple:
     label, split, metric = measure
-    ranking = c.best_scheme(table, set_, size, split, metric)
-    ahead = len(ranking) > 1 and ranking[0][1].mean > ranking[1][1].mean
-    best = ranking[0][0] if ahead else None
+    table, said = desk.classes, desk.row(set_, size, split)
+    verdict = statistics.verdict(said, metric)
     share = number(c.majority(table, set_, split), mark="quiet") if metric == "accuracy" else text("", mark="quiet")
-    found = ((name, c.get(table, set_, name, size)) for name in c.schemes_of(table))
-    entries = (_measured(cell, split, metric, name == best, split == "validation") for name, cell in found)
+    cells = (c.get(table, set_, name, size) for name in c.schemes_of(table))
+    entries = (_measured(cell, measure, verdict, said.get(cell.scheme)) for cell in cells)
     return (*head, text(label), share, *entries)
 
 
-def _paper_rows(table: dict[Key, Cell], set_: str, size: int | None) -> list[tuple]:
+def _paper_rows(desk: Desk, set_: str, size: int | None) -> list[tuple]:
     if set_ not in TABLE_II:
         return []
     head, paper, ours = text("", value=set_), [], []
-    for scheme in c.schemes_of(table):
+    for scheme in c.schemes_of(desk.classes):
         value = TABLE_II[set_].get(scheme)
-        spread = c.get(table, set_, scheme, size).spread("validation", "accuracy")
         paper.append(text(f"{value[0]:.4f} ± {value[1]:.4f}", mark="quiet") if value else text(DASH, mark="absent"))
-        ours.append(_difference(value, spread))
+        ours.append(_difference(desk, c.get(desk.classes, set_, scheme, size)))
     share = number(PAPER_SETS[set_].majority_share, mark="quiet")
     return [
         (head, text("paper, validation", mark="quiet"), share, *paper),
@@ -71,38 +91,54 @@ def _paper_rows(table: dict[Key, Cell], set_: str, size: int | None) -> list[tup
     ]
 
 
-def _difference(paper: tuple[float, float] | None, ours: Spread | None) -> Entry:
-    if paper is None or ours is None:
+def our_error(desk: Desk, cell: Cell, split: str = "validation") -> float | None:
+    """Standard error of a cell's mean accuracy over seeds and objects; None when neither spread is known."""
+    said = desk.said(cell, split)
+    if said is not None:
+        return statistics.standard_error(statistics.share_matrix(said, "accuracy"))[0]
+    spread = cell.spread(split, "accuracy")
+    return spread.std / math.sqrt(spread.n) if spread and spread.std is not None else None
+
+
+def _difference(desk: Desk, cell: Cell) -> Entry:
+    theirs = TABLE_II.get(cell.set, {}).get(cell.scheme)
+    ours = cell.spread("validation", "accuracy")
+    if theirs is None or ours is None:
         return text(DASH, mark="absent")
-    joint = "" if ours.std is None else f" ± {math.hypot(ours.std, paper[1]):.4f}"
-    return text(signed(ours.mean - paper[0]) + joint)
+    delta, error = ours.mean - theirs[0], our_error(desk, cell)
+    if error is None:
+        return text(signed(delta))
+    joint = math.hypot(error, paper_error(cell.set, cell.scheme))
+    return text(signed(delta), note=f"± {joint:.4f}, {abs(delta) / joint:.1f} σ")
 
 
-def table_two(table: dict[Key, Cell]) -> Table:
+def table_two(desk: Desk) -> Table:
     """Rows: sets, a few lines each; columns: schemes. The largest training size of each set."""
     rows: list[tuple] = []
+    table = desk.classes
     for set_ in c.sets_of(table):
         size = c.main_size(table, set_)
         for index, measure in enumerate(MEASURES):
             note = "" if size is None else f"{size:,} labels"
             head = Entry(text="" if index else set_, value=set_, note="" if index else note)
-            rows.append(_measure_row(table, set_, size, measure, (head,)))
-        rows += _paper_rows(table, set_, size)
+            rows.append(_measure_row(desk, set_, size, measure, (head,)))
+        rows += _paper_rows(desk, set_, size)
     schemes = c.schemes_of(table)
     return Table(
         name="accuracy",
         title="Accuracy by set and scheme",
         columns=("set", "measure", "majority", *schemes),
         rows=tuple(rows),
-        caption=f"{_HOW} The difference's ± joins both standard deviations in quadrature.",
+        caption=_HOW + _JOINT,
         numeric=frozenset(range(2, 3 + len(schemes))),
         grouped=True,
     )
 
 
-def low_data(table: dict[Key, Cell]) -> Table | None:
+def low_data(desk: Desk) -> Table | None:
     """Accuracy against training size, for sets with more than one size; None when no set has."""
     rows: list[tuple] = []
+    table = desk.classes
     for set_ in c.sets_of(table):
         sizes = c.sizes_of(table, set_)
         for place, size in enumerate(sizes if len(sizes) > 1 else []):
@@ -110,7 +146,7 @@ def low_data(table: dict[Key, Cell]) -> Table | None:
                 first = place == index == 0
                 head = text(set_ if first else "", value=set_)
                 labels = text("" if index else c.size_name(size), value=c.size_name(size))
-                rows.append(_measure_row(table, set_, size, measure, (head, labels)))
+                rows.append(_measure_row(desk, set_, size, measure, (head, labels)))
             if size == TABLE_III_SIZE and set_ in TABLE_III:
                 rows.append(_table_three_row(set_, c.schemes_of(table)))
     if not rows:
@@ -137,33 +173,39 @@ def _table_three_row(set_: str, schemes: list[str]) -> tuple:
     return (*heads, number(PAPER_SETS[set_].majority_share, mark="quiet"), *cells)
 
 
-def every_cell(table: dict[Key, Cell]) -> Table:
+def every_cell(desk: Desk) -> Table:
     """One row a set, scheme and size, every number at full precision in CSV."""
     rows = []
+    table = desk.classes
     for set_ in c.sets_of(table):
         for size in c.sizes_of(table, set_):
             for scheme in c.schemes_of(table):
                 if (set_, scheme, size) in table:
-                    rows.append(_cell_row(table, table[set_, scheme, size]))
+                    rows.append(_cell_row(desk, table[set_, scheme, size]))
     numbers = [f"{label}{suffix}" for label, _, _ in MEASURES for suffix in ("", " std")]
-    columns = ("set", "scheme", "labels", "n", "failed", "collapsed", *numbers, "majority validation",
-               "majority test", "paper validation", "difference", "state")  # fmt: skip
+    columns = ("set", "scheme", "labels", "n", "failed", "collapsed", *numbers, "test low", "test high",
+               "majority validation", "majority test", "paper validation", "difference", "joint error",
+               "state")  # fmt: skip
     return Table(
         name="cells",
         title="Every cell",
         columns=columns,
         rows=tuple(rows),
+        caption="Low and high: the 95% bootstrap interval of the mean test accuracy over objects.",
         numeric=frozenset(range(2, len(columns) - 1)),
     )
 
 
-def _cell_row(table: dict[Key, Cell], cell: Cell) -> tuple[Entry, ...]:
+def _cell_row(desk: Desk, cell: Cell) -> tuple[Entry, ...]:
     spreads = [cell.spread(split, metric) for _, split, metric in MEASURES]
     numbers = [number(value) for s in spreads for value in ((s.mean, s.std) if s else (None, None))]
-    main = cell.size == c.main_size(table, cell.set)
+    said = desk.said(cell, "test")
+    low, high = statistics.interval(said, "accuracy") if said else (None, None)
+    main = cell.size == c.main_size(desk.classes, cell.set)
     paper = TABLE_II.get(cell.set, {}).get(cell.scheme) if main else None
     ours = spreads[0]
     delta = difference(cell.set, cell.scheme, ours.mean) if ours and main else None
+    error = our_error(desk, cell) if delta is not None else None
     return (
         text(cell.set),
         text(cell.scheme),
@@ -172,10 +214,13 @@ def _cell_row(table: dict[Key, Cell], cell: Cell) -> tuple[Entry, ...]:
         number(len(cell.failed), 0),
         number(cell.collapsed, 0),
         *numbers,
-        number(c.majority(table, cell.set, "validation")),
-        number(c.majority(table, cell.set, "test")),
+        number(low),
+        number(high),
+        number(c.majority(desk.classes, cell.set, "validation")),
+        number(c.majority(desk.classes, cell.set, "test")),
         number(paper[0] if paper else None),
         number(delta),
+        number(None if error is None else math.hypot(error, paper_error(cell.set, cell.scheme))),
         text(cell.why_empty() or ("partly done" if cell.pending else "done")),
     )
 

@@ -12,19 +12,24 @@ from hpc_astrossl.report.records import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """One row an object: ids and splits (M text), truth (M, or M × bands), output (M × classes or bands)."""
+    """One row an object: ids and splits (M text), truth (M, or M × bands), output (M × classes or bands).
+
+    ``uncertainty`` (M × bands, magnitudes) is the catalogue's of ``truth``; None where the run did not keep it.
+    """
 
     object_id: np.ndarray
     split: np.ndarray
     truth: np.ndarray
     output: np.ndarray
+    uncertainty: np.ndarray | None = None
 
     def of(self, split: str) -> "Predictions":
         """The rows of one split."""
-        rows = self.split == split
-        return Predictions(
-            object_id=self.object_id[rows], split=self.split[rows], truth=self.truth[rows], output=self.output[rows]
-        )
+        return self.rows(self.split == split)
+
+    def rows(self, chosen: np.ndarray) -> "Predictions":
+        """These rows, by a mask or by numbers."""
+        return Predictions(**{key: None if value is None else value[chosen] for key, value in vars(self).items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +50,13 @@ class Cutouts:
 
 def predictions(run: Run) -> Predictions:
     """Read ``predictions.npz``; InputError when it is missing, damaged or of other shapes."""
-    found = _load(run, "predictions.npz", ("object_id", "split", "truth", "output"))
+    found = _load(run, "predictions.npz", ("object_id", "split", "truth", "output"), ("uncertainty",))
     wide = len(run.bands) if run.target == "magnitudes" else len(run.class_names)
     shape = found["output"].shape
     _require(len(shape) == 2 and shape[1] == wide, "predictions.npz", f"output has shape {shape}, expected (M, {wide})")
     if run.target == "magnitudes":
-        _require(found["truth"].shape == shape, "predictions.npz", "truth and output differ in shape")
+        alike = all(found[key].shape == shape for key in ("truth", "uncertainty") if key in found)
+        _require(alike, "predictions.npz", "truth and output differ in shape")
     else:
         labels = found["truth"]
         good = np.issubdtype(labels.dtype, np.integer) and labels.ndim == 1
@@ -80,10 +86,11 @@ def cutouts(run: Run) -> Cutouts:
     return Cutouts(**found)
 
 
-def _load(run: Run, name: str, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _load(run: Run, name: str, keys: tuple[str, ...], more: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """The arrays ``keys`` of a file, and of ``more`` those that are there."""
     try:
         with (run.folder / name).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            found = {key: archive[key] for key in keys}
+            found = {key: archive[key] for key in (*keys, *(set(more) & set(archive.files)))}
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         missing = not (run.folder / name).exists()
         raise InputError(f"{name} is missing" if missing else f"{name} cannot be read: {error}") from None

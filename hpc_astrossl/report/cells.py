@@ -40,6 +40,11 @@ class Cell:
     pending: tuple[Pending, ...] = ()
 
     @property
+    def control(self) -> str:
+        """What was taken away from its runs on purpose (``data.control``); empty for a plain cell."""
+        return next((one.control for one in (*self.runs, *self.failed, *self.pending) if one.control), "")
+
+    @property
     def collapsed(self) -> int:
         """How many of the runs predict one class for everything; they do count in the mean."""
         return sum(run.collapsed for run in self.runs)

@@ -1,4 +1,4 @@
-"""The figures: accuracy against training size, predicted against true magnitudes, projections, learning curves."""
+"""The figures: accuracy against training size, projections, cutouts, learning curves."""
 
 import math
 
@@ -6,10 +6,9 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from hpc_astrossl.report import cells as c
-from hpc_astrossl.report.arrays import Predictions
 from hpc_astrossl.report.cells import Key
 from hpc_astrossl.report.drawing import ACCENT, INK, PAPER, QUIET, canvas
 from hpc_astrossl.report.objects import Example
@@ -23,7 +22,6 @@ _SCHEMES = {
     "finetune-imagenet": {"color": INK, "linestyle": "-", "marker": "s"},
     "finetune-magnitudes": {"color": ACCENT, "linestyle": "-", "marker": "o"},
 }
-_MOST_POINTS = 1000  # of a scatter plot; the error stated is of all
 _OTHERS = "^vD*P<>"
 _CLASS_COLOURS = (ACCENT, "#c8742c", "#6f8f3a", "#8d5fa8", "#b5495b", "#8a7f2c", "#4f7fc4")
 _CLASS_MARKERS = "os^DvP*X<>pdh8H"
@@ -36,24 +34,23 @@ def scheme_style(scheme: str, others: list[str]) -> dict:
 
 
 def low_data_curve(table: dict[Key, c.Cell], set_: str, split: str) -> Figure:
-    """Accuracy against training objects for every scheme, with the std over seeds and the majority share."""
+    """Accuracy against training objects for every scheme, with bands of one std over seeds and the majority share."""
     figure = canvas(4.3, 3.7)
     axes = figure.add_subplot()
     schemes = c.schemes_of(table)
     others = [name for name in schemes if name not in _SCHEMES]
     ticks: set[int] = set()
-    for place, scheme in enumerate(schemes):
+    for scheme in schemes:
         points = _curve_points(table, set_, scheme, split)
         if not points:
             continue
         ticks |= {size for size, _ in points}
-        shift = 1 + 0.012 * (place - len(schemes) // 2)  # so that bars of equal height do not hide each other
-        axes.errorbar(
-            [size * shift for size, _ in points],
-            [spread.mean for _, spread in points],
-            yerr=[spread.std or 0 for _, spread in points],
-            capsize=2, markersize=5, elinewidth=0.9, label=scheme, **scheme_style(scheme, others),
-        )  # fmt: skip
+        sizes = [size for size, _ in points]
+        mean, std = ([value(spread) for _, spread in points] for value in (lambda s: s.mean, lambda s: s.std or 0))
+        look = scheme_style(scheme, others)
+        low, high = ([m + sign * s for m, s in zip(mean, std, strict=True)] for sign in (-1, 1))
+        axes.fill_between(sizes, low, high, color=look["color"], alpha=0.13, linewidth=0)
+        axes.plot(sizes, mean, markersize=5, label=scheme, **look)
     if share := c.majority(table, set_, split):
         axes.axhline(share, color=QUIET, linewidth=0.9)
         axes.annotate("majority share", (1, share), xycoords=("axes fraction", "data"), xytext=(0, 3),
@@ -89,40 +86,18 @@ def _size_axis(axes: Axes, sizes: list[int]) -> None:
     axes.set_xlim(sizes[0] / 1.18, sizes[-1] * 1.18)
 
 
-def magnitudes(found: Predictions, column: int) -> Figure:
-    """Predicted against true magnitude in one band, the line of equality, brighter to the left and below."""
-    truth, output = found.truth[:, column].astype("float64"), found.output[:, column].astype("float64")
-    known = np.isfinite(truth) & np.isfinite(output)
-    truth, output = truth[known], output[known]
-    figure = canvas(2.7, 2.8)
-    axes = figure.add_subplot()
-    drawn = np.random.default_rng(0).permutation(len(truth))[:_MOST_POINTS]
-    axes.scatter(truth[drawn], output[drawn], s=7, color=ACCENT, alpha=0.5, linewidths=0)
-    if len(truth):
-        low, high = min(truth.min(), output.min()) - 0.2, max(truth.max(), output.max()) + 0.2
-        axes.plot([low, high], [low, high], color=INK, linewidth=0.9)
-        axes.set(xlim=(low, high), ylim=(low, high))
-        error = np.abs(output - truth).mean()
-        axes.annotate(f"MAE {error:.3f} mag\nM = {len(truth):,}", (0.04, 0.96), xycoords="axes fraction", va="top")
-    axes.set(xlabel="catalogue magnitude", ylabel="predicted magnitude", aspect="equal")
-    axes.grid(True, axis="both")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(5, integer=True))
-    return figure
-
-
 def projection(found: Projection, names: tuple[str, ...]) -> Figure:
     """t-SNE points by class; the axes have no meaning and no ticks."""
     figure = canvas(4.3, 4.4)
     axes = figure.add_subplot()
     few = len(names) <= len(_CLASS_COLOURS)
-    ramp = colormaps["viridis"](np.linspace(0.05, 0.9, len(names)))
+    ramp = colormaps["viridis"](np.linspace(0.15, 0.9, len(names)))
     for index, name in enumerate(names):
         rows = found.label == index
         colour = _CLASS_COLOURS[index] if few else ramp[index]
         marker = _CLASS_MARKERS[index % len(_CLASS_MARKERS)]
         axes.scatter(*found.points[rows].T, s=14, color=[colour], marker=marker, alpha=0.75, linewidths=0,
-                     label=_short(name))  # fmt: skip
+                     label=short(name))  # fmt: skip
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.grid(False)
@@ -141,8 +116,8 @@ def contact_sheet(shown: list[Example]) -> Figure:
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
         axes.spines[:].set(visible=one.wrong, color=ACCENT, linewidth=2)
-        verdict = f"{_short(one.predicted)} {one.probability:.2f}"
-        axes.set_title(f"{_short(one.truth)}\n→ {verdict}", fontsize=7.5)
+        verdict = f"{short(one.predicted)} {one.probability:.2f}"
+        axes.set_title(f"{short(one.truth)}\n→ {verdict}", fontsize=7.5)
     return figure
 
 
@@ -162,7 +137,7 @@ def learning_curves(curves: dict[str, list[list[dict]]]) -> Figure:
     return figure
 
 
-def _short(name: str, most: int = 18) -> str:
+def short(name: str, most: int = 18) -> str:
     """A class name for a figure: cut when long, without what matplotlib would read as mathematics."""
     plain = name.replace("$", r"\$").lstrip("_")
     return plain if len(plain) <= most else plain[: most - 1] + "…"

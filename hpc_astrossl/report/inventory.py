@@ -1,19 +1,17 @@
-"""What was run: stores, machines, versions, configuration, the list of every run, and what is missing."""
+"""What was run: stores, hours, machines, versions, configuration and where runs of one cell differ in it."""
 
-import os
-import urllib.parse
+import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.report import cells as c
 from hpc_astrossl.report.records import Problem, Run, StoreRecord, Study
-from hpc_astrossl.report.tables import DASH, Entry, Table, number, text
+from hpc_astrossl.report.tables import DASH, Table, number, text
 
 _NOT_COMPARED = ("experiment", "set", "scheme", "seed", "data.store", "data.train_size", "data.resident_mb", "threads",
                  "engine", "device")  # fmt: skip
+_PLACE = re.compile(r"\s*(seed|threads|engine|device|resident_mb|keep_features|checkpoint_minutes):")
 
 
 def stores(study: Study) -> Table:
@@ -82,6 +80,27 @@ def machines(study: Study) -> Table:
     )
 
 
+def hours(study: Study) -> Table:
+    """What the study cost: hours by set and scheme, and of them on devices that are no CPU."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in study.runs:
+        groups.setdefault((run.set, run.scheme), []).append(run)
+    rows = []
+    for (set_, scheme), runs in groups.items():
+        device = sum(run.seconds * run.engine.ranks for run in runs if run.device not in ("", "cpu"))
+        seconds = sum(run.seconds for run in runs)
+        rows.append((text(set_), text(scheme), number(len(runs), 0), number(seconds / 3600, 3),
+                     number(device / 3600, 3), number(sum(run.epochs for run in runs), 0)))  # fmt: skip
+    return Table(
+        name="hours",
+        title="Hours used",
+        columns=("set", "scheme", "runs", "hours", "GPU hours", "epochs"),
+        rows=tuple(rows),
+        caption="Wall clock of finished runs; GPU hours: that times the ranks of runs on a GPU.",
+        numeric=frozenset({2, 3, 4, 5}),
+    )
+
+
 def versions(study: Study) -> Table:
     """Every version that any run names, with how many runs name it: one line a library where all agree."""
     counts: dict[tuple[str, str], int] = {}
@@ -122,6 +141,34 @@ def configuration(study: Study) -> tuple[Table, list[Problem]]:
     return table, problems
 
 
+def differences(study: Study) -> Table | None:
+    """Lines of config.yaml in which a run differs from the first seed of its cell; None when only seeds differ.
+
+    Lines are compared as text (the files are written by one program, in one order), which a thousand runs can afford.
+    """
+    first: dict[tuple, tuple[str, list[str]]] = {}
+    rows = []
+    for run in sorted(study.runs, key=lambda run: run.seed):
+        try:
+            lines = (run.folder / "config.yaml").read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            continue  # named where the configuration is read
+        name, expected = first.setdefault(run.slot[:3], (run.run_id, lines))
+        own, others = ([line.strip() for line in one if line not in two and not _PLACE.match(line)]
+                       for one, two in ((lines, expected), (expected, lines)))  # fmt: skip
+        if own or others:
+            rows.append((text(run.run_id), text("; ".join(own) or DASH), text("; ".join(others) or DASH), text(name)))
+    if not rows:
+        return None
+    return Table(
+        name="differences",
+        title="Runs configured otherwise than the first seed of their cell",
+        columns=("run", "its lines", "the first seed's lines", "first seed"),
+        rows=tuple(rows),
+        caption="Seeds, engines, devices and memory aside.",
+    )
+
+
 def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
     for key, value in data.items():
         if isinstance(value, Mapping):
@@ -144,79 +191,3 @@ def _phase(item: Any) -> str:
     return (
         f"{item.get('trains')} by {item.get('optimizer')} at {item.get('learning_rate')}, ≤ {item.get('epochs')} epochs"
     )
-
-
-def every_run(study: Study, out: Path) -> Table:
-    """All runs that are done, with links to their folders, relative to ``out``."""
-    rows = []
-    for run in study.runs:
-        validation, test = (_headline(run, split) for split in ("validation", "test"))
-        status = "failed" if run.failed else "collapsed" if run.collapsed else "done"
-        mark = "" if status == "done" else "bad"
-        rows.append(
-            (
-                text(run.run_id, link=_relative(run.folder, out)),
-                text(run.set),
-                text(run.scheme),
-                text(c.size_name(run.train_size), value=run.train_size),
-                number(run.seed, 0),
-                text(status, mark=mark),
-                number(validation),
-                number(test),
-                text(f"{run.epochs}", value=run.epochs, note=run.stopped),
-                number(run.seconds / 60, 1),
-                text(run.weights.name or "from scratch"),
-                text(run.date),
-            )
-        )
-    columns = ("run", "set", "scheme", "labels", "seed", "status", "validation", "test", "epochs", "minutes",
-               "weights", "done at")  # fmt: skip
-    return Table(
-        name="runs",
-        title="Every run",
-        columns=columns,
-        rows=tuple(rows),
-        caption="Validation and test: accuracy, or for the pretext task the mean absolute error of magnitudes/30.",
-        numeric=frozenset({3, 4, 6, 7, 8, 9}),
-    )
-
-
-def _headline(run: Run, split: str) -> float | None:
-    return run.metric(split, "mae" if run.target == "magnitudes" else "accuracy")
-
-
-def _relative(folder: Path, out: Path) -> str:
-    return urllib.parse.quote(os.path.relpath(folder.resolve(), out.resolve()).replace(os.sep, "/")) + "/"
-
-
-def missing(study: Study) -> Table | None:
-    """Runs that are not done: begun, not started, skipped, each with its reason; None when all are done."""
-    if not study.pending:
-        return None
-    rows = tuple(
-        (
-            text(one.run_id),
-            text(one.set),
-            text(one.scheme),
-            text(c.size_name(one.train_size), value=one.train_size),
-            number(one.seed, 0),
-            text(one.state),
-            text(one.log),
-        )
-        for one in sorted(study.pending, key=lambda one: (one.skipped, one.state, one.run_id))
-    )
-    return Table(
-        name="missing",
-        title="Not done",
-        columns=("run", "set", "scheme", "labels", "seed", "state", "last line of its log"),
-        rows=rows,
-        numeric=frozenset({3, 4}),
-    )
-
-
-def problems(found: Iterable[Problem]) -> Table | None:
-    """Folders and files that could not be used; None when there are none."""
-    rows: tuple[tuple[Entry, ...], ...] = tuple((text(one.name), text(one.reason)) for one in found)
-    if not rows:
-        return None
-    return Table(name="problems", title="Folders and files not used", columns=("name", "why"), rows=rows)

@@ -1,21 +1,23 @@
 """Write a report: read the study, make its sections, and write tables, figures and the page that shows them."""
 
 import importlib.resources
+import json
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
 from hpc_astrossl import __version__
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.provenance import now
-from hpc_astrossl.report import cells as c
-from hpc_astrossl.report import published, summary
+from hpc_astrossl.report import efficiency, published, summary
+from hpc_astrossl.report.desk import Desk, Section
+from hpc_astrossl.report.parts import SECTIONS
 from hpc_astrossl.report.runs import read_study
-from hpc_astrossl.report.sections import SECTIONS, Desk, Section
 from hpc_astrossl.report.tables import write
 
 
-def write_report(experiment: Path, out: Path) -> Path:
+def write_report(experiment: Path, out: Path, projection: str = "tsne") -> Path:
     """Write the report of an experiment's folder below ``out``; return the path of ``report.html``.
 
     InputError when no run there is done or begun, or when ``out`` cannot be written.
@@ -26,13 +28,7 @@ def write_report(experiment: Path, out: Path) -> Path:
             (out / folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: the report cannot be written there ({error})") from None
-    desk = Desk(
-        study=study,
-        classes=c.cells(study),
-        pretext=c.cells(study, "magnitudes"),
-        out=out,
-        problems=list(study.problems),
-    )
+    desk = Desk.of(study, out, projection)
     sections = [section for make in SECTIONS if (section := make(desk))]
     for section in sections:
         for table in (*section.tables, *section.folded):
@@ -50,10 +46,16 @@ def _render(desk: Desk, sections: list[Section]) -> str:
     return environment.from_string(source).render(
         study=desk.study,
         sections=sections,
-        summary=summary.sentences(desk.study, desk.classes, desk.pretext),
+        curves=_json([curve for section in sections for curve in section.curves]),
+        summary=summary.sentences(desk, efficiency.equals(desk)),
         hours=sum(run.seconds for run in desk.study.runs) / 3600,
         seeds=sorted({run.seed for run in desk.study.runs}),
         citations=published.CITATIONS,
         version=__version__,
         date=now(),
     )
+
+
+def _json(data: object) -> Markup:
+    """JSON that may stand in a script element: no character in it can end the element."""
+    return Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))

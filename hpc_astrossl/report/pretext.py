@@ -8,7 +8,6 @@ from hpc_astrossl.report import cells as c
 from hpc_astrossl.report.arrays import Predictions
 from hpc_astrossl.report.cells import Cell, Spread
 from hpc_astrossl.report.published import PRETEXT_MAE, PRETEXT_MAE_MAGNITUDES
-from hpc_astrossl.report.records import Run
 from hpc_astrossl.report.tables import DASH, Entry, Table, number, text
 
 SPLITS = ("validation", "test")
@@ -16,7 +15,7 @@ SPLITS = ("validation", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Guess:
-    """Errors in magnitudes of guessing each band's median of the split: overall, and by band."""
+    """Magnitudes to hold an error against, overall and by band."""
 
     overall: float
     by_band: dict[str, float]
@@ -47,39 +46,49 @@ def _entry(spread: Spread | None, digits: int) -> Entry:
     return text(f"{spread.mean:.{digits}f}{std}")
 
 
+def uncertainties(found: Predictions, bands: tuple[str, ...]) -> Guess | None:
+    """Mean catalogue uncertainty, where known: overall and by band; None when the run did not keep them."""
+    if found.uncertainty is None or not np.isfinite(found.uncertainty).any(axis=0).all():
+        return None
+    by_band = np.nanmean(found.uncertainty.astype("float64"), axis=0)
+    overall = float(np.nanmean(found.uncertainty, dtype="float64"))
+    return Guess(overall=overall, by_band=dict(zip(bands, map(float, by_band), strict=True)))
+
+
 def table(cell: Cell, found: Predictions | None) -> Table:
     """One row for the loss's scale, one for magnitudes, one a band. ``found``: the predictions that are drawn."""
     bands = cell.runs[0].bands
-    guess = median_guess(found, bands) if found else None
+    guess, known = (make(found, bands) if found else None for make in (median_guess, uncertainties))
     shown = f"{len(found.split):,} {found.split[0]} objects" if found and len(found.split) else "none"
     lines = [
-        ("all bands, of magnitudes/30", None, "mae", 4, guess.overall / 30 if guess else None, PRETEXT_MAE),
-        ("all bands, magnitudes", None, "mae_magnitudes", 3, guess and guess.overall, PRETEXT_MAE_MAGNITUDES),
+        ("all bands, of magnitudes/30", None, "mae", 4, 30.0, PRETEXT_MAE),
+        ("all bands, magnitudes", None, "mae_magnitudes", 3, 1.0, PRETEXT_MAE_MAGNITUDES),
     ]
-    lines += [(band, band, "", 3, guess.by_band[band] if guess else None, None) for band in bands]
+    lines += [(band, band, "", 3, 1.0, None) for band in bands]
     rows = []
-    for label, band, metric, digits, no_skill, paper in lines:
+    for label, band, metric, digits, scale, paper in lines:
         measured = [_entry(_spread(cell, split, band, metric), digits) for split in SPLITS]
-        rows.append(
-            (text(label), *measured, number(no_skill, digits, mark="quiet"), number(paper, digits, mark="quiet"))
-        )
+        beside = [number(_of(one, band, scale), digits, mark="quiet") for one in (known, guess)]
+        rows.append((text(label), *measured, *beside, number(paper, digits, mark="quiet")))
     return Table(
         name=f"pretext_{cell.set}_n{c.size_name(cell.size).replace(',', '')}",
         title=f"Mean absolute error of the predicted magnitudes ({cell.set})",
-        columns=("band", "validation", "test", "guessing the median", "paper, validation"),
+        columns=("band", "validation", "test", "catalogue uncertainty", "guessing the median", "paper, validation"),
         rows=tuple(rows),
         caption=f"Mean ± sample standard deviation (ddof = 1), n = {len(cell.runs)}. Scatter plots: {shown} of "
-        f"{cell.runs[0].run_id}. Guessing the median: the error, on those objects, of always naming a band's median.",
-        numeric=frozenset(range(1, 5)),
+        f"{cell.runs[0].run_id}. Catalogue uncertainty: its mean on those objects, what no prediction can undercut for "
+        "long. Guessing the median: the error, on those objects, of always naming a band's median.",
+        numeric=frozenset(range(1, 6)),
     )
+
+
+def _of(known: Guess | None, band: str | None, scale: float) -> float | None:
+    if known is None:
+        return None
+    return known.overall / scale if band is None else known.by_band[band]
 
 
 def shown_split(found: Predictions) -> Predictions:
     """Test objects, or validation objects where there is no test split."""
     test = found.of("test")
     return test if len(test.object_id) else found.of("validation")
-
-
-def shown_bands(run: Run, count: int = 4) -> list[int]:
-    """A few bands spread evenly over all of them, the first and the last included."""
-    return sorted({int(i) for i in np.linspace(0, len(run.bands) - 1, min(count, len(run.bands))).round()})

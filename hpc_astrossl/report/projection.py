@@ -1,4 +1,4 @@
-"""The paper's Figure 4: t-SNE of validation features, with numbers that do not depend on the projection."""
+"""The paper's Figure 4: t-SNE (or UMAP) of validation features, with numbers that do not depend on the projection."""
 
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.report.arrays import Features
 
 PERPLEXITY, PRINCIPAL, NEIGHBOURS, SEED = 50, 50, 10, 0
+UMAP_NEIGHBOURS = 15
 MOST = 800  # objects projected; more take long and hide each other
 LEAST = 12
 
@@ -21,36 +22,57 @@ LEAST = 12
 class Projection:
     """``points`` (M × 2) with ``label`` (M); the scores are of the features themselves, not of the points."""
 
+    method: str  # in words, with what it was given
     points: np.ndarray
     label: np.ndarray
-    perplexity: float
     silhouette: float | None
     neighbour_accuracy: float
     objects: int  # the scores' number of objects
 
 
-def project(found: Features) -> Projection:
-    """PCA to at most 50 components, then t-SNE, seeded. InputError for fewer than 12 objects or equal features."""
+def project(found: Features, method: str = "tsne") -> Projection:
+    """PCA to at most 50 components, then t-SNE or UMAP, seeded.
+
+    InputError for fewer than 12 objects, equal features, or a method whose library is not installed.
+    """
     values, label = found.features.astype("float64"), found.label
     if len(values) < LEAST:
-        raise InputError(f"features.npz: {len(values)} labelled objects, t-SNE needs at least {LEAST}")
+        raise InputError(f"features.npz: {len(values)} labelled objects, a projection needs at least {LEAST}")
     if not np.ptp(values, axis=0).any():
         raise InputError("features.npz: every object has the same features")
     rows = np.sort(np.random.default_rng(SEED).permutation(len(values))[:MOST])
     few = values[rows]
-    perplexity = min(PERPLEXITY, (len(few) - 1) / 3)
     reduced = PCA(min(PRINCIPAL, *few.shape), random_state=SEED).fit_transform(few)
-    tsne = TSNE(perplexity=perplexity, init="pca" if reduced.shape[1] > 1 else "random", random_state=SEED)
     with threadpool_limits(1):  # the sum's order, and so the picture, does not depend on the number of cores
-        points = tsne.fit_transform(reduced)
+        words, points = METHODS[method](reduced)
     return Projection(
+        method=words,
         points=points,
         label=label[rows],
-        perplexity=perplexity,
         silhouette=silhouette(values, label),
         neighbour_accuracy=neighbour_accuracy(values, label),
         objects=len(values),
     )
+
+
+def _tsne(values: np.ndarray) -> tuple[str, np.ndarray]:
+    perplexity = min(PERPLEXITY, (len(values) - 1) / 3)
+    start = "pca" if values.shape[1] > 1 else "random"
+    points = TSNE(perplexity=perplexity, init=start, random_state=SEED).fit_transform(values)
+    return f"t-SNE (perplexity {perplexity:.0f})", points
+
+
+def _umap(values: np.ndarray) -> tuple[str, np.ndarray]:
+    try:
+        from umap import UMAP
+    except ModuleNotFoundError:
+        raise InputError("projection umap needs umap-learn; pip install 'hpc_astrossl[explore]'") from None
+    neighbours = min(UMAP_NEIGHBOURS, len(values) - 1)
+    points = UMAP(n_neighbors=neighbours, random_state=SEED, n_jobs=1).fit_transform(values)
+    return f"UMAP ({neighbours} neighbours)", points
+
+
+METHODS = {"tsne": _tsne, "umap": _umap}
 
 
 def silhouette(values: np.ndarray, label: np.ndarray) -> float | None:

@@ -5,6 +5,7 @@ validation split. Differences are computed from these cells; those printed in th
 equal the difference of its own cells.
 """
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -111,6 +112,8 @@ TABLE_II = {
         "SG": ((0.9897, 0.0035), (0.9366, 0.0005), (0.9799, 0.0010), (0.9901, 0.0006), (0.9928, 0.0004)),
     }.items()
 }
+RUNS = 3  # "mean ± standard deviation" of three runs each
+VALIDATION_SHARE = 0.1  # splits of 80, 10 and 10%
 # Validation accuracy with about 100 labels, one run each; not given for scratch.
 TABLE_III = {
     "SG": dict(zip(_COLUMNS[1:], (0.8702, 0.9727, 0.9326, 0.9713), strict=True)),
@@ -146,6 +149,13 @@ def difference(set_: str, scheme: str, ours: float) -> float | None:
     """Our validation accuracy minus the paper's of Table II; None where the paper has none."""
     cell = TABLE_II.get(set_, {}).get(scheme)
     return None if cell is None else ours - cell[0]
+
+
+def paper_error(set_: str, scheme: str) -> float:
+    """Standard error of an accuracy of Table II: of its mean over runs, and of its validation objects (binomial)."""
+    mean, std = TABLE_II[set_][scheme]
+    objects = VALIDATION_SHARE * PAPER_SETS[set_].images
+    return math.sqrt(std**2 / RUNS + mean * (1 - mean) / objects)
 
 
 def not_the_papers(set_: str, store: StoreRecord) -> str:

@@ -37,6 +37,17 @@ class WeightsRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeakageRecord:
+    """A check before training: objects that the store shares with that of an earlier run (0, or it had not begun)."""
+
+    run: str
+    store: str = ""
+    shared: int = 0
+    compared: int = 0  # objects of that store
+    radius: float = 1.0  # arcsec
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """A run that is done: the fields of ``result.json`` that the report uses, and its folder."""
 
@@ -48,6 +59,7 @@ class Run:
     seed: int
     train_size: int | None = None
     target: str
+    control: str = ""
     objects: dict[str, int]
     metrics: dict[str, dict[str, Any]]
     majority_share: dict[str, float] = field(default_factory=dict)
@@ -63,6 +75,7 @@ class Run:
     seconds: float = 0.0
     store: StoreRecord
     weights: WeightsRecord = WeightsRecord()
+    leakage: tuple[LeakageRecord, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -97,6 +110,7 @@ class Pending:
     scheme: str
     seed: int
     train_size: int | None = None
+    control: str = ""
     state: str = NOT_STARTED
     log: str = ""
     skipped: bool = False

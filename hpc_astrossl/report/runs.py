@@ -97,7 +97,17 @@ def _known(data: Any, cls: type) -> Any:
         return data
     hints = typing.get_type_hints(cls)
     kept = {key: value for key, value in data.items() if key in hints}
-    return {k: _known(v, hints[k]) if dataclasses.is_dataclass(hints[k]) else v for k, v in kept.items()}
+    return {key: _inside(value, hints[key]) for key, value in kept.items()}
+
+
+def _inside(value: Any, hint: Any) -> Any:
+    """``_known`` of a record, or of each of a tuple of records."""
+    inner = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint
+    if not dataclasses.is_dataclass(inner):
+        return value
+    return (
+        [_known(one, inner) for one in value] if inner is not hint and isinstance(value, list) else _known(value, inner)
+    )
 
 
 def _read_run(folder: Path) -> Run:
@@ -130,6 +140,7 @@ def _read_begun(folder: Path) -> Pending:
         scheme=spec.scheme,
         seed=spec.seed,
         train_size=spec.data.train_size,
+        control="" if spec.data.control == "none" else spec.data.control,
         state=f"not finished, {epochs} epoch{'' if epochs == 1 else 's'} so far" if begun else NOT_STARTED,
         log=_last_line(folder / "log"),
     )

@@ -1,35 +1,46 @@
 """The plain-language summary: sentences made from the numbers by the rules stated here.
 
-- Schemes are compared by mean test accuracy at the largest training size of a set.
-- One mean is "clearly" above another beyond twice their joint standard deviation over seeds (the root of the sum of
-  squares), "by little" beyond once, else "within the seeds' spread"; with one seed nothing is said about it.
-- A set on which the best scheme is not above the majority share by twice its own standard deviation shows no skill.
+- Schemes are compared by mean test accuracy at the largest training size of a set, with the paired test over seeds and
+  objects of ``statistics.py``: "significantly" means p < 0.05 (for the best scheme of a set after Holm's correction).
+  Without predictions there is no test, and the sentence says so.
+- A set on which the best scheme is not significantly above always naming the commonest class shows no skill.
 - Magnitudes and ImageNet are compared as frozen features and fine-tuned, where both were run.
+- Label efficiency is told at the smallest training size, where the other scheme's curve reaches that accuracy.
+- The paper is compared with only where the set is the paper's: agreement is a difference of at most two joint errors.
 """
 
 import math
 
+from hpc_astrossl.report import accuracy, statistics
 from hpc_astrossl.report import cells as c
 from hpc_astrossl.report.accuracy import spread_text
-from hpc_astrossl.report.cells import Key, Spread
-from hpc_astrossl.report.published import PRETEXT_MAE, not_the_papers
+from hpc_astrossl.report.cells import Cell
+from hpc_astrossl.report.desk import Desk
+from hpc_astrossl.report.efficiency import Equal
+from hpc_astrossl.report.published import PRETEXT_MAE, TABLE_II, not_the_papers, paper_error
 from hpc_astrossl.report.records import Study
+from hpc_astrossl.report.statistics import above_majority, compare
+from hpc_astrossl.report.tables import signed
 
 _NAMED = 4  # run ids named in a sentence
 
 
-def sentences(study: Study, classes: dict[Key, c.Cell], pretext: dict[Key, c.Cell]) -> list[str]:
+def sentences(desk: Desk, equal: list[Equal]) -> list[str]:
     """The summary, a sentence or two an item, in reading order."""
+    study, classes = desk.study, desk.classes
     said = [scope(study)]
     for set_ in c.sets_of(classes):
-        said.append(best(classes, set_))
-        said += transfer(classes, set_)
-    said += [one for cell in pretext.values() if (one := pretext_error(cell))]
+        said.append(best(desk, set_))
+        said += transfer(desk, set_)
+        said += [f"{sentence}." for sentence in efficiency([one for one in equal if one.set == set_])]
+        said += beside_the_paper(desk, set_)
+    said += [one for cell in desk.pretext.values() if (one := pretext_error(cell))]
+    said += controls(desk)
     said += collapsed(study) + failed(study) + skipped(study)
     said += other_sets(study)
-    if study.problems:
+    if desk.problems:
         said.append(
-            f"{_count(len(study.problems), 'folder or file', 'folders or files')} could not be used; see Problems."
+            f"{_count(len(desk.problems), 'folder or file', 'folders or files')} could not be used; see Problems."
         )
     return said
 
@@ -45,52 +56,116 @@ def scope(study: Study) -> str:
     )
 
 
-def best(table: dict[Key, c.Cell], set_: str) -> str:
-    """Which scheme has the largest mean on a set, by how much, against the spread and against no skill."""
-    size = c.main_size(table, set_)
-    split = "test"
+def best(desk: Desk, set_: str) -> str:
+    """Which scheme has the largest mean on a set, what it cannot be told from, and whether it shows skill."""
+    table, size = desk.classes, c.main_size(desk.classes, set_)
+    split = "test" if c.best_scheme(table, set_, size, "test", "accuracy") else "validation"
     ranking = c.best_scheme(table, set_, size, split, "accuracy")
     if not ranking:
-        split = "validation"
-        ranking = c.best_scheme(table, set_, size, split, "accuracy")
-    if not ranking:
         return f"{set_}: no scheme has a finished run yet."
-    (scheme, top), *rest = ranking
-    said = f"{set_}: {scheme} has the highest {split} accuracy, {spread_text(top)} (n = {top.n})."
-    if rest:
-        said += f" It is {gap(top, *reversed(rest[0]))}."
+    scheme, top = ranking[0]
+    reached = f"{split} accuracy, {spread_text(top)} (n = {top.n})."
+    if len(ranking) > 1:
+        said = f"{set_}: {scheme} has the highest {reached} {lead(desk, set_, size, split, ranking)}"
+    else:
+        said = f"{set_}: {scheme} is the only scheme with a finished run; {reached}"
     share = c.majority(table, set_, split)
     if share is None:
         return said
-    no_skill = top.mean - share <= 2 * (top.std or 0)
+    outcome = desk.said(c.get(table, set_, scheme, size), split)
+    test = above_majority(outcome) if outcome else None
+    no_skill = not (test.significant and test.delta > 0) if test else top.mean - share <= 2 * (top.std or 0)
     return f"{said} {'That is no skill: the' if no_skill else 'The'} majority share is {share:.4f}."
 
 
-def gap(top: Spread, other: Spread, name: str) -> str:
-    """``0.0303 above scratch, clearly (joint std 0.0033, n = 3)``: one mean beside another in words."""
+def lead(desk: Desk, set_: str, size: int | None, split: str, ranking: list[tuple]) -> str:
+    """Whether the first of a ranking is significantly above all others, in words."""
+    found = {scheme: said for scheme, said in desk.row(set_, size, split).items() if scheme in dict(ranking)}
+    (_, top), (second, other) = ranking[:2]
     delta = top.mean - other.mean
-    if delta == 0:
-        return f"level with {name} (n = {min(top.n, other.n)})"
-    said = f"{abs(delta):.4f} {'above' if delta >= 0 else 'below'} {name}"
-    if top.std is None or other.std is None:
-        return f"{said} (one seed: no spread to judge it by)"
-    joint = math.hypot(top.std, other.std)
-    clear = "clearly" if abs(delta) > 2 * joint else "by little" if abs(delta) > joint else "within the seeds' spread"
-    return f"{said}, {clear} (joint std {joint:.4f}, n = {min(top.n, other.n)})"
+    if len(found) < len(ranking):
+        return f"It is {delta:.4f} above {second}; without predictions of all schemes there is no test of it."
+    made = statistics.verdict(found, "accuracy")
+    level = [name for name, _ in ranking if made and name in made.level_with]
+    if not level:
+        return f"It is significantly above every other scheme, {delta:.4f} above {second}."
+    if len(level) == len(ranking) - 1:
+        return "No other scheme can be told from it."
+    return f"It cannot be told from {_and(level)}, and is significantly above the others."
 
 
-def transfer(table: dict[Key, c.Cell], set_: str) -> list[str]:
+def gap(desk: Desk, ours: Cell, theirs: Cell, name: str) -> str:
+    """``0.0303 above ImageNet, significantly (p = 0.012, paired over …)``: one mean beside another in words."""
+    first, second = (cell.spread("test", "accuracy") for cell in (ours, theirs))
+    delta = first.mean - second.mean if first and second else 0.0
+    side = f"{abs(delta):.4f} {'above' if delta > 0 else 'below'} {name}" if delta else f"level with {name}"
+    said = [desk.said(cell, "test") for cell in (ours, theirs)]
+    test = compare(*said, "accuracy") if all(said) else None
+    if test is None:
+        return f"{side} (no predictions to test it by)"
+    return f"{side}, {'significantly' if test.significant else 'not significantly'} ({test.words})"
+
+
+def transfer(desk: Desk, set_: str) -> list[str]:
     """Magnitudes against ImageNet, frozen and fine-tuned: the paper's question."""
-    size, found = c.main_size(table, set_), []
+    size, found = c.main_size(desk.classes, set_), []
     for kind, words in (("features", "frozen"), ("finetune", "fine-tuned")):
-        ours = c.get(table, set_, f"{kind}-magnitudes", size).spread("test", "accuracy")
-        theirs = c.get(table, set_, f"{kind}-imagenet", size).spread("test", "accuracy")
-        if ours and theirs:
-            found.append(f"{words}, {gap(ours, theirs, 'ImageNet')}")
+        ours, theirs = (c.get(desk.classes, set_, f"{kind}-{name}", size) for name in ("magnitudes", "imagenet"))
+        if ours.spread("test", "accuracy") and theirs.spread("test", "accuracy"):
+            found.append(f"{words}, {gap(desk, ours, theirs, 'ImageNet')}")
     return [f"{set_}: weights learnt from magnitudes are, {'; '.join(found)}."] if found else []
 
 
-def pretext_error(cell: c.Cell) -> str:
+def efficiency(equal: list[Equal]) -> list[str]:
+    """At the smallest size of each set: how many labels ImageNet needs for the accuracy of magnitudes."""
+    found = []
+    for set_ in dict.fromkeys(one.set for one in equal):
+        pairs = [one for one in equal if one.set == set_ and one.other.endswith("imagenet")]
+        smallest = min((one.labels for one in pairs), default=None)
+        parts = [
+            f"{one.scheme} with {one.labels:,} labels equals {one.other} with {one.words}"
+            for one in pairs
+            if one.labels == smallest
+        ]
+        found += [f"{set_}: {'; '.join(parts)}"] if parts else []
+    return found
+
+
+def beside_the_paper(desk: Desk, set_: str) -> list[str]:
+    """How many schemes agree with Table II, where the set is the paper's."""
+    size, agree, apart = c.main_size(desk.classes, set_), [], []
+    for scheme, (value, _) in TABLE_II.get(set_, {}).items():
+        cell = c.get(desk.classes, set_, scheme, size)
+        ours, error = cell.spread("validation", "accuracy"), accuracy.our_error(desk, cell)
+        if ours is None or error is None or not_the_papers(set_, cell.runs[0].store):
+            continue
+        delta, joint = ours.mean - value, math.hypot(error, paper_error(set_, scheme))
+        words = f"{scheme} ({signed(delta)}, {abs(delta) / joint:.1f} joint errors)"
+        (agree if abs(delta) <= 2 * joint else apart).append(words)
+    said = [f"agrees with the paper's validation accuracy: {', '.join(agree)}"] if agree else []
+    said += (
+        [f"differs from it: {', '.join(apart)}" if agree else f"differs from the paper: {', '.join(apart)}"]
+        if apart
+        else []
+    )
+    return [f"{set_} {'; '.join(said)}."] if said else []
+
+
+def controls(desk: Desk) -> list[str]:
+    """Each control whose runs do better than the majority."""
+    found = []
+    for cell in desk.controls.values():
+        said = desk.said(cell, "test") if cell.runs else None
+        test = above_majority(said) if said else None
+        if test and test.significant and test.delta > 0:
+            found.append(
+                f"Control {cell.control} on {cell.set} with {cell.scheme} is {test.delta:.4f} above the majority "
+                f"({test.words}); see Controls."
+            )
+    return found
+
+
+def pretext_error(cell: Cell) -> str:
     """The pretext error in both scales, beside the paper's."""
     scaled, test = cell.spread("test", "mae"), cell.spread("test", "mae_magnitudes")
     if not scaled or not test:
@@ -129,6 +204,10 @@ def other_sets(study: Study) -> list[str]:
     """Where a set bears the paper's name and is not the paper's, in one sentence."""
     found = sorted({words for run in study.runs if (words := not_the_papers(run.set, run.store))})
     return [f"Beside the paper's numbers stand other tasks: {'; '.join(found)}."] if found else []
+
+
+def _and(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _some(names: list[str]) -> str:

@@ -12,101 +12,9 @@ from typing import Literal
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import unknown
+from hpc_astrossl.specs.images import BandImages, CutoutsSpec, FieldsSpec, FilesSpec
 from hpc_astrossl.specs.run import require
-
-
-@dataclass(frozen=True, kw_only=True)
-class CatalogueSpec:
-    """The table of objects, one row each. ``ascii`` is separated by spaces and its header is a ``#`` line."""
-
-    file: str
-    format: Literal["ascii", "csv"] = "ascii"
-    names: tuple[str, ...] = ()  # of the first columns, for a table without a header; empty: the header has them
-    id: str
-    ra: str | None = None  # degrees
-    dec: str | None = None
-    x: str | None = None  # FITS pixel position in the field: the centre of the first pixel is 1
-    y: str | None = None
-    flag: str | None = None
-    field: str | None = None  # the column that names the field, or
-    field_pattern: str | None = None  # a regular expression for the whole id, with a group (?P<field>…)
-    bands: tuple[str, ...] = ()  # in order of wavelength
-    magnitude: str | None = None  # column name with {band}
-    error: str | None = None
-    reference: str | None = None  # the band that decides between duplicates and stratifies the splits
-    undetected: tuple[float, ...] = (99.0, -99.0)  # values that stand for "no magnitude"
-
-    def __post_init__(self):
-        for name in ("magnitude", "error"):
-            text = getattr(self, name)
-            require(text is None or "{band}" in text, f"{name} must contain {{band}}, found {text!r}")
-        require(not self.bands or self.magnitude is not None, "bands are given, so magnitude must be given too")
-        require((self.ra is None) == (self.dec is None), "ra and dec must be given together")
-        require((self.x is None) == (self.y is None), "x and y must be given together")
-        require(len(set(self.bands)) == len(self.bands), f"bands holds a band twice: {', '.join(self.bands)}")
-        if self.reference is not None and self.reference not in self.bands:
-            raise unknown("reference band", self.reference, self.bands)
-        if self.field_pattern is not None:
-            _check_pattern(self.field_pattern)
-
-
-def _check_pattern(text: str) -> None:
-    try:
-        groups = re.compile(text).groupindex
-    except re.error as error:
-        require(False, f"field_pattern {text!r} is no regular expression: {error}")
-    require("field" in groups, f"field_pattern {text!r} must have a group (?P<field>…)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldsSpec:
-    """Images of whole fields, out of which objects are cut."""
-
-    pixel_scale: float  # arcsec per pixel
-    rgb: str | None = None  # file name with {field}; its top row is the field's largest y
-    bands: str | None = None  # file name with {field} and {band}; FITS, in counts
-    zero_points: str | None = None  # file name with {field}; a table with columns FILTER and ZP (AB magnitudes)
-    checksum: bool = True  # hold FITS data against their DATASUM, where there is one
-    band_names: dict[str, str] = field(
-        default_factory=dict
-    )  # catalogue's band -> band in file names, where they differ
-
-    def __post_init__(self):
-        for name, needed in (("rgb", ("{field}",)), ("bands", ("{field}", "{band}")), ("zero_points", ("{field}",))):
-            text = getattr(self, name)
-            require(
-                text is None or all(part in text for part in needed),
-                f"{name} must contain {' and '.join(needed)}, found {text!r}",
-            )
-        require(self.rgb is not None or self.bands is not None, "give rgb, bands, or both")
-        require(self.pixel_scale > 0, f"pixel_scale must be positive, found {self.pixel_scale}")
-        require((self.bands is None) == (self.zero_points is None), "bands and zero_points must be given together")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilesSpec:
-    """One image file an object (JPEG, PNG): its largest centred square is resized to the recipe's size."""
-
-    image: str  # file name with {id}
-    unreadable: Literal["stop", "reject"] = "stop"  # what a missing or damaged image does
-
-    def __post_init__(self):
-        require(self.image.count("{id}") == 1, f"image must contain {{id}} once, found {self.image!r}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpectraSpec:
-    """A spectroscopic table in CSV; its classes reach the catalogue by position."""
-
-    file: str
-    ra: str = "ra"  # degrees
-    dec: str = "dec"
-    spectral_class: str = "class"
-    warning: str = "zWarning"  # 0: the redshift, and so the class, can be trusted
-    radius: float = 1.0  # arcsec
-
-    def __post_init__(self):
-        require(0 < self.radius <= 60, f"radius must be in (0, 60] arcsec, found {self.radius}")
+from hpc_astrossl.specs.tables import CatalogueSpec, SpectraSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,15 +23,34 @@ class FilterSpec:
 
     flags: tuple[int, ...] = ()  # allowed values of the catalogue's flag column; empty: all
     duplicates: float = 1.0  # arcsec: of objects nearer than this the brightest is kept; 0: only equal ids
+    magnitudes: dict[str, tuple[float, ...]] = field(default_factory=dict)  # band -> [brightest, faintest] allowed
 
     def __post_init__(self):
+        for band, limits in self.magnitudes.items():
+            require(len(limits) == 2 and limits[0] < limits[1],
+                    f"magnitudes.{band} must be [brightest, faintest], found {list(limits)}")  # fmt: skip
         require(0 <= self.duplicates <= 60, f"duplicates must be in [0, 60] arcsec, found {self.duplicates}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSpec:
-    """Shares of the three splits, stratified by class and rounded reference magnitude, and the seed of the draw."""
+    """Shares of the three splits, the seed of the draw, and what is drawn.
 
+    ``stratified``: by class and rounded reference magnitude, to within one object; a larger release draws anew.
+    ``object``: by a hash of the id, ``sky``: by a hash of a cell of the sky, so that what has been drawn stays when the
+    release grows; shares are then met as closely as chance allows. Objects nearer than ``together`` to one another, or
+    with the same id, always share a split (that of the one listed first in the catalogue). ``column``: as the
+    catalogue says, so shares, seed and together have no say; an object whose value ``parts`` does not list is left out.
+    """
+
+    by: Literal["stratified", "object", "sky", "column"] = "stratified"
+    cell: float | None = None  # degrees, for sky: the side of a cell; all cells have about the same area
+    column: str | None = None  # of the catalogue, for column
+    parts: dict[Literal["train", "validation", "test"], tuple[str, ...]] = field(
+        default_factory=lambda: {"train": ("train", "training"), "validation": ("validation", "valid", "val"),
+                                 "test": ("test", "testing")}
+    )  # fmt: skip
+    together: float = 1.0  # arcsec
     train: float = 0.8
     validation: float = 0.1
     test: float = 0.1
@@ -134,11 +61,23 @@ class SplitSpec:
         require(all(share >= 0 for share in shares) and abs(sum(shares) - 1) < 1e-9 and self.train > 0,
                 f"train, validation and test must add up to 1 and train be positive, found {shares}")  # fmt: skip
         require(self.seed >= 0, f"seed must not be negative, found {self.seed}")
+        require((self.by == "column") == (self.column is not None), "give column with by: column, only then")
+        values = [value for part in self.parts.values() for value in part]
+        require(len(set(values)) == len(values), f"parts lists a value twice: {', '.join(sorted(values))}")
+        require((self.by == "sky") == (self.cell is not None), "give cell, in degrees, with by: sky, only then")
+        require(self.cell is None or 0.01 <= self.cell <= 30, f"cell must be in 0.01..30 degrees, found {self.cell}")
+        require(0 <= self.together <= 60, f"together must be in 0..60 arcsec, found {self.together}")
 
     @property
     def shares(self) -> tuple[float, float, float]:
         """Train, validation, test."""
         return self.train, self.validation, self.test
+
+    @property
+    def codes(self) -> dict[str, int]:
+        """Value of the column -> code of the split."""
+        order = ("train", "validation", "test")
+        return {value: code for code, name in enumerate(order) for value in self.parts.get(name, ())}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,14 +121,24 @@ class StoreSpec:
     images: Literal["rgb", "bands"] = "rgb"
     labels: LabelSpec | None = None  # null: unlabelled
     detected_in: int = 0  # at least so many bands with a magnitude
-    max_error: float | None = None  # largest uncertainty in any band, in magnitudes
+    max_error: float | dict[str, float] | None = (
+        None  # largest uncertainty, magnitudes: of any band, or band -> its own
+    )
     balanced: bool = False  # every class cut down, by a seeded draw, to the size of the smallest
-    disjoint_from: tuple[str, ...] = ()  # stores of this recipe with which no object may be shared, by id or position
+    # Stores with which no object may be shared, by id or position: names of this recipe, or paths of stores (….zarr).
+    disjoint_from: tuple[str, ...] = ()
 
     def __post_init__(self):
         require(self.detected_in >= 0, f"detected_in must not be negative, found {self.detected_in}")
-        require(self.max_error is None or self.max_error > 0, f"max_error must be positive, found {self.max_error}")
+        limits = self.max_error.values() if isinstance(self.max_error, dict) else [self.max_error or 0.1]
+        require(self.max_error != 0 and all(limit > 0 for limit in limits),
+                f"max_error must be positive, found {self.max_error}")  # fmt: skip
         require(not self.balanced or self.labels is not None, "balanced: true needs labels")
+
+
+def is_path(store: str) -> bool:
+    """Whether an entry of ``disjoint_from`` is the path of a store, rather than a name in the recipe."""
+    return store.endswith(".zarr") or "/" in store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +151,7 @@ class Recipe:
     catalogue: CatalogueSpec
     fields: FieldsSpec | None = None
     files: FilesSpec | None = None
+    cutouts: CutoutsSpec | None = None
     spectra: SpectraSpec | None = None
     filters: FilterSpec = FilterSpec()
     split: SplitSpec = SplitSpec()
@@ -209,19 +159,45 @@ class Recipe:
 
     def __post_init__(self):
         require(4 <= self.size <= 1024, f"size must be in 4..1024 pixels, found {self.size}")
-        require((self.fields is None) != (self.files is None), "give either fields or files: where the images are")
+        places = [place for place in (self.fields, self.files, self.cutouts) if place is not None]
+        require(len(places) == 1, "give either fields or files or cutouts: where the images are")
         require(bool(self.stores), "stores is empty; name at least one")
+        if self.images is not None:
+            self._check_images("fields" if self.fields else "cutouts", self.images)
         catalogue = self.catalogue
-        if self.fields is not None:
-            require(catalogue.x is not None, "images are cut from fields, so catalogue needs x and y")
-            named = (catalogue.field is None) != (catalogue.field_pattern is None)
-            require(named, "images are cut from fields, so catalogue needs either field or field_pattern")
-            for band in self.fields.band_names:
-                if band not in catalogue.bands:
-                    raise unknown("band in fields: band_names", band, catalogue.bands)
         require(not self.filters.flags or catalogue.flag is not None, "filters: flags needs catalogue: flag")
+        require(self.split.by != "sky" or catalogue.ra is not None, "split: by: sky needs catalogue: ra and dec")
+        for band in self.filters.magnitudes:
+            if band not in catalogue.bands:
+                raise unknown("band in filters: magnitudes", band, catalogue.bands)
         for name, store in self.stores.items():
             self._check_store(name, store)
+
+    @property
+    def images(self) -> BandImages | None:
+        """What is known of the FITS images, of fields or of objects; None if there are none."""
+        return self.fields or self.cutouts
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The files of catalogue and spectra; with ``format: folders`` the tree of folders is the catalogue."""
+        own = () if self.catalogue.format == "folders" else (self.catalogue.file,)
+        return own + ((self.spectra.file,) if self.spectra else ())
+
+    def _check_images(self, key: str, images: BandImages) -> None:
+        catalogue = self.catalogue
+        require(
+            self.fields is None or catalogue.x is not None, "images are cut from fields, so catalogue needs x and y"
+        )
+        named = (catalogue.field is None) != (catalogue.field_pattern is None)
+        require(named or not (self.fields or images.zero_points),
+                f"{'images are cut from' if self.fields else 'zero points belong to'} fields, so catalogue needs "
+                "either field or field_pattern")  # fmt: skip
+        require(self.cutouts is None or bool(catalogue.bands), "cutouts have bands, so catalogue needs bands")
+        for name, bands in (("band_names", images.band_names), ("lupton", images.lupton and images.lupton.bands)):
+            for band in bands or ():
+                if band not in catalogue.bands:
+                    raise unknown(f"band in {key}: {name}", band, catalogue.bands)
 
     def _check_store(self, name: str, store: StoreSpec) -> None:
         here, catalogue = f"stores.{name}", self.catalogue
@@ -233,17 +209,23 @@ class Recipe:
         require(store.detected_in <= bands, f"{here}: detected_in is {store.detected_in}, catalogue has {bands} bands")
         needs_error = store.max_error is not None
         require(not needs_error or (bands and catalogue.error), f"{here}: max_error needs catalogue: bands and error")
-        if self.fields is None:
+        for band in store.max_error if isinstance(store.max_error, dict) else ():
+            if band not in catalogue.bands:
+                raise unknown(f"band in {here}.max_error", band, catalogue.bands)
+        if self.images is None:
             require(store.images == "rgb", f"{here}: images: bands needs fields: bands")
+        elif store.images == "bands":
+            require(self.cutouts is not None or self.fields.bands is not None,
+                    f"{here}: images: bands needs fields: bands")  # fmt: skip
+            require(bands > 0, f"{here}: images: bands needs catalogue: bands")
         else:
-            require(getattr(self.fields, store.images) is not None,
-                    f"{here}: images: {store.images} needs fields: {store.images}")  # fmt: skip
-            require(store.images == "rgb" or bands, f"{here}: images: bands needs catalogue: bands")
+            require(getattr(self.images, "rgb", None) is not None or self.images.lupton is not None,
+                    f"{here}: images: rgb needs fields: rgb, or lupton, which makes RGB from three bands")  # fmt: skip
         if store.labels is not None and store.labels.source == "spectra":
             require(self.spectra is not None and catalogue.ra is not None,
                     f"{here}: labels from spectra need spectra, and catalogue: ra and dec")  # fmt: skip
         for other in store.disjoint_from:
-            if other not in self.stores or other == name:
+            if not is_path(other) and (other not in self.stores or other == name):
                 raise unknown(f"store in {here}.disjoint_from", other, [key for key in self.stores if key != name])
 
     def part(self, name: str) -> "Recipe":

@@ -23,7 +23,10 @@ def require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSpec:
-    """What is read and how it reaches the network."""
+    """What is read and how it reaches the network.
+
+    A ``control`` takes away what a network should learn from: the centre of every cutout, or the true labels.
+    """
 
     store: str
     target: str = "classes"
@@ -31,11 +34,17 @@ class DataSpec:
     batch_size: int = 32  # of the whole step, over all ranks
     flips: bool = True
     turns: bool = False  # 90° turns
-    scaling: Literal["auto", "unit", "caffe", "none"] = "auto"  # auto: caffe for ImageNet weights, else unit
+    rotation: float = field(default=0.0, metadata=LATER)  # turned by up to so many degrees, both ways
+    shift: float = field(default=0.0, metadata=LATER)  # moved by up to so many pixels, each way
+    # auto: caffe for ImageNet weights, else unit; standard and asinh are for fluxes (docs/loading.md)
+    scaling: Literal["auto", "unit", "caffe", "none", "standard", "asinh"] = "auto"
+    # Images that cannot be read: stop, or leave them out and count them.
+    corrupt: Literal["stop", "skip"] = field(default="stop", metadata=LATER)
     bands: tuple[str, ...] = field(default=(), metadata=LATER)  # magnitudes (or properties) to predict; empty: all
     missing: Literal["mask", "drop"] = field(default="mask", metadata=LATER)  # a magnitude, or the object without it
     class_weights: Literal["none", "inverse"] = field(default="none", metadata=LATER)  # inverse frequency in the loss
     feature_views: Literal[1, 4, 8] = field(default=1, metadata=LATER)  # of frozen features: 4 flips, 8 with turns
+    control: Literal["none", "masked-centre", "shuffled-labels"] = field(default="none", metadata=LATER)
     resident_mb: int = field(default=4096, metadata=PLACE)  # a split up to this size stays in memory
     keep_features: bool = field(default=True, metadata=PLACE)  # frozen features stay in WORKDIR/features for other runs
 
@@ -45,6 +54,8 @@ class DataSpec:
             self.train_size is None or self.train_size >= 1,
             f"train_size must be at least 1, or null for the whole training split, found {self.train_size}",
         )
+        require(0 <= self.rotation <= 180, f"rotation must be 0 to 180 degrees, found {self.rotation}")
+        require(self.shift >= 0, f"shift must not be negative, found {self.shift}")
         require(self.resident_mb >= 0, f"resident_mb must not be negative, found {self.resident_mb}")
 
 

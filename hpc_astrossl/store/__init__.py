@@ -1,8 +1,13 @@
 """The store: one survey's cutouts and what is known of them. The only door to Zarr (docs/store-format.md)."""
 
+from hpc_astrossl.store.blocks import READER
 from hpc_astrossl.store.check import check
-from hpc_astrossl.store.layout import SPLITS, StoreInfo
+from hpc_astrossl.store.encoded import Encoding, examine
+from hpc_astrossl.store.layout import REJECTED, SPLITS, StoreInfo
 from hpc_astrossl.store.reader import Store, open_store
-from hpc_astrossl.store.writer import StoreWriter, create
+from hpc_astrossl.store.writer import StoreWriter, abandon, create, ending, join, records
 
-__all__ = ["SPLITS", "Store", "StoreInfo", "StoreWriter", "check", "create", "open_store"]
+__all__ = [
+    "READER", "REJECTED", "SPLITS", "Encoding", "Store", "StoreInfo", "StoreWriter", "abandon", "check", "create",
+    "ending", "examine", "join", "open_store", "records",
+]  # fmt: skip

@@ -12,6 +12,7 @@ from hpc_astrossl.errors import InputError
 
 FORMAT, VERSION = "astrossl-store", 1
 SPLITS = ("train", "validation", "test")  # their codes in the array `split` are 0, 1, 2
+REJECTED = 3  # the code of a row whose pixels turned out to be of no use: all zero, in no split
 
 # Column -> (Zarr data type, one value a band?). NaN stands for unknown positions and magnitudes, -1 for no label.
 TABLE = {
@@ -26,6 +27,7 @@ TABLE = {
 TABLE_CHUNK = 65536  # rows
 CHUNK_BYTES = 1 << 20  # of uncompressed pixels, about
 SHARD_ROWS = 4096
+SHARD_BYTES = 1 << 28  # of uncompressed pixels, at most: a writer holds a whole shard in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,9 @@ class StoreInfo:
 
     ``bands`` names the columns of ``magnitudes`` in order, ``channels`` the last axis of ``images``;
     ``pixel_scale`` is in arcsec per pixel of the stored cutouts, None when unknown; ``counts`` holds the number of
-    objects kept and, by reason, rejected.
+    objects kept and, by reason, rejected. ``rejected_rows`` of the rejected ones have a row all the same, with split
+    code REJECTED and pixels of zero: they were found useless only when every row had its place. ``statistics`` of
+    the training split's pixels are those of ``store.statistics``; {} when they were not computed.
     """
 
     name: str
@@ -47,6 +51,7 @@ class StoreInfo:
     counts: dict[str, Any]
     recipe: dict[str, Any]
     provenance: dict[str, Any] = field(default_factory=dict)
+    statistics: dict[str, Any] = field(default_factory=dict)
 
     def attributes(self) -> dict[str, Any]:
         """The group's attributes as JSON-able data."""
@@ -64,6 +69,7 @@ class StoreInfo:
                 f"{path}: store format version {attributes.get('version')!r}, this program reads version {VERSION}; "
                 "make the store again with astrossl preprocess"
             )
+        attributes = {"statistics": {}, **attributes}  # stores made before there were any remain readable
         fields = cls.__dataclass_fields__
         missing = [name for name in fields if name not in attributes]
         if missing:
@@ -75,9 +81,11 @@ class StoreInfo:
 def chunk_rows(shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, int]:
     """(rows a chunk, rows a shard) for images of ``shape`` (N, height, width, channels).
 
-    A chunk holds about a mebibyte, as a power of two between 4 and 512 rows; a shard holds 4096 rows or, in a
-    smaller store, all of them rounded up to whole chunks.
+    A chunk holds about a mebibyte, as a power of two between 4 and 512 rows; a shard holds 4096 rows or, of large
+    images, the power of two that makes 256 MiB at most; in a smaller store, all of them rounded up to whole chunks.
     """
     size = int(np.prod(shape[1:])) * dtype.itemsize
     chunk = 1 << max(2, min(9, (CHUNK_BYTES // max(size, 1)).bit_length() - 1))
-    return chunk, min(SHARD_ROWS, -(-max(shape[0], 1) // chunk) * chunk)
+    fits = 1 << ((SHARD_BYTES // max(size, 1)).bit_length() - 1) if size <= SHARD_BYTES else 1
+    shard = max(chunk, min(SHARD_ROWS, fits))
+    return chunk, min(shard, -(-max(shape[0], 1) // chunk) * chunk)

@@ -1,5 +1,6 @@
 """Read a store: its attributes, its table, and its images by whole chunks."""
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import numpy as np
 import zarr
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store.layout import SPLITS, TABLE, StoreInfo
+from hpc_astrossl.store import claim, encoded, manifest
+from hpc_astrossl.store.blocks import Blocks, Waiting
+from hpc_astrossl.store.layout import REJECTED, SPLITS, TABLE, StoreInfo
 
 
 class Store:
@@ -17,6 +20,7 @@ class Store:
         self.path, self.info = path, info
         self._group = group
         self._images = group["images"]
+        self.encoding = encoded.Encoding.of(self._images.attrs)  # None: the numbers of ``images`` are pixels
 
     def __len__(self) -> int:
         return self._images.shape[0]
@@ -24,6 +28,11 @@ class Store:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of every image, in pixels."""
+        return self.encoding.image_shape if self.encoding else self._images.shape[1:]
+
+    @property
+    def raw_shape(self) -> tuple[int, ...]:
+        """Shape of a row as it lies in the store: of the image, or (bytes,) where images are kept encoded."""
         return self._images.shape[1:]
 
     @property
@@ -47,10 +56,74 @@ class Store:
         """Row numbers of a split (train, validation or test), ascending, int64."""
         return np.flatnonzero(self.table["split"] == SPLITS.index(split))
 
+    @property
+    def usable(self) -> np.ndarray:
+        """Row numbers of the objects that have an image, in whatever split; ascending, int64."""
+        return np.flatnonzero(self.table["split"] != REJECTED)
+
     def chunk(self, index: int) -> np.ndarray:
-        """The images of chunk ``index``: rows ``index * chunk_rows`` on, (rows, height, width, channels)."""
+        """The images of chunk ``index``: rows ``index * chunk_rows`` on, (rows, height, width, channels).
+
+        InputError, naming the store, the chunk and the objects, when it or an encoded image in it is damaged.
+        """
+        raw = self.begin_chunk(index)()
+        return self.decoded(index, raw) if self.encoding else raw
+
+    def begin_chunk(self, index: int, out: np.ndarray | None = None) -> Waiting:
+        """Begin to read a chunk as it lies in the store; what is returned waits for it and gives (rows, …raw_shape).
+
+        ``out``, (chunk_rows, …raw_shape), is where to, and is fresh memory when not given. Errors as of ``chunk``.
+        """
         start = index * self.chunk_rows
-        return self._read("images", slice(start, min(start + self.chunk_rows, len(self))))
+        stop = min(start + self.chunk_rows, len(self))
+        if out is None:
+            out = np.empty((stop - start, *self.raw_shape), dtype=self.dtype)
+        waiting = self._blocks.begin(start, stop, out)
+
+        def wait() -> np.ndarray:
+            try:
+                return waiting()
+            except (ValueError, RuntimeError, OSError) as error:
+                raise self.damage(index, error) from None
+
+        return wait
+
+    def decoded(self, index: int, raw: np.ndarray,
+                broken: Callable[[int, InputError], None] | None = None) -> np.ndarray:  # fmt: skip
+        """The images of an encoded chunk, (rows, height, width, 3).
+
+        InputError names the object that is broken; with ``broken``, that is called with (row, error) instead, and the
+        image is zeros.
+        """
+        out = np.zeros((len(raw), *self.image_shape), dtype=np.uint8)
+        for place, row in enumerate(raw):
+            try:
+                encoded.decode(row, self.encoding, out[place])
+            except ValueError as error:
+                damage = self.damage(index, error, place)
+                if broken is None:
+                    raise damage from None
+                broken(index * self.chunk_rows + place, damage)
+        return out
+
+    def damage(self, index: int, error: Exception, place: int | None = None) -> InputError:
+        """The error of a chunk that cannot be read, or of the image at one ``place`` in it."""
+        start = index * self.chunk_rows
+        rows = (start, min(start + self.chunk_rows, len(self)) - 1) if place is None else (start + place,) * 2
+        where = f"rows {rows[0]}..{rows[1]}" if place is None else f"row {rows[0]}"
+        return InputError(f"{self.path}: array images, chunk {index}, {where}{self._objects(*rows)}: damaged or "
+                          f"unreadable ({_words(error)}); make the store again with astrossl preprocess")  # fmt: skip
+
+    def _objects(self, first: int, last: int) -> str:
+        try:
+            ids = self.table["object_id"]
+        except InputError:  # the table is damaged too
+            return ""
+        return f" (object {ids[first]})" if first == last else f" (objects {ids[first]} to {ids[last]})"
+
+    @cached_property
+    def _blocks(self) -> Blocks:
+        return Blocks(self.path / "images", self._images)
 
     def images(self, rows: np.ndarray) -> np.ndarray:
         """The images of ``rows`` in their order, (len(rows), height, width, channels); each chunk is read once."""
@@ -68,15 +141,26 @@ class Store:
         except (ValueError, RuntimeError, OSError) as error:
             where = f"rows {rows.start}..{rows.stop - 1}" if rows.stop else "all rows"
             raise InputError(
-                f"{self.path}: array {name}, {where}: damaged or unreadable ({error}); "
+                f"{self.path}: array {name}, {where}: damaged or unreadable ({_words(error)}); "
                 "make the store again with astrossl preprocess"
             ) from None
 
 
-def open_store(path: Path | str) -> Store:
-    """Open a store; InputError when it is missing, unfinished, foreign or of another version."""
+def _words(error: Exception) -> str:
+    """A library's message on one line and without the facts that it adds for its own developers."""
+    return " ".join(str(error).split(" [", 1)[0].split())
+
+
+def open_store(path: Path | str, *, verify: bool = True) -> Store:
+    """Open a store; InputError when it is missing, unfinished, foreign, of another version, or has lost files.
+
+    ``verify`` compares the sizes of its files with the manifest: Zarr reads a missing or empty shard as zeros.
+    """
     path = Path(path)
     if not path.exists():
+        if claim.partial(path).exists():
+            raise InputError(f"{path}: half-written, no such store yet: {claim.partial(path)} is in the making; "
+                             "go on with astrossl preprocess")  # fmt: skip
         raise InputError(f"{path}: no such store; make it with astrossl preprocess")
     try:
         group = zarr.open_group(path, mode="r", zarr_format=3)
@@ -88,4 +172,7 @@ def open_store(path: Path | str) -> Store:
     missing = [name for name in ("images", *expected) if name not in group]
     if missing:
         raise InputError(f"{path}: damaged store, missing arrays {', '.join(missing)}")
+    if verify and (faults := manifest.faults(path)):
+        raise InputError(f"{path}: damaged store: {'; '.join(faults[:3])}. astrossl check says all; "
+                         "make the store again with astrossl preprocess")  # fmt: skip
     return Store(path, group, info)

@@ -1,111 +1,214 @@
-"""Write a store: whole shards, one owner each, in a folder beside the final one that is renamed when complete."""
+"""Write a store: whole shards, one owner each, in a folder beside the final one, moved to its name when complete.
 
-import os
+Any number of tasks may ``join`` one store in the making. A shard that is recorded and still what its record says
+stays; any other is deleted and written anew, since Zarr cannot heal a damaged one by writing over it.
+"""
+
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
+from hpc_astrossl import provenance
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store.layout import TABLE, TABLE_CHUNK, StoreInfo, chunk_rows
-
-PARTIAL = ".partial"
+from hpc_astrossl.store import claim, encoded, manifest
+from hpc_astrossl.store.encoded import Encoding
+from hpc_astrossl.store.layout import SPLITS, TABLE, TABLE_CHUNK, StoreInfo, chunk_rows
+from hpc_astrossl.store.manifest import Record
+from hpc_astrossl.store.statistics import statistics
 
 
 class StoreWriter:
     """A store being written. ``finish`` makes it appear under its name; until then readers find nothing there."""
 
-    def __init__(self, path: Path, group: zarr.Group, arrays: dict[str, zarr.Array], rows: int):
-        self.path, self.rows = path, rows
-        self.shard = arrays["images"].shards[0]
-        self._group, self._arrays = group, arrays  # opened anew, an array would skip empty chunks again
+    def __init__(self, path: Path):
+        self.path, self._partial = path, claim.partial(path)
+        self.folder = self._partial / claim.STORE
+        with zarr.config.set({"array.write_empty_chunks": True}):  # kept in no file: opened anew, it must be said anew
+            self._group = zarr.open_group(self.folder, mode="r+", zarr_format=3)
+            self._arrays = {name: self._group[name] for name in ("images", *TABLE) if name in self._group}
+        self.rows, self.shard = self._arrays["images"].shape[0], self._arrays["images"].shards[0]
 
     @property
     def shards(self) -> list[tuple[int, int]]:
         """Row ranges (start, stop) of the shards, in order."""
         return [(start, min(start + self.shard, self.rows)) for start in range(0, self.rows, self.shard)]
 
-    def write_images(self, start: int, images: np.ndarray) -> None:
-        """Write one whole shard of images, (rows, height, width, channels), beginning at row ``start``."""
+    def record(self, number: int) -> Record | None:
+        """The record of a shard that was finished; its file may have changed since, see ``sound``."""
+        return manifest.read_record(self._record_file(number))
+
+    def sound(self, record: Record) -> bool:
+        """Whether the shard's file is still what its record says; reads all of it."""
+        return manifest.holds(self.folder, record)
+
+    def lock(self, number: int):
+        """A context in which no other process writes that shard; InputError when one is at it."""
+        return claim.locked(self.path, _name(number))
+
+    def write_images(self, start: int, images: np.ndarray, *, rejected: tuple[tuple[int, str], ...] = (),
+                     inputs: dict[str, dict[str, Any]] | None = None) -> None:  # fmt: skip
+        """Write one whole shard of images, (rows, height, width, channels), beginning at row ``start``, and record it.
+
+        ``rejected`` and ``inputs`` as in ``manifest.Record``. The record follows the synced file, never goes before.
+        """
         stop = start + len(images)
         if (start, stop) not in self.shards:
             raise ValueError(f"rows {start}..{stop} are not a whole shard; shards are {self.shards}")
+        number = start // self.shard
+        file = "/".join(["images/c", str(number), *["0"] * (images.ndim - 1)])
+        path = self.folder / file
+        self._record_file(number).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        for litter in path.parent.glob("*.partial"):  # what a writer left that died while Zarr wrote
+            litter.unlink()
         self._arrays["images"][start:stop] = images
+        claim.sync_file(path)
+        for folder in list(path.parents)[1 : images.ndim]:  # new folders, up to images/
+            claim.sync_folder(folder)
+        facts = {"bytes": path.stat().st_size, "sha256": provenance.sha256(path)}
+        record = Record(file=file, rows=(start, stop), **facts, rejected=rejected, inputs=inputs or {})
+        manifest.write_record(self._record_file(number), record)
+
+    def write_encoded(self, start: int, images: Sequence[bytes], *, rejected: tuple[tuple[int, str], ...] = (),
+                      inputs: dict[str, dict[str, Any]] | None = None) -> None:  # fmt: skip
+        """Write one whole shard of files as they were delivered, b"" for a rejected one; see ``write_images``.
+
+        ValueError when a file is larger than the rows; ``store.examine`` tells beforehand which cannot be kept.
+        """
+        rows = encoded.pack(images, self._arrays["images"].shape[1])
+        self.write_images(start, rows, rejected=rejected, inputs=inputs)
+
+    def statistics(self, split: np.ndarray) -> dict[str, Any]:
+        """Of the training objects' pixels, when all shards are written: what StoreInfo.statistics wants.
+
+        ``split`` holds the codes of all rows, (rows,); those of REJECTED do not count.
+        """
+        array = self._arrays["images"]
+        encoding, size = Encoding.of(array.attrs), array.chunks[0]
+
+        def chunk(index: int) -> np.ndarray:
+            raw = array[index * size : (index + 1) * size]
+            return raw if encoding is None else encoded.decoded(raw, encoding)
+
+        return statistics(chunk, np.flatnonzero(split == SPLITS.index("train")), size)
 
     def write_table(self, columns: dict[str, np.ndarray]) -> None:
         """Write the columns of ``layout.TABLE`` (object_id, ra, dec, split, label, magnitudes, magnitude_errors)."""
         for name, values in columns.items():
             if len(values) != self.rows:
                 raise ValueError(f"column {name} has {len(values)} rows, the store {self.rows}")
+            shutil.rmtree(self.folder / name / "c", ignore_errors=True)  # of one who died while finishing
             self._arrays[name][...] = values
 
     def finish(self, info: StoreInfo) -> Path:
-        """Write the attributes, sync, and move the store to its name, replacing an older one. Returns the path."""
+        """Write attributes and manifest, sync, and move the store to its name, replacing an older one."""
+        found = records(self.path)
+        if len(found) < len(self.shards):
+            raise ValueError(f"{self.path}: {len(self.shards) - len(found)} shards are not written")
         self._group.attrs.put(info.attributes())
-        partial = _partial(self.path)
-        _sync(partial)
+        for litter in self.folder.rglob("*.partial"):
+            litter.unlink()
+        manifest.write_manifest(self.folder, found)
+        claim.sync_tree(self.folder)
         if self.path.exists():
-            shutil.rmtree(self.path)
-        partial.rename(self.path)
-        _sync_folder(self.path.parent)
+            old = self._partial / "replaced"
+            shutil.rmtree(old, ignore_errors=True)
+            self.path.rename(old)
+        self.folder.rename(self.path)
+        claim.sync_folder(self.path.parent)
+        self.discard()
         return self.path
 
     def discard(self) -> None:
         """Remove what was written, when it will not be finished."""
-        shutil.rmtree(_partial(self.path), ignore_errors=True)
+        abandon(self.path)
+
+    def _record_file(self, number: int) -> Path:
+        return self._partial / claim.RECORDS / f"{_name(number)}.json"
 
 
-def create(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int) -> StoreWriter:
-    """Begin a store of images of ``shape`` (N, height, width, channels) with ``bands`` magnitudes an object.
+def _name(number: int) -> str:
+    return f"images-{number:05d}"
 
-    What an earlier, unfinished attempt left is removed. InputError when N is 0 or the folder cannot be written.
+
+def create(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int,
+           encoding: Encoding | None = None) -> StoreWriter:  # fmt: skip
+    """Begin a store of images of ``shape`` (N, height, width, channels) with ``bands`` magnitudes, by one writer.
+
+    What an earlier, unfinished attempt left is removed. ``encoding`` as of ``join``. InputError when N is 0 or the
+    folder cannot be written.
+    """
+    abandon(Path(path))
+    return join(path, shape=shape, dtype=dtype, bands=bands, plan={}, encoding=encoding)
+
+
+def join(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int, plan: dict[str, Any],
+         replace: bool = False, encoding: Encoding | None = None) -> StoreWriter:  # fmt: skip
+    """Begin a store, or take part in one that another task has begun by the same ``plan`` (JSON-able).
+
+    With an ``encoding``, images are kept as JPEG or PNG files: ``shape`` is then (N, ``encoded.row_bytes`` of the
+    largest file) of uint8, and shards are written by ``write_encoded``.
+
+    InputError when N is 0, the folder cannot be written, or the store in the making has another plan and is not to
+    be replaced.
     """
     path, dtype = Path(path), np.dtype(dtype)
     if shape[0] == 0:
         raise InputError(f"{path}: no object is left to store; the counts by reason above say which filter took them")
-    partial = _partial(path)
+    if replace and claim.partial(path).exists() and not claim.agrees(path, plan):
+        abandon(path)
     try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
-        group = zarr.create_group(partial, zarr_format=3)
+        claim.begin(path, plan, lambda folder: _empty(folder, shape, dtype, bands, encoding))
+        return StoreWriter(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def records(path: Path) -> list[Record]:
+    """The records of the finished shards of a store in the making, in order; none when it was not begun or is done."""
+    found = map(manifest.read_record, sorted((claim.partial(path) / claim.RECORDS).glob("images-*.json")))
+    return [record for record in found if record is not None]
+
+
+def ending(path: Path):
+    """A context in which no other process finishes the store in the making; waits for one that does."""
+    return claim.locked(path, "finish", wait=True)
+
+
+def abandon(path: Path) -> None:
+    """Remove a store in the making."""
+    shutil.rmtree(claim.partial(path), ignore_errors=True)
+
+
+def _empty(folder: Path, shape: tuple[int, ...], dtype: np.dtype, bands: int, encoding: Encoding | None) -> None:
+    """The group and its arrays, without any chunk."""
+    group = zarr.create_group(folder, zarr_format=3)
     chunk, shard = chunk_rows(shape, dtype)
     # Every inner chunk carries its own checksum; an all-zero chunk is written, so that a missing one is a fault.
     options = {"compressors": [ZstdCodec(level=1), Crc32cCodec()], "config": {"write_empty_chunks": True}}
+    pixels = options | {"compressors": [_compressor(dtype), Crc32cCodec()]}
     tail = shape[1:]
-    arrays = {
-        "images": group.create_array(
-            "images", shape=shape, dtype=dtype, chunks=(chunk, *tail), shards=(shard, *tail), **options
-        )
-    }
+    array = group.create_array(
+        "images", shape=shape, dtype=dtype, chunks=(chunk, *tail), shards=(shard, *tail), **pixels
+    )
+    if encoding is not None:
+        array.attrs.put(encoding.attributes())
     rows = min(shape[0], TABLE_CHUNK)
     for name, (kind, per_band) in TABLE.items():
         if per_band and not bands:
             continue
         tail = (bands,) if per_band else ()
-        arrays[name] = group.create_array(name, shape=(shape[0], *tail), chunks=(rows, *tail), dtype=kind, **options)
-    return StoreWriter(path, group, arrays, shape[0])
+        group.create_array(name, shape=(shape[0], *tail), chunks=(rows, *tail), dtype=kind, **options)
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(path.name + PARTIAL)
-
-
-def _sync(folder: Path) -> None:
-    """fsync every file and folder below: Zarr never does, and a crash would leave empty shards."""
-    for root, _, files in os.walk(folder):
-        for name in files:
-            with (Path(root) / name).open("rb") as stream:
-                os.fsync(stream.fileno())
-        _sync_folder(Path(root))
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _compressor(dtype: np.dtype) -> BloscCodec | ZstdCodec:
+    """Of the pixels, chosen by measurement: benchmarks/codec.py, docs/decisions/image-codec.md."""
+    if dtype.itemsize == 1:
+        return ZstdCodec(level=1)
+    # The size of blocks is fixed: left alone, Blosc may take it from the machine, and the bytes would differ.
+    return BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle", typesize=dtype.itemsize, blocksize=1 << 17)

@@ -15,5 +15,6 @@ Every target has the same few methods (``targets/classes.py`` is the shorter one
 ``losses(raw, truth)``      one loss an object, torch (B,), of the network's raw outputs
 ``answer(raw)``             what is reported: probabilities, or magnitudes
 ``metrics(answer, truth, losses)``   numbers over unique objects, numpy
+``uncertainty(table, rows)`` what the truth's own error is, for ``predictions.npz``; an empty mapping when unknown
 ``shares(answers, truths)`` what ``result.json`` tells beside the metrics
 """

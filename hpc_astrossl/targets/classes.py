@@ -87,6 +87,10 @@ class Classes:
             "macro_f1": float((2 * right[named] / (true + claimed)[named]).mean()),
         }
 
+    def uncertainty(self, table: Columns, rows: np.ndarray) -> Columns:
+        """Nothing: a label has none."""
+        return {}
+
     def shares(self, answers: dict[str, np.ndarray], truths: dict[str, np.ndarray]) -> dict[str, Any]:
         """Share of the commonest class by split, and whether one class was told for every object."""
         told = np.concatenate([answer.argmax(axis=1) for answer in answers.values()])

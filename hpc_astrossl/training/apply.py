@@ -1,29 +1,32 @@
-"""A finished run put to use: features (``embed``) and answers (``predict``) for a store or a folder of images."""
+"""A finished run put to use: features (``embed``) and answers (``predict``) for a store or a folder of images.
 
-import csv
-import io
-from collections.abc import Iterator
+The objects are cut into parts; parts are shared among ranks and tasks, each is written whole, and whoever is last puts
+them together. Memory holds the network, one part's answers and a few batches, however many objects there are (and the
+store's table). An interrupted command is repeated as it was: parts that are there are not made again.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from safetensors.torch import load_file
 
 from hpc_astrossl import config, names
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.files import write_aside
-from hpc_astrossl.loading import LoaderSpec, open_loader
-from hpc_astrossl.loading.reference import scale
 from hpc_astrossl.nets.vgg import VGG16, empty, pooled
 from hpc_astrossl.specs.run import RunSpec
-from hpc_astrossl.store import StoreInfo, open_store
+from hpc_astrossl.store import StoreInfo
+from hpc_astrossl.training import control
 from hpc_astrossl.training.folder import RunFolder
+from hpc_astrossl.training.parts import Columns, Parts
+from hpc_astrossl.training.source import open_source
+from hpc_astrossl.training.tables import FEATURES, PREDICTIONS, Writer, assemble, check_outs
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+PART_ROWS = 16384
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,11 @@ class Trained:
     result: dict[str, Any]
     model: VGG16
     size: tuple[int, int]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the images it takes."""
+        return (*self.size, self.model.features[0].in_channels)
 
     @property
     def target(self):
@@ -56,95 +64,86 @@ def open_trained(path: Path) -> Trained:
     channels, outputs = weights["features.0.weight"].shape[1], len(weights["head.output.bias"])
     model = empty(run.model, shape=(height, width, channels), outputs=outputs)
     model.load_state_dict(weights)
-    return Trained(run=run, result=result, model=model, size=(height, width))
+    return Trained(run=run, result=result, model=model.eval(), size=(height, width))
 
 
-def embed(path: Path, source: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Object ids (N,) and pooled features (N, 512) float32 of a store or a folder of images."""
-    ids, features, _ = _encoded(open_trained(path), source)
-    return ids, pooled(features).numpy()
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to apply to what: a run's folder, a store or folder of images, the files to write, this task of how many."""
+
+    run: Path
+    source: Path
+    outs: list[Path]
+    task: tuple[int, int] = (0, 1)
+    part_rows: int = PART_ROWS
 
 
-def predict(path: Path, source: Path) -> dict[str, np.ndarray]:
-    """Columns by name: ``object_id``, then ``class`` and a probability a class, or a magnitude a band."""
-    trained = open_trained(path)
-    ids, _, raw = _encoded(trained, source)
-    answer, target = trained.target.answer(raw).numpy(), trained.run.data.target
-    if target != "classes":
-        return {"object_id": ids, **dict(zip(trained.result["bands"], answer.T, strict=True))}
-    classes = np.array(trained.result["class_names"])
-    probabilities = {f"p_{name}": column for name, column in zip(classes, answer.T, strict=True)}
-    return {"object_id": ids, "class": classes[answer.argmax(axis=1)], **probabilities}
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """What is made of the encoded images of a part, beside their ids, and how it may be written."""
+
+    name: str
+    columns: Callable[[Trained, torch.Tensor], Columns]
+    writers: dict[str, Writer]
+    labels: bool
 
 
-def write_table(path: Path, columns: dict[str, np.ndarray]) -> None:
-    """Write columns as ``.csv`` when the name ends so, else as ``.npz``."""
-    if path.suffix == ".csv":
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
-        data = text.getvalue().encode()
-    else:
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **columns)
-        data = buffer.getvalue()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_aside(path, data)
+def embed(job: Job) -> int | None:
+    """Write ``object_id``, ``label`` and pooled ``features`` (N, 512); see ``apply`` for what is returned."""
+    return apply(job, Verb(name="embed", columns=_features, writers=FEATURES, labels=True))
+
+
+def predict(job: Job) -> int | None:
+    """Write ``object_id``, then ``class`` and a probability a class, or a magnitude a band; see ``apply``."""
+    return apply(job, Verb(name="predict", columns=_answers, writers=PREDICTIONS, labels=False))
+
+
+def _features(trained: Trained, encoded: torch.Tensor) -> Columns:
+    return {"features": pooled(encoded).cpu().numpy()}
+
+
+def _answers(trained: Trained, encoded: torch.Tensor) -> Columns:
+    answer = trained.target.answer(trained.model.head(encoded)).cpu().numpy()
+    if trained.run.data.target == "classes":
+        classes = np.array(trained.result["class_names"])
+        chances = {f"p_{name}": column for name, column in zip(classes, answer.T, strict=True)}
+        return {"class": classes[answer.argmax(axis=1)], **chances}
+    return dict(zip(trained.result["bands"], answer.T, strict=True))
+
+
+def apply(job: Job, verb: Verb) -> int | None:
+    """The number of objects when everything is written, None while other tasks have parts to make.
+
+    InputError when the run is not done, the source does not suit it, or an output cannot be written.
+    """
+    trained = open_trained(job.run)
+    source = open_source(job.source, trained.shape, trained.run.data)
+    with open_engine("auto", trained.run.device) as engine:
+        about = {"verb": verb.name, "run": trained.result["run_id"], **source.about}
+        check_outs(job.outs, verb.writers)
+        parts = Parts(job.outs[0].with_name(job.outs[0].name + ".parts"), len(source), job.part_rows, about)
+        trained.model.to(engine.device)
+        worker, workers = job.task[0] * engine.size + engine.rank, job.task[1] * engine.size
+        for part in parts.open_parts():
+            if part % workers == worker:
+                parts.write(part, _part(trained, source, parts.rows(part), verb, engine))
+        engine.barrier()
+        if engine.rank == 0:
+            with parts.assembling() as complete:
+                if complete:
+                    assemble(job.outs, parts, verb.writers, about)
+        engine.barrier()
+    return len(source) if all(out.exists() for out in job.outs) else None
 
 
 @torch.no_grad()
-def _encoded(trained: Trained, source: Path) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
-    """Object ids, features (N, D) and raw outputs (N, outputs) of every object, on the CPU."""
-    with open_engine("single", trained.run.device) as engine:
-        model = trained.model.to(engine.device)
-        if (source / "zarr.json").exists():
-            ids, batches = _store_batches(trained, source, engine)
-        else:
-            ids, batches = _picture_batches(trained, source)
-        features = [model.encode(images.to(engine.device)) for images in batches]
-        raw = [model.head(part).cpu() for part in features]
-    return ids, torch.cat([part.cpu() for part in features]), torch.cat(raw)
-
-
-def _store_batches(trained: Trained, path: Path, engine) -> tuple[np.ndarray, Iterator[torch.Tensor]]:
-    store, data = open_store(path), trained.run.data
-    expected = (*trained.size, trained.model.features[0].in_channels)
-    if store.image_shape != expected:
-        raise InputError(f"{path}: images are {store.image_shape} (height, width, channels), the run takes {expected}")
-    spec = LoaderSpec(batch_size=data.batch_size, scaling=data.scaling, flips=False, turns=False, seed=0,
-                      resident_mb=data.resident_mb)  # fmt: skip
-    loader = open_loader(store, np.arange(len(store)), spec, engine=engine, device=engine.device)
-    return store.table["object_id"], (batch.images for batch in loader.evaluate())
-
-
-def _picture_batches(trained: Trained, folder: Path) -> tuple[np.ndarray, Iterator[torch.Tensor]]:
-    """The pictures of a folder by name; each is cut to its central square and resized to the run's size."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: neither a store nor a folder of images")
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES)
-    if not files:
-        raise InputError(f"{folder}: no images in it ({', '.join(PICTURES)})")
-    if trained.model.features[0].in_channels != 3:
-        raise InputError(f"{folder}: images have red, green and blue, the run takes "
-                         f"{trained.model.features[0].in_channels} channels; give it a store")  # fmt: skip
-    size = trained.run.data.batch_size
-    batches = (
-        torch.from_numpy(np.stack([_picture(file, trained) for file in files[start : start + size]]))
-        for start in range(0, len(files), size)
-    )
-    return np.array([file.stem for file in files]), batches
-
-
-def _picture(file: Path, trained: Trained) -> np.ndarray:
-    """One image as the network takes it, float32 (3, height, width)."""
-    try:
-        with Image.open(file) as opened:
-            image = opened.convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"{file}: cannot be read as an image ({error})") from None
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    height, width = trained.size
-    square = image.crop((left, top, left + side, top + side)).resize((width, height), Image.Resampling.LANCZOS)
-    return scale(np.asarray(square), trained.run.data.scaling).transpose(2, 0, 1)
+def _part(trained: Trained, source, rows: tuple[int, int], verb: Verb, engine) -> Columns:
+    """The columns of some of the source's objects."""
+    masked = trained.run.data.control == control.MASKED
+    found: list[Columns] = []
+    for images in source.batches(*rows, engine):
+        images = images.to(engine.device)
+        found.append(verb.columns(trained, trained.model.encode(control.masked(images) if masked else images)))
+    known = source.columns(*rows)
+    kept = known if verb.labels else {"object_id": known["object_id"]}
+    return kept | {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}

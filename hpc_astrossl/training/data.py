@@ -12,6 +12,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.nets import weights
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import SPLITS, Store, open_store
+from hpc_astrossl.training import control
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.leakage import check_leakage
 from hpc_astrossl.training.subset import subset
@@ -49,6 +50,8 @@ def open_data(run: RunSpec, workdir: Path) -> Data:
             )
         rows["train"] = subset(train, target.strata(table)[train], size, run.seed)
     truth = target.truth(table)
+    if run.data.control == control.SHUFFLED:
+        truth = control.shuffled(truth, rows, run.seed)
     target.prepare(truth[rows["train"]])
     return Data(store=store, target=target, truth=truth, rows=rows)
 
@@ -60,6 +63,7 @@ class Source:
     name: str | None
     sha256: str | None
     tensors: dict[str, Tensor]
+    leakage: tuple[dict[str, Any], ...] = ()  # what the leakage check found, of each run that the weights go back to
 
 
 def open_source(run: RunSpec, workdir: Path, store: Store) -> Source:
@@ -74,23 +78,26 @@ def open_source(run: RunSpec, workdir: Path, store: Store) -> Source:
         path = run_path(workdir, run.experiment, run.weights.removeprefix(RUN)) / "weights.safetensors"
         if not path.exists():
             raise InputError(f"weights {run.weights}: there is no {path}; train that run first")
-        _check_lineage(run, workdir, store)
+        leakage = _check_lineage(run, workdir, store)
     else:
-        path = weights.cached(run.weights)
+        path, leakage = weights.cached(run.weights), ()
     tensors = weights.read(path)
     channels, needed = tensors["features.0.weight"].shape[1], store.image_shape[2]
     if channels == 3 and needed != 3:
         tensors = weights.widened(tensors, needed)
     elif channels != needed:
         raise InputError(f"weights {run.weights}: they take {channels} channels, {store.path} has {needed}")
-    return Source(name=run.weights, sha256=provenance.sha256(path), tensors=tensors)
+    return Source(name=run.weights, sha256=provenance.sha256(path), tensors=tensors, leakage=leakage)
 
 
-def _check_lineage(run: RunSpec, workdir: Path, store: Store) -> None:
-    """Follow ``run:`` weights back to the first run, and hold each one's store against ``store``."""
-    name = run.weights
+def _check_lineage(run: RunSpec, workdir: Path, store: Store) -> tuple[dict[str, Any], ...]:
+    """Follow ``run:`` weights back to the first run, and hold each one's store against ``store``; what was found."""
+    name, found = run.weights, []
     while name is not None and name.startswith(RUN):
         run_id = name.removeprefix(RUN)
         earlier = config.load(run_path(workdir, run.experiment, run_id) / "config.yaml", RunSpec)
-        check_leakage(open_store(workdir / earlier.data.store), store, run_id)
+        found.append(
+            {"store": earlier.data.store, **check_leakage(open_store(workdir / earlier.data.store), store, run_id)}
+        )
         name = earlier.weights
+    return tuple(found)

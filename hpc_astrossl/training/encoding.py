@@ -15,6 +15,7 @@ from hpc_astrossl.loading import LoaderSpec, open_loader
 from hpc_astrossl.nets.vgg import VGG16, working_precision
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import Store
+from hpc_astrossl.training.control import MASKED, controlled
 from hpc_astrossl.training.data import Source
 from hpc_astrossl.training.feature_cache import SEGMENT, FeatureCache, store_digest, weights_digest
 from hpc_astrossl.training.features import view
@@ -40,6 +41,8 @@ class Encoder:
 
     def __post_init__(self):
         self._kept: list[tuple[np.ndarray, Tensor]] = []
+        self._unreadable = np.empty(0, dtype=np.int64)  # the same on every rank
+        self.skipped: dict[int, str] = {}  # row -> reason, of those that this rank could not read
 
     def forget(self) -> None:
         """The convolutions change from here on: what is in memory is theirs no more, nor is the cache."""
@@ -48,14 +51,22 @@ class Encoder:
     def features(self, model: VGG16, rows: np.ndarray, *, views: int = 1) -> tuple[np.ndarray, Tensor]:
         """(known (M,), features (views, M, D) float32, on the device): of ``rows``, or of more that were asked before.
 
-        Collective; Interrupted on a request to stop.
+        Rows that cannot be read are not among ``known`` if the run allows that (``data.corrupt``). Collective;
+        Interrupted on a request to stop, InputError when nothing can be read.
         """
+        rows, found = self.readable(rows), []
         for known, features in self._kept:
             if len(features) >= views and np.isin(rows, known, assume_unique=True).all():
                 return known, features
-        features = torch.stack([self._found(model, rows, number).to(self.engine.device) for number in range(views)])
-        self._kept.append((rows, features))
-        return rows, features
+        for number in range(views):
+            found.append(self._found(model, rows, number).to(self.engine.device))
+            rows = self.readable(rows)
+        self._kept.append((rows, torch.stack(found)))
+        return self._kept[-1]
+
+    def readable(self, rows: np.ndarray) -> np.ndarray:
+        """``rows`` (ascending) without those that turned out to be unreadable."""
+        return np.setdiff1d(rows, self._unreadable, assume_unique=True)
 
     def plain(self, model: VGG16, rows: np.ndarray) -> Tensor:
         """Features (N, D) of exactly ``rows``, as they are (view 0)."""
@@ -63,6 +74,7 @@ class Encoder:
         return features[0, torch.from_numpy(np.searchsorted(known, rows)).to(features.device)]
 
     def _found(self, model: VGG16, rows: np.ndarray, number: int) -> Tensor:
+        """Of those of ``rows`` that can be read."""
         if self.cache is None:
             return self._computed(model, rows, number)
         writes = self.engine.rank == 0
@@ -83,12 +95,13 @@ class Encoder:
         for start in range(0, len(missing), SEGMENT):
             some = missing[start : start + SEGMENT]
             computed = self._computed(model, rows[some], number).numpy()
+            some = some[np.isin(rows[some], self._unreadable, invert=True)]
             if values is None:
                 values = np.empty((len(rows), computed.shape[1]), dtype=np.float32)
             values[some] = computed
             if writes:
                 self.cache.write(rows[some], computed, number)
-        return torch.from_numpy(values)
+        return torch.from_numpy(values[np.isin(rows, self._unreadable, invert=True)])
 
     def _shared(self, told: tuple | None) -> tuple[np.ndarray, np.ndarray | None]:
         """What rank 0 found, on every rank."""
@@ -97,8 +110,9 @@ class Encoder:
     def _computed(self, model: VGG16, rows: np.ndarray, number: int) -> Tensor:
         begin, together = time.monotonic(), TOGETHER[self.engine.device.type]
         spec = LoaderSpec(batch_size=together * self.engine.size, scaling=self.run.data.scaling, flips=False,
-                          turns=False, seed=0, resident_mb=0)  # fmt: skip
+                          turns=False, seed=0, resident_mb=0, corrupt=self.run.data.corrupt)  # fmt: skip
         loader = open_loader(self.store, rows, spec, engine=self.engine, device=self.engine.device)
+        loader = controlled(loader, self.run.data.control)
         self.loader = loader.name
 
         def encode(images: Tensor) -> Tensor:
@@ -106,9 +120,11 @@ class Encoder:
             return model.encode(filled)[: len(images)]
 
         try:
-            features = collect(encode, loader, self.engine, self.stop)[1]
+            found, features = collect(encode, loader, self.engine, self.stop)
         finally:
             loader.close()
+        self._unreadable = np.union1d(self._unreadable, np.setdiff1d(rows, found))
+        self.skipped |= loader.skipped.rows
         seconds = time.monotonic() - begin
         self.say(f"features of {len(rows)} objects, view {number}: {len(rows) / seconds:.0f} samples/s")
         return features
@@ -125,6 +141,7 @@ def open_cache(
         "weights": weights_digest(source.tensors),
         "scaling": run.data.scaling,
         "pooling": run.model.pooling,
+        "masked": run.data.control == MASKED,
         "device": engine.device.type,
         "precision": working_precision(run.model.precision, engine.device),
     }

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from hpc_astrossl.loading import Batch
-from hpc_astrossl.loading.order import Part, augmentation, epoch_order, evaluation_parts, steps, training_parts
+from hpc_astrossl.loading.draws import Augmenting, augmentation
+from hpc_astrossl.loading.order import Part, epoch_order, evaluation_parts, steps, training_parts
 
 
 class FeatureLoader:
@@ -60,7 +61,7 @@ def view_numbers(seed: int, epoch: int, rows: np.ndarray, views: int) -> np.ndar
     """
     if views == 1:
         return np.zeros(len(rows), dtype=np.int64)
-    drawn = augmentation(seed, epoch, rows, flips=True, turns=views == 8)
+    drawn = augmentation(seed, epoch, rows, Augmenting(flips=True, turns=views == 8))
     half, quarter = (drawn.turns >> 1).astype(np.int64), (drawn.turns & 1).astype(np.int64)
     return (drawn.horizontal ^ half) + 2 * (drawn.vertical ^ half) + 4 * quarter
 

@@ -1,5 +1,7 @@
 """No object of a pretext run may be in a labelled set: by id, or within one arcsecond on the sky."""
 
+from typing import Any
+
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -9,8 +11,11 @@ from hpc_astrossl.store import Store
 RADIUS = 1.0  # arcsec
 
 
-def check_leakage(pretext: Store, labelled: Store, run_id: str) -> None:
-    """InputError when the two stores share an object; ``run_id`` names the run whose weights would carry it over."""
+def check_leakage(pretext: Store, labelled: Store, run_id: str) -> dict[str, Any]:
+    """InputError when the two stores share an object; ``run_id`` names the run whose weights would carry it over.
+
+    Returns what ``result.json`` tells of the check: the run, objects compared and shared (0), the radius in arcsec.
+    """
     ids = np.intersect1d(pretext.table["object_id"], labelled.table["object_id"])
     if len(ids):
         raise InputError(_message(pretext, labelled, run_id, f"{len(ids)} object ids, first {ids[0]}"))
@@ -20,6 +25,7 @@ def check_leakage(pretext: Store, labelled: Store, run_id: str) -> None:
             str(store.table["object_id"][row]) for store, row in zip((pretext, labelled), near[0], strict=True)
         )
         raise InputError(_message(pretext, labelled, run_id, f"{len(near)} places on the sky within 1″, first {names}"))
+    return {"run": run_id, "compared": len(pretext), "shared": 0, "radius": RADIUS}
 
 
 def close_pairs(first: dict[str, np.ndarray], second: dict[str, np.ndarray], radius: float = RADIUS) -> np.ndarray:

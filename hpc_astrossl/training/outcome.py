@@ -9,10 +9,11 @@ from torch import Tensor
 
 from hpc_astrossl import provenance
 from hpc_astrossl.specs.run import RunSpec
+from hpc_astrossl.store.display import displayed
 from hpc_astrossl.training.data import Data, Source
 from hpc_astrossl.training.folder import FORMAT, VERSION, RunFolder
 
-FEATURES, CUTOUTS = 2000, 64  # validation objects
+FEATURES, CUTOUTS, MISTAKES = 2000, 64, 32  # validation objects; of the cutouts, those most confidently wrong
 
 
 def write_weights(folder: RunFolder, weights: dict[str, Tensor], run: RunSpec) -> None:
@@ -33,11 +34,12 @@ def write_predictions(folder: RunFolder, data: Data, answers: dict[str, np.ndarr
         split=np.concatenate([np.full(len(answer), split) for split, answer in answers.items()]),
         truth=data.truth[rows],
         output=np.concatenate(list(answers.values())),
+        **data.target.uncertainty(data.store.table, rows),
     )
 
 
-def write_samples(folder: RunFolder, data: Data, features: np.ndarray) -> None:
-    """``features.npz`` and ``cutouts.npz`` of validation objects; ``features`` (N, 512) of all of them."""
+def write_samples(folder: RunFolder, data: Data, features: np.ndarray, answer: np.ndarray) -> None:
+    """``features.npz`` and ``cutouts.npz`` of validation objects; ``features`` (N, 512) and ``answer`` of them all."""
     rows, table = data.rows["validation"], data.store.table
     some = _spread(len(rows), FEATURES)
     folder.write_arrays(
@@ -46,24 +48,12 @@ def write_samples(folder: RunFolder, data: Data, features: np.ndarray) -> None:
         label=table["label"][rows[some]],
         features=features[some],
     )
-    few = rows[_spread(len(rows), CUTOUTS)]
+    wrong = _mistakes(data.truth[rows], answer)[:MISTAKES]
+    others = np.setdiff1d(np.arange(len(rows)), wrong)
+    few = rows[np.concatenate([wrong, others[_spread(len(others), CUTOUTS - len(wrong))]])]
     if folder.writes:
         images = displayed(data.store.images(few))
         folder.write_arrays("cutouts.npz", object_id=table["object_id"][few], images=images)
-
-
-def displayed(images: np.ndarray) -> np.ndarray:
-    """Images (N, height, width, channels) as uint8 RGB: the first three of RGB, else red to blue over the channels.
-
-    Fluxes are stretched between an image's 1st and 99.5th percentile.
-    """
-    channels = images.shape[3]
-    chosen = [0, 1, 2] if channels == 3 else np.linspace(channels - 1, 0, 3).round().astype(int)
-    images = images[..., chosen]
-    if images.dtype == np.uint8:
-        return images
-    low, high = np.percentile(images, (1, 99.5), axis=(1, 2), keepdims=True)
-    return (np.clip((images - low) / np.maximum(high - low, 1e-12), 0, 1) * 255).round().astype(np.uint8)
 
 
 def summary(
@@ -76,15 +66,24 @@ def summary(
         "format": FORMAT, "version": VERSION,
         "run_id": run.run_id, "experiment": run.experiment, "set": run.set, "scheme": run.scheme, "seed": run.seed,
         "train_size": run.data.train_size, "target": run.data.target,
+        "control": "" if run.data.control == "none" else run.data.control,
         "objects": {split: len(rows) for split, rows in data.rows.items()},
         "metrics": metrics,
         **data.target.shares(answers, truths),
         "class_names": list(info.class_names), "bands": list(getattr(data.target, "bands", info.bands)),
         "store": {"path": run.data.store, "name": info.name, "survey": info.survey, "release": info.release,
                   "counts": info.counts},
-        "weights": {"name": source.name, "sha256": source.sha256},
+        "weights": {"name": source.name, "sha256": source.sha256}, "leakage": list(source.leakage),
         "provenance": {"code": provenance.code(), "libraries": provenance.libraries(), "date": provenance.now()},
     }  # fmt: skip
+
+
+def _mistakes(truth: np.ndarray, answer: np.ndarray) -> np.ndarray:
+    """Places of the objects with a wrong class, the most confident first; none for magnitudes."""
+    if truth.ndim != 1:
+        return np.empty(0, dtype=np.int64)
+    wrong = np.flatnonzero(answer.argmax(axis=1) != truth)
+    return wrong[np.argsort(-answer[wrong].max(axis=1), kind="stable")]
 
 
 def _spread(total: int, most: int) -> np.ndarray:

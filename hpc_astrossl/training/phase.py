@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from hpc_astrossl.loading import Loader, LoaderSpec, open_loader
 from hpc_astrossl.nets.vgg import VGG16
 from hpc_astrossl.specs.run import PhaseSpec
+from hpc_astrossl.training.control import MaskedLoader, controlled
 from hpc_astrossl.training.features import FeatureLoader
 from hpc_astrossl.training.loop import Phase, agree, copied
 from hpc_astrossl.training.optim import Plateau, Stopping, optimizer
@@ -46,7 +47,7 @@ def prepare(training: "Training", spec: PhaseSpec, model: VGG16) -> Phase:
     )
 
 
-def _images(training: "Training", split: str) -> Loader:
+def _images(training: "Training", split: str) -> Loader | MaskedLoader:
     """A loader of a split's images."""
     data = training.run.data
     spec = LoaderSpec(
@@ -56,16 +57,23 @@ def _images(training: "Training", split: str) -> Loader:
         turns=data.turns,
         seed=training.run.seed,
         resident_mb=data.resident_mb,
+        rotation=data.rotation,
+        shift=data.shift,
+        corrupt=data.corrupt,
     )
     engine = training.engine
-    return open_loader(training.data.store, training.data.rows[split], spec, engine=engine, device=engine.device)
+    loader = open_loader(training.data.store, training.data.rows[split], spec, engine=engine, device=engine.device)
+    training.skipped.append(loader.skipped)
+    training.folder.say(f"{split}: loader {loader.name}, {loader.reason}")
+    return controlled(loader, data.control)
 
 
 def _features(training: "Training", model: VGG16, split: str) -> FeatureLoader:
     """A loader of what the model's convolutions make of a split; the training split in all its views."""
-    run, rows = training.run, training.data.rows[split]
+    run = training.run
     views = run.data.feature_views if split == "train" else 1
-    known, features = training.encoder.features(model, rows, views=views)
+    known, features = training.encoder.features(model, training.data.rows[split], views=views)
+    rows = training.readable(split)
     return FeatureLoader(
         rows, known, features[:views], batch_size=run.data.batch_size, seed=run.seed, engine=training.engine
     )

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from hpc_astrossl import names
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import Interrupted, TrainingError
+from hpc_astrossl.loading import Skipped
 from hpc_astrossl.nets.vgg import VGG16, build, empty, pooled
 from hpc_astrossl.specs.run import PhaseSpec, RunSpec
 from hpc_astrossl.training import outcome, progress
@@ -74,6 +76,7 @@ class Training:
         self.checkpoints = Checkpoints(self.folder.checkpoints, self.folder.say, minutes)
         self.records: list[dict[str, Any]] = []
         self.began = time.monotonic()
+        self.skipped: list[Skipped] = []  # by loader of images, what it could not read
 
     def run_phases(self) -> dict[str, Any]:
         """Every phase from the best weights of the one before; then the test, once."""
@@ -133,16 +136,18 @@ class Training:
         model, target, engine = self.placed(weights), self.data.target, self.engine
         answers, metrics = {}, {}
         for split in ("validation", "test"):
-            rows = self.data.rows[split]
+            self.encoder.features(model, self.data.rows[split])
+            rows = self.readable(split)
             features = self.encoder.plain(model, rows)
             if split == "validation":
                 shown = pooled(features).cpu().numpy()
             raw = model.head.answers(features)
             metrics[split] = measure(target, raw, rows_of(self.truth.cpu(), rows))
             answers[split] = target.answer(raw).numpy()
+        lost = self.left_out()
         outcome.write_weights(self.folder, weights, self.run)
         outcome.write_predictions(self.folder, self.data, answers)
-        outcome.write_samples(self.folder, self.data, shown)
+        outcome.write_samples(self.folder, self.data, shown, answers["validation"])
         result = outcome.summary(self.run, self.data, self.source, metrics=metrics, answers=answers) | {
             "epochs": len(self.records),
             "best_epoch": best_epoch,
@@ -150,6 +155,7 @@ class Training:
             "engine": {"name": engine.name, "reason": engine.reason, "ranks": engine.size},
             "device": torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else "cpu",
             "loader": self.encoder.loader or "none, features from the cache",
+            "left_out": len(lost),
             "seconds": time.monotonic() - self.began,
         }
         self.folder.write_result(result)
@@ -158,6 +164,21 @@ class Training:
         self.folder.say(progress.farewell(result, self.folder.path, target.headline))
         engine.barrier()
         return result
+
+    def readable(self, split: str) -> np.ndarray:
+        """The rows of a split without those that the encoder found unreadable; from here on, the split is these."""
+        self.data.rows[split] = self.encoder.readable(self.data.rows[split])
+        return self.data.rows[split]
+
+    def left_out(self) -> dict[int, str]:
+        """Row -> reason of the objects that could not be read, over all ranks, as ``data.corrupt`` allowed."""
+        told = self.engine.gather(self.encoder.skipped | {k: v for one in self.skipped for k, v in one.rows.items()})
+        reasons = {row: why for share in told for row, why in share.items()}
+        if reasons:
+            self.folder.say(f"left out {len(reasons)} objects that cannot be read; the first: {reasons[min(reasons)]}")
+        for split, rows in self.data.rows.items():
+            self.data.rows[split] = np.setdiff1d(rows, list(reasons))
+        return reasons
 
     def sizes(self) -> dict[str, Any]:
         """What the data decide of the network."""

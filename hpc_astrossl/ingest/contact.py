@@ -1,0 +1,140 @@
+"""A contact sheet of a store: a person sees at once whether y is flipped, bands are swapped or classes are mixed up.
+
+RGB stores: a row of objects a class. Stores of bands: an object a row, a colour composite and then every band. The
+objects of a class are spread evenly over its magnitudes, brightest first; without magnitudes they are drawn.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from hpc_astrossl import files
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.store import Store
+
+MOST_CLASSES = 20
+SIDE = 96  # pixels of a panel, at least; images are enlarged by whole factors, each pixel staying a square
+GAP, LINE, TITLE = 6, 13, 40  # pixels: between panels, a line of text, the head of the sheet
+STRETCH = "asinh from the median to the brightest pixel, one scale for all bands of an object"
+Panel = tuple[np.ndarray, list[str]]  # (height, width, 3) uint8, the lines below
+
+
+def draw(store: Store, path: Path, *, each: int = 8) -> int:
+    """Write a PNG with up to ``each`` objects a class (3 in a store of bands); returns how many are shown."""
+    if path.suffix.lower() != ".png":
+        raise InputError(f"--image {path}: the contact sheet is a PNG image; give a name that ends in .png")
+    colour = store.dtype == np.uint8 and store.image_shape[2] == 3
+    groups = _groups(store, each if colour else 3)
+    magnitudes = _magnitudes(store)
+    rows = []
+    for group in groups:
+        captions = [_caption(store, row, magnitudes[row]) for row in group]
+        images = store.images(group)
+        if colour:
+            rows.append(list(zip(images, captions, strict=True)))
+        else:
+            rows += [_panels(image, caption, store) for image, caption in zip(images, captions, strict=True)]
+    stream = io.BytesIO()
+    _sheet(_title(store, colour), rows).save(stream, format="PNG")
+    try:
+        files.write_aside(path, stream.getvalue())
+    except OSError as error:
+        raise InputError(f"--image {path}: cannot be written ({error.strerror})") from None
+    return sum(map(len, groups))
+
+
+def _groups(store: Store, each: int) -> list[np.ndarray]:
+    """Row numbers to show, a group a class; one group of what has no label."""
+    labels = store.table["label"]
+    codes = [code for code in [*range(len(store.info.class_names)), -1] if (labels == code).any()]
+    magnitude = _magnitudes(store)
+    groups = []
+    for code in codes[:MOST_CLASSES]:
+        rows = np.flatnonzero(labels == code)
+        known = rows[np.isfinite(magnitude[rows])]
+        bright_first = known[np.argsort(magnitude[known], kind="stable")]
+        rows = bright_first if len(known) else np.random.default_rng(0).permutation(rows)
+        groups.append(rows[np.unique(np.linspace(0, len(rows) - 1, each).round().astype(int))])
+    return groups
+
+
+def _reference(store: Store) -> str | None:
+    """The band whose magnitudes are shown: the recipe's reference, else r, else the middle one."""
+    bands = store.info.bands
+    named = (store.info.recipe.get("catalogue") or {}).get("reference")
+    return next((band for band in (named, "r") if band in bands), bands[len(bands) // 2] if bands else None)
+
+
+def _magnitudes(store: Store) -> np.ndarray:
+    band = _reference(store)
+    if band is None:
+        return np.full(len(store), np.nan)
+    return store.table["magnitudes"][:, store.info.bands.index(band)]
+
+
+def _caption(store: Store, row: int, magnitude: float) -> list[str]:
+    label = store.table["label"][row]
+    name = store.info.class_names[label] if label >= 0 else "no class"
+    known = f"{_reference(store)} {magnitude:.2f}" if np.isfinite(magnitude) else "no magnitude"
+    return [name, known, store.table["object_id"][row]]
+
+
+def _title(store: Store, colour: bool) -> list[str]:
+    info = store.info
+    height, width, _ = store.image_shape
+    first = f"{info.name}   {info.survey}, release {info.release}   {len(store):,} objects of {width} x {height} pixels"
+    if colour:
+        order = "from bright to faint" if info.bands else "drawn by lot"
+        return [first, f"as stored, row 0 (the largest y of a field) at the top; the objects of a class {order}"]
+    names = [info.channels[i] for i in _composite(len(info.channels))]
+    colours = f"first panel: red {names[0]}, green {names[1]}, blue {names[2]}"
+    return [first, f"row 0 (the largest y of a field) at the top; {colours}; {STRETCH}"]
+
+
+def _composite(count: int) -> tuple[int, int, int]:
+    """Channels shown as red, green, blue: the last, the middle, the first (they are in order of wavelength)."""
+    return count - 1, count // 2, 0
+
+
+def _panels(image: np.ndarray, caption: list[str], store: Store) -> list[Panel]:
+    """The composite and every channel of one object, by one stretch; see STRETCH."""
+    values = np.nan_to_num(image.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    above = values - np.median(values, axis=(0, 1))
+    soft = 3 * 1.4826 * np.median(np.abs(above)) or 1.0
+    bright = np.arcsinh(np.clip(above, 0, None) / soft)
+    grey = np.round(bright / (bright.max() or 1.0) * 255).astype(np.uint8)
+    bands = [(np.repeat(grey[..., i : i + 1], 3, axis=2), [name]) for i, name in enumerate(store.info.channels)]
+    return [(grey[..., list(_composite(grey.shape[2]))], caption), *bands]
+
+
+def _sheet(title: list[str], rows: list[list[Panel]]) -> Image.Image:
+    """Rows of panels with their lines of text below, under a title."""
+    height, width = rows[0][0][0].shape[:2]
+    factor = max(1, -(-SIDE // max(height, width)))
+    height, width = height * factor, width * factor
+    text = LINE * max(len(lines) for row in rows for _, lines in row)
+    down, across = height + text + GAP, width + GAP
+    font = ImageFont.load_default()
+    size = max(max(map(len, rows)) * across + GAP, int(max(font.getlength(line) for line in title)) + 2 * GAP)
+    sheet = Image.new("RGB", (size, TITLE + len(rows) * down), "white")
+    pen = ImageDraw.Draw(sheet)
+    for i, line in enumerate(title):
+        pen.text((GAP, GAP + i * LINE), line, fill="black", font=font)
+    for r, row in enumerate(rows):
+        for c, (pixels, lines) in enumerate(row):
+            x, y = GAP + c * across, TITLE + r * down
+            sheet.paste(Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST), (x, y))
+            for i, line in enumerate(lines):
+                pen.text((x, y + height + i * LINE), _fitting(line, width, font), fill="black", font=font)
+    return sheet
+
+
+def _fitting(line: str, width: int, font: ImageFont.ImageFont) -> str:
+    """The line, or its end if it is wider than a panel: ids differ at their end."""
+    if font.getlength(line) <= width:
+        return line
+    while line and font.getlength("..." + line) > width:
+        line = line[1:]
+    return "..." + line

@@ -1,0 +1,110 @@
+"""The end of a store's making: its table, counts, list of what was left out, and its name."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpc_astrossl import config, provenance
+from hpc_astrossl import store as stores
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.ingest.catalogue import Objects
+from hpc_astrossl.ingest.planning import Job, summary
+from hpc_astrossl.ingest.select import KEPT
+from hpc_astrossl.store.manifest import Record
+
+
+def finish(job: Job, objects: Objects) -> stores.StoreInfo:
+    """Write what remains when all shards are there, and let the store appear. Any task may; one does.
+
+    InputError when an image file was replaced while others were cutting it, or no object has an image.
+    """
+    with stores.ending(job.path):
+        records = stores.records(job.path)
+        if not records:  # another task was faster
+            return stores.open_store(job.path).info
+        rejected = [pair for record in records for pair in record.rejected]
+        split, labels = job.split.copy(), job.selection.labels[job.rows]
+        split[[row for row, _ in rejected]] = stores.REJECTED
+        left_out = _left_out(job, objects, rejected)
+        info = _info(job, (split, labels), Counter(reason for _, reason in left_out), inputs(records))
+        if info.counts["kept"] == 0:
+            raise InputError(f"store {job.name}: none of its {len(split):,} objects has an image that can be used: "
+                             f"{dict(Counter(reason for _, reason in rejected))}")  # fmt: skip
+        writer = stores.StoreWriter(job.path)
+        writer.write_table(_columns(job, objects, split, labels))
+        _write_rejected(job.path.with_name(f"{job.name}.rejected.csv"), left_out)
+        if job.encoding is None:
+            info = replace(info, statistics=writer.statistics(split))
+        writer.finish(info)
+    return info
+
+
+def inputs(records: list[Record]) -> dict[str, Any]:
+    """Size and hash of every image file that the shards were cut from; InputError when two saw different contents."""
+    seen: dict[str, Any] = {}
+    for record in records:
+        for name, facts in record.inputs.items():
+            if seen.setdefault(name, facts) != facts:
+                raise InputError(f"{name}: was replaced while the store was made; run preprocess (or every task of it) "
+                                 "again: only the shards that need this file are cut anew")  # fmt: skip
+    return seen
+
+
+def _columns(job: Job, objects: Objects, split: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    rows = job.rows
+    columns = {"object_id": objects.object_id[rows], "ra": objects.ra[rows], "dec": objects.dec[rows],
+               "split": split, "label": labels}  # fmt: skip
+    if job.recipe.catalogue.bands:
+        columns |= {"magnitudes": objects.magnitudes[rows], "magnitude_errors": objects.errors[rows]}
+    return columns
+
+
+def _left_out(job: Job, objects: Objects, rejected: list[tuple[int, str]]) -> list[tuple[str, str]]:
+    """(id, reason): what the catalogue decided, then what the pixels did, then images without a row."""
+    out = np.flatnonzero(job.selection.reasons != KEPT)
+    pairs = zip(objects.object_id[out].tolist(), job.selection.reasons[out].tolist(), strict=True)
+    return [*pairs, *((str(objects.object_id[job.rows[row]]), reason) for row, reason in rejected), *job.extra]
+
+
+def _info(job: Job, codes: tuple[np.ndarray, np.ndarray], rejected: Counter, images: dict) -> stores.StoreInfo:
+    recipe, spec = job.recipe, job.recipe.stores[job.name]
+    names = tuple(spec.labels.classes) if spec.labels else ()
+    split, labels = codes
+    kept = split != stores.REJECTED
+    counts = {
+        "kept": int(kept.sum()),
+        "rejected_rows": int((~kept).sum()),
+        "rejected": dict(rejected.most_common()),
+        "splits": {name: int((split == code).sum()) for code, name in enumerate(stores.SPLITS)},
+        "classes": {name: int((labels[kept] == code).sum()) for code, name in enumerate(names)},
+    }
+    return stores.StoreInfo(
+        name=job.name, survey=recipe.survey, release=recipe.release, bands=recipe.catalogue.bands,
+        channels=job.channels, class_names=names, pixel_scale=job.pixel_scale, counts=counts,
+        recipe=config.plain(recipe),
+        provenance={
+            "digest": job.digest,
+            "inputs": {**job.inputs, "images": summary(images), "unverified_images": _unverified(images)},
+            "code": provenance.code(), "libraries": job.plan["libraries"],
+        },
+    )  # fmt: skip
+
+
+def _unverified(images: dict[str, dict[str, Any]]) -> int:
+    """FITS files without a DATASUM that was held against their data."""
+    return sum(not facts.get("verified", True) for facts in images.values())
+
+
+def _write_rejected(path: Path, rejected: Iterable[tuple[str, str]]) -> None:
+    """A CSV of object_id and reason, complete or not there."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("object_id", "reason"))
+        writer.writerows(rejected)
+    partial.replace(path)

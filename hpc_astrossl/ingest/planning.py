@@ -1,0 +1,152 @@
+"""What the catalogue alone decides of a store: its rows, their order and splits, and what its making is known by.
+
+Everything here is final before any pixel is read, so any number of tasks agree on it without a word.
+"""
+
+import hashlib
+import importlib.metadata
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpc_astrossl import __version__, config, provenance
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.ingest import splits
+from hpc_astrossl.ingest.catalogue import Objects, table_files
+from hpc_astrossl.ingest.cutouts import EDGE, open_source
+from hpc_astrossl.ingest.geometry import over_edge
+from hpc_astrossl.ingest.select import KEPT, Selection
+from hpc_astrossl.specs.recipe import Recipe, StoreSpec, is_path
+from hpc_astrossl.store import open_store
+from hpc_astrossl.store.encoded import Encoding
+from hpc_astrossl.store.layout import chunk_rows
+
+NO_ROW = "image without a row in the table"
+# What the pixels and the bytes depend on.
+LIBRARIES = ("astropy", "numcodecs", "numpy", "Pillow", "pyarrow", "scipy", "zarr")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One store on its way: its rows (of the catalogue, in the store's order), their splits, and the identity of all.
+
+    ``inputs`` are the tables and the number of images without a row; ``extra`` lists (id, reason) of what is not in
+    the catalogue; ``files`` are the images that are needed.
+    """
+
+    name: str
+    path: Path
+    recipe: Recipe  # as far as this store depends on it
+    images: str
+    channels: tuple[str, ...]
+    dtype: np.dtype
+    row: tuple[int, ...]  # shape of an image, or (bytes,) of files that are kept as they are
+    encoding: Encoding | None
+    pixel_scale: float | None
+    selection: Selection
+    ids: np.ndarray
+    rows: np.ndarray
+    split: np.ndarray
+    inputs: dict[str, Any]
+    extra: list[tuple[str, str]]
+    files: list[Path]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the store's images."""
+        return len(self.rows), *self.row
+
+    @property
+    def shards(self) -> list[np.ndarray]:
+        """The catalogue rows of each shard, in order."""
+        length = chunk_rows(self.shape, self.dtype)[1]
+        return [self.rows[start : start + length] for start in range(0, len(self.rows), length)]
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """What must agree between all who write this store. Contents of images are not in it: each shard's record
+        has those that it was cut from, so that a mended file costs its own shards only."""
+        labels = self.selection.labels[self.rows]
+        table = hashlib.sha256("\n".join(self.ids[self.rows].tolist()).encode() + self.split.tobytes())
+        table.update(labels.astype("<i2").tobytes())
+        return {
+            "store": self.name, "digest": self.digest, "shape": list(self.shape), "objects": table.hexdigest()[:16],
+            "program": __version__, "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        }  # fmt: skip
+
+    @property
+    def digest(self) -> str:
+        """Of the recipe, the tables, and which images there are."""
+        names = sorted(path.name for path in self.files)
+        return config.digest({"recipe": config.plain(self.recipe), "inputs": self.inputs, "images": names})
+
+
+def plan_jobs(recipe: Recipe, source: Path, out: Path, objects: Objects, chosen: dict[str, Selection]) -> list[Job]:
+    """A job for each chosen store. InputError for a store without objects and for images that are not there."""
+    tables = provenance.inputs(table_files(recipe, source))
+    return [_job(recipe.part(name), name, (source, out / f"{name}.zarr"), objects, selection, tables)
+            for name, selection in chosen.items()]  # fmt: skip
+
+
+def _job(recipe: Recipe, name: str, places: tuple[Path, Path], objects: Objects, selection: Selection,
+         tables: list[dict[str, Any]]) -> Job:  # fmt: skip
+    folder, path = places
+    spec = recipe.stores[name]
+    cutter = open_source(recipe, folder, objects, spec.images)
+    require_some(name, selection.reasons)
+    selection.reject(over_edge(recipe, cutter, objects, selection.rows), EDGE)
+    require_some(name, selection.reasons)
+    if spec.balanced:
+        rows = selection.rows
+        stay = splits.balance(objects.object_id[rows], selection.labels[rows], recipe.split.seed)
+        selection.reasons[rows[~stay]] = "beyond the size of the smallest class"
+    rows, split = _order(recipe, objects, selection)
+    extra = [(stem, NO_ROW) for stem in cutter.without_row()]
+    files = [path for unit in cutter.units(rows) for path in cutter.files(unit)]
+    return Job(
+        name=name, path=path, recipe=recipe, images=spec.images, channels=tuple(cutter.channels), dtype=cutter.dtype,
+        row=cutter.row_shape(rows), encoding=cutter.encoding,
+        pixel_scale=cutter.pixel_scale, selection=selection, ids=objects.object_id, rows=rows, split=split,
+        inputs={"tables": tables, "images_without_row": len(extra), **_other_stores(spec)}, extra=extra,
+        files=list(dict.fromkeys(files)),
+    )  # fmt: skip
+
+
+def _other_stores(spec: StoreSpec) -> dict[str, Any]:
+    """The stores of other recipes that this one must not overlap, as they are now."""
+    paths = [path for path in spec.disjoint_from if is_path(path)]
+    return {"disjoint_from": {path: open_store(path).info.provenance["digest"] for path in paths}} if paths else {}
+
+
+def _order(recipe: Recipe, objects: Objects, selection: Selection) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, their splits) in the store's order: by field, then split, then a draw.
+
+    So a shard needs few fields, and inside a field a split lies together. The loader mixes objects over many chunks.
+    """
+    rows, seed = selection.rows, recipe.split.seed
+    ids = objects.object_id[rows]
+    split = splits.divide(recipe.split, objects, rows, selection.labels[rows])
+    field = np.unique(objects.field[rows], return_inverse=True)[1]
+    order = np.lexsort((splits.draw(ids, seed, "order"), split, field))
+    return rows[order], split[order]
+
+
+def require_some(name: str, reasons: np.ndarray) -> None:
+    """InputError, with the counts by reason, when no object is left."""
+    if not (reasons == KEPT).any():
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in Counter(reasons).items())
+        raise InputError(f"store {name}: no object is left of {len(reasons)}. Left out: {counts}. "
+                         "Loosen the filters of the recipe, or check its column names and --source")  # fmt: skip
+
+
+def summary(files: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Number and total size of many files, and one hash over all their names, sizes and hashes."""
+    entries = [
+        {"file": Path(name).name, "bytes": facts["bytes"], "sha256": facts["sha256"]}
+        for name, facts in sorted(files.items())
+    ]
+    return {"files": len(files), "bytes": sum(entry["bytes"] for entry in entries), "digest": config.digest(entries)}

@@ -1,0 +1,78 @@
+"""What cuts images: the interface, the pixel convention, and the reasons why an image cannot be used.
+
+Pixel convention. A catalogue gives FITS positions: (1, 1) is the centre of the first pixel, y grows upwards. All
+images here have row 0 at the top (the largest y), as the survey's RGB images are stored; FITS data are flipped when
+they are cut. In a field of height H, position (X, Y) is then the point (row, column) = (H − Y, X − 1), counted from the
+centre of the first pixel. The centre of a cutout of ``size`` pixels that begins at pixel s is s + (size − 1)/2, so
+s = floor(p − (size − 1)/2 + 1/2) for a point p: the object is at most half a pixel from the cutout's centre.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from hpc_astrossl.store.encoded import Encoding
+
+RGB = ("red", "green", "blue")
+BLOCK = 512  # objects with files of their own that make one unit
+EDGE, BLANK, NO_VALUE, UNREADABLE = "near the edge", "blank image", "pixels without a value", "unreadable image"
+SMALL = "image smaller than the cutout"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """Objects (row numbers) that are cut in one go, since they share a field."""
+
+    name: str
+    rows: np.ndarray
+
+
+class Source(Protocol):
+    """What cuts: ``files`` are the images a unit needs; ``cut`` fills (M, *row shape) of uint8 or float32 and returns
+    M reasons.
+
+    ``encoding`` is None, or says what the files are whose bytes are kept: ``row_shape`` is (bytes,) then, and else
+    (size, size, channels). ``without_row`` are the ids of images that the catalogue does not have; ``unverified`` are
+    the FITS files of a unit that carry no DATASUM, so that damage to them may go unseen.
+    """
+
+    channels: tuple[str, ...]
+    dtype: np.dtype
+    pixel_scale: float | None
+    encoding: Encoding | None
+
+    def row_shape(self, rows: np.ndarray) -> tuple[int, ...]: ...
+
+    def units(self, rows: np.ndarray) -> list[Unit]: ...
+
+    def files(self, unit: Unit) -> list[Path]: ...
+
+    def cut(self, unit: Unit, out: np.ndarray) -> np.ndarray: ...
+
+    def without_row(self) -> list[str]: ...
+
+    def unverified(self, unit: Unit) -> list[Path]: ...
+
+
+def blocks(rows: np.ndarray) -> list[Unit]:
+    """Units of objects that have files of their own, in the order of the catalogue."""
+    return [Unit(name=f"images {i + 1} on", rows=rows[i : i + BLOCK]) for i in range(0, len(rows), BLOCK)]
+
+
+def window(position: np.ndarray, size: int) -> np.ndarray:
+    """First pixel of windows of ``size`` pixels centred on ``position`` (from the first pixel's centre); int64."""
+    return np.floor(position - (size - 1) / 2 + 0.5).astype(np.int64)
+
+
+def blank(images: np.ndarray) -> np.ndarray:
+    """True for images without content: an RGB image of one colour, or any band of one value; bool, N."""
+    flat = images.min(axis=(1, 2)) == images.max(axis=(1, 2))
+    return flat.all(axis=1) if images.dtype == np.uint8 else flat.any(axis=1)
+
+
+def without_value(images: np.ndarray) -> np.ndarray:
+    """True for images with a pixel that is NaN or infinite; bool, N. Such a pixel is the least or the greatest."""
+    ends = np.stack([images.min(axis=(1, 2, 3)), images.max(axis=(1, 2, 3))])
+    return ~np.isfinite(ends).all(axis=0)

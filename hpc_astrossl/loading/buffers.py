@@ -1,0 +1,36 @@
+"""Memory for batches, used again as soon as nobody looks at it: fresh large arrays cost as much as the work on them."""
+
+import sys
+
+import numpy as np
+import torch
+
+
+class Buffers:
+    """Lends float32 tensors on the CPU. What is lent is the caller's for as long as it, or any view of it, lives."""
+
+    def __init__(self, keep: int = 8):
+        self._arrays: list[np.ndarray] = []
+        self._keep = keep
+
+    def lend(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """A tensor of ``shape`` with whatever numbers were in it.
+
+        A tensor made by ``torch.from_numpy`` holds a reference to its array until its memory is needed no more, by
+        views and autograd too; an array with no reference but ours is free.
+        """
+        size = int(np.prod(shape))
+        for index in range(len(self._arrays)):
+            if self._arrays[index].size >= size and _references(self._arrays, index) == _FREE:
+                return torch.from_numpy(self._arrays[index])[:size].view(shape)
+        array = np.empty(size, dtype=np.float32)
+        if len(self._arrays) < self._keep:
+            self._arrays.append(array)
+        return torch.from_numpy(array).view(shape)
+
+
+def _references(arrays: list[np.ndarray], index: int) -> int:
+    return sys.getrefcount(arrays[index])
+
+
+_FREE = _references([np.empty(0)], 0)  # what an array shows that only a list refers to

@@ -1,0 +1,27 @@
+"""Which loader serves a store on a device, and why; said in the log, in result.json and by ``astrossl doctor``."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from hpc_astrossl.loading.loader import LoaderSpec
+from hpc_astrossl.loading.pixels import fits
+from hpc_astrossl.store import READER, Store
+
+ON_GPU = "dali", "DALI decodes, augments and scales on the GPU"
+ENCODED = "dali", "DALI decodes the streamed images on the CPU"
+ARRAYS = "vectorised", "arrays on the CPU, where DALI's cost for each sample is more than the work"
+
+
+def choose(store: Store, rows: Sequence[int] | np.ndarray, spec: LoaderSpec,
+           device: torch.device | str) -> tuple[str, str]:  # fmt: skip
+    """(name of the loader, the reason in words)."""
+    resident = fits(store, np.asarray(rows), spec.resident_mb)
+    if torch.device(device).type == "cuda":
+        name, why = ON_GPU
+    elif store.encoding is not None and not resident:
+        name, why = ENCODED
+    else:
+        name, why = ARRAYS
+    return name, f"{why}; the split {'stays in memory' if resident else 'is streamed'}; chunks read by {READER}"

@@ -1,0 +1,89 @@
+"""What the makers of sections share: the study, its cells, what its runs said, and a list for what went wrong."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.report import cells as c
+from hpc_astrossl.report.cells import Cell, Key
+from hpc_astrossl.report.drawing import Drawing, keep, style
+from hpc_astrossl.report.outcomes import Outcome, outcomes
+from hpc_astrossl.report.records import Problem, Run, Study
+from hpc_astrossl.report.tables import Table
+
+
+@dataclass(kw_only=True)
+class Section:
+    """A part of the page. ``notes`` are sentences; ``cards`` cutouts as (title, file's stem, [(data URI, Example)])."""
+
+    anchor: str
+    title: str
+    lead: str = ""
+    tables: list[Table] = field(default_factory=list)
+    folded: list[Table] = field(default_factory=list)
+    drawings: list[Drawing] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    cards: list[tuple[str, str, list[tuple]]] = field(default_factory=list)
+    curves: list[dict[str, Any]] = field(default_factory=list)  # of every run, drawn by the page on demand
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """``classes``, ``pretext`` and ``controls``: cells by (set, scheme, size); ``out``: the folder of the report."""
+
+    study: Study
+    classes: dict[Key, Cell]
+    pretext: dict[Key, Cell]
+    controls: dict[Key, Cell]
+    out: Path
+    projection: str
+    problems: list[Problem]
+    _said: dict[tuple, dict[str, Outcome]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, study: Study, out: Path, projection: str = "tsne") -> "Desk":
+        """The desk of a study; cells of controls stand apart from the others."""
+        everything = c.cells(study)
+        controls = {key: cell for key, cell in everything.items() if cell.control}
+        return cls(
+            study=study,
+            classes={key: cell for key, cell in everything.items() if key not in controls},
+            pretext=c.cells(study, "magnitudes"),
+            controls=controls,
+            out=out,
+            projection=projection,
+            problems=list(study.problems),
+        )
+
+    def attempt(self, run: Run, read: Callable, *more: Any) -> Any:
+        """``read(run, …)``, or None with the reason among the problems."""
+        try:
+            return read(run, *more)
+        except InputError as error:
+            problem = Problem(name=run.run_id, reason=str(error))
+            if problem not in self.problems:
+                self.problems.append(problem)
+            return None
+
+    def said(self, cell: Cell, split: str) -> Outcome | None:
+        """What the cell's runs said of a split's objects; read once."""
+        key = (cell.set, cell.scheme, cell.size)
+        if key not in self._said:
+            self._said[key] = outcomes(cell, self.attempt)
+        return self._said[key].get(split)
+
+    def row(self, set_: str, size: int | None, split: str) -> dict[str, Outcome]:
+        """By scheme, what was said of a set's split at a training size; schemes without predictions are not there."""
+        found = {name: self.said(c.get(self.classes, set_, name, size), split) for name in c.schemes_of(self.classes)}
+        return {name: outcome for name, outcome in found.items() if outcome is not None}
+
+    def draw(
+        self, name: str, make: Callable[[], Figure], *, title: str, heading: str = "", caption: str = ""
+    ) -> Drawing:
+        """Make a figure in our style and keep it as ``figures/<name>``."""
+        with style(name):
+            return keep(make(), self.out / "figures", name, title=title, heading=heading, caption=caption)

@@ -1,0 +1,48 @@
+"""The pretext task: how well magnitudes are predicted, and what the residuals follow."""
+
+from hpc_astrossl.report import arrays, pretext_figures
+from hpc_astrossl.report import pretext as numbers
+from hpc_astrossl.report.arrays import Predictions
+from hpc_astrossl.report.desk import Desk, Section
+from hpc_astrossl.report.records import Run
+
+
+def pretext(desk: Desk) -> Section | None:
+    """A table and the figures of each pretext set, of its first seed; None when no run learns magnitudes."""
+    section = Section(anchor="pretext", title="Predicting magnitudes from images")
+    for cell in desk.pretext.values():
+        if not cell.runs:
+            section.notes.append(f"{cell.set}: {cell.why_empty()}.")
+            continue
+        run = cell.runs[0]
+        found = desk.attempt(run, arrays.predictions)
+        shown = numbers.shown_split(found) if found else None
+        section.tables.append(numbers.table(cell, shown))
+        if shown is not None and len(shown.split):
+            _figures(desk, section, run, shown)
+    return section if section.tables or section.notes else None
+
+
+def _figures(desk: Desk, section: Section, run: Run, shown: Predictions) -> None:
+    makers = [
+        ("predicted", "predicted against catalogue magnitude", pretext_figures.predicted, ""),
+        ("residual_magnitude", "residual against magnitude", pretext_figures.residual_by_magnitude,
+         "Solid: the median in bins of equal number; dashed: the central 68%. Magnitudes, brighter to the left."),
+        ("residual_uncertainty", "residual against uncertainty", pretext_figures.residual_by_uncertainty,
+         "Dotted: residuals as large as the catalogue's uncertainty; the share of objects within is written."),
+    ]  # fmt: skip
+    if shown.uncertainty is None:
+        makers.pop()
+        section.notes.append(
+            f"{run.run_id} did not keep the catalogue's uncertainties (an older version wrote it): no figure of "
+            "residuals against uncertainty."
+        )
+    for kind, title, make, caption in makers:
+        section.drawings.append(
+            desk.draw(
+                f"pretext_{run.set}_{kind}",
+                lambda make=make: make(shown, run.bands),
+                title=f"{run.set}, {title}",
+                caption=caption,
+            )
+        )

@@ -1,0 +1,148 @@
+"""A store in the making, shared by tasks: begun once, by whichever comes first, and each shard locked while written.
+
+``NAME.zarr.partial/`` holds ``plan.json`` (what is being made), ``store/`` (the Zarr group), ``manifest/`` (a record a
+finished shard) and ``locks/``. Locks are flock: they end with the process that holds them, however it ends.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from hpc_astrossl.errors import InputError
+
+PARTIAL = ".partial"
+PLAN, STORE, RECORDS, LOCKS = "plan.json", "store", "manifest", "locks"
+_NO_LOCKS = {
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.ENOLCK,
+}  # Lustre without -o flock, some NFS: shards have one owner anyway
+PATIENCE = 3.0  # seconds: the workers of a killed task need a moment to notice
+
+
+def partial(path: Path) -> Path:
+    """The folder in which the store at ``path`` is made."""
+    return path.with_name(path.name + PARTIAL)
+
+
+def begin(path: Path, plan: dict[str, Any], fill: Callable[[Path], None]) -> None:
+    """Make the partial folder of ``path`` unless it is there; ``fill`` puts the empty store into a folder.
+
+    It is filled under a name of its own and renamed, so it appears whole, and only one of many tasks has made it.
+    InputError when the one that is there was begun by another plan.
+    """
+    there = partial(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not there.exists():
+        private = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+        try:
+            private.chmod(0o777 & ~_umask())
+            for name in (RECORDS, LOCKS):
+                (private / name).mkdir()
+            fill(private / STORE)
+            (private / PLAN).write_text(json.dumps(plan, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            sync_tree(private)
+            private.rename(there)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # those: another task was faster
+                raise
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
+    _compare(there, plan)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def agrees(path: Path, plan: dict[str, Any]) -> bool:
+    """Whether the store in the making was begun by this plan."""
+    try:
+        return json.loads((partial(path) / PLAN).read_bytes()) == json.loads(json.dumps(plan))
+    except (OSError, ValueError):
+        return False
+
+
+def _compare(there: Path, plan: dict[str, Any]) -> None:
+    try:
+        begun = json.loads((there / PLAN).read_bytes())
+    except (OSError, ValueError):
+        raise InputError(f"{there}: was not begun by this program; move it away") from None
+    ours = json.loads(json.dumps(plan))
+    if differ := sorted(key for key in {*begun, *ours} if begun.get(key) != ours.get(key)):
+        parts = ", ".join(f"{key} ({begun.get(key)!r} there, {ours.get(key)!r} here)" for key in differ)
+        raise InputError(f"{there}: a store in the making, begun from another recipe, input or program: {parts}. Go on "
+                         "with what it was begun with, or remove that folder (--overwrite does)")  # fmt: skip
+
+
+@contextmanager
+def locked(path: Path, name: str, *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock ``name`` of the store in the making; InputError when another process does (unless ``wait``)."""
+    try:
+        stream = (partial(path) / LOCKS / name).open("a+", encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(
+            f"{partial(path)}: another process has finished or removed it meanwhile; run this again"
+        ) from None
+    with stream:
+        if not _acquired(stream, 0 if wait else fcntl.LOCK_NB):
+            stream.seek(0)
+            raise InputError(f"{partial(path)}: {name} is being written by {stream.read().strip()}; two tasks must not "
+                             "write one shard. Wait for it or end it, then run this again")  # fmt: skip
+        stream.seek(0)
+        stream.truncate()
+        print(f"process {os.getpid()} on {socket.gethostname()}", file=stream, flush=True)
+        yield
+
+
+def _acquired(stream: TextIO, blocking: int) -> bool:
+    """Try for PATIENCE seconds, or without end, to lock the file."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | blocking)
+            return True
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return True
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+
+
+def sync_file(path: Path) -> None:
+    """fsync a file and the folder that names it: Zarr never does, and a crash would leave empty shards."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+    sync_folder(path.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """fsync every file and folder below."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with (Path(root) / name).open("rb") as stream:
+                os.fsync(stream.fileno())
+        sync_folder(Path(root))
+
+
+def sync_folder(folder: Path) -> None:
+    """fsync a folder: the names in it are then on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,86 @@
+"""Controls: runs from which the thing to be learnt is taken away, to see what else tells the classes apart.
+
+``masked-centre`` covers the central disc of every cutout: what is left is background and neighbours. Mergers, for one,
+can be told by the sky's noise alone (Suelves et al. 2023). ``shuffled-labels`` deals the labels of the training and the
+validation objects anew and leaves those of test: a network that still does better than the majority has a leak.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.loading import Batch, Loader
+
+MASKED, SHUFFLED = "masked-centre", "shuffled-labels"
+RADIUS = 0.3  # of the shorter side: the disc reaches 60% of the way from the centre to the edge
+
+
+class MaskedLoader:
+    """A loader whose images have their centre covered; everything else is the loader's own.
+
+    The mask comes after flips and 90° turns, which leave a central disc where it is.
+    """
+
+    def __init__(self, loader: Loader):
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    @property
+    def waited(self) -> float:
+        """Seconds spent waiting for batches; may be set to 0."""
+        return self._loader.waited
+
+    @waited.setter
+    def waited(self, seconds: float) -> None:
+        self._loader.waited = seconds
+
+    def epoch(self, *place: int, **more: int) -> Iterator[Batch]:
+        """The loader's batches of an epoch, masked."""
+        return map(_masked_batch, self._loader.epoch(*place, **more))
+
+    def evaluate(self) -> Iterator[Batch]:
+        """The loader's batches in order, masked."""
+        return map(_masked_batch, self._loader.evaluate())
+
+
+def controlled(loader: Loader, control: str) -> Loader | MaskedLoader:
+    """The loader as the control wants it."""
+    return MaskedLoader(loader) if control == MASKED else loader
+
+
+def _masked_batch(batch: Batch) -> Batch:
+    return dataclasses.replace(batch, images=masked(batch.images)) if len(batch.images) else batch
+
+
+def masked(images: Tensor) -> Tensor:
+    """Images (B, channels, height, width) with the central disc at the median of each channel's other pixels."""
+    disc = central_disc(*images.shape[2:]).to(images.device)
+    outside = images[:, :, ~disc].median(dim=2).values
+    return torch.where(disc, outside[:, :, None, None], images)
+
+
+def central_disc(height: int, width: int) -> Tensor:
+    """Which pixels are covered, bool (height, width)."""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    radius = RADIUS * min(height, width)
+    return (y - (height - 1) / 2) ** 2 + (x - (width - 1) / 2) ** 2 <= radius**2
+
+
+def shuffled(truth: np.ndarray, rows: dict[str, np.ndarray], seed: int) -> np.ndarray:
+    """Truth (N,) with that of the training and of the validation rows dealt anew among themselves, by seed.
+
+    InputError for truths that are no labels.
+    """
+    if truth.ndim != 1:
+        raise InputError(f"data.control: {SHUFFLED} is for target classes, not for magnitudes; set it to none")
+    dealt, source = truth.copy(), np.random.default_rng((seed, 0x5417))
+    for split in ("train", "validation"):
+        dealt[rows[split]] = source.permutation(truth[rows[split]])
+    return dealt

@@ -1,0 +1,143 @@
+"""Clusters, outliers and neighbours of an embedding whose answers are known."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from training_toys import make_store
+
+from hpc_astrossl.cli import main
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.explore import clusters, outliers, space
+from hpc_astrossl.explore.explore import Wish, explore
+from hpc_astrossl.store import embedding, open_store
+
+
+def blobs(seed=0):
+    """Two clouds of 23 objects and two strays far from both, in three dimensions."""
+    source = np.random.default_rng(seed)
+    label = np.repeat([0, 1], 24)
+    features = source.normal(0, 0.2, (48, 3)) + np.where(label == 0, -3, 3)[:, None]
+    features[[5, 40]] = [[30, -40, 50], [-60, 30, -40]]
+    return features.astype(np.float32), label.astype(np.int16)
+
+
+@pytest.fixture
+def made(tmp_path):
+    """An embedding of the toy store, which has cutouts."""
+    store = open_store(make_store(tmp_path / "toy"))
+    features, label = blobs()
+    part = {"object_id": store.table["object_id"], "features": features, "label": label}
+    about = {"run": "r", "store": str(tmp_path / "toy"), "class_names": ["red", "blue"]}
+    embedding.write(tmp_path / "e.zarr", [part], rows=48, about=about)
+    return tmp_path / "e.zarr"
+
+
+def lines(path):
+    with path.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_everything_is_found_and_written(made, tmp_path):
+    out = tmp_path / "out"
+    told = explore(Wish(embedding=str(made), out=str(out), neighbours_of=("T0007",), clusters=2, outliers=7))
+    assert json.loads(json.dumps(told)) == json.loads((out / "explore.json").read_text())
+    assert set(told["outliers"][:2]) == {"T0005", "T0040"}
+    assert [line["object_id"] for line in lines(out / "outliers.csv")] == told["outliers"]
+    near = lines(out / "neighbours_T0007.csv")
+    assert {line["label"] for line in near} == {"red"}
+    assert "T0007" not in {line["object_id"] for line in near}
+    assert [float(line["distance"]) for line in near] == sorted(float(line["distance"]) for line in near)
+    for name in ("outliers.png", "neighbours_T0007.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+    assert told["pictures"] == "from the store"
+    assert [line["label"] for line in lines(out / "clusters.csv")[23:25]] == ["red", "blue"]
+
+
+def test_clusters_are_scored_against_labels_by_hand():
+    values, label = np.array([[0.0], [1], [10], [11]]), np.array([0, 0, 1, -1])
+    told = clusters.scores(values, np.array([0, 0, 1, 1]), label)
+    assert (told["clusters"], told["noise"], told["labelled"]) == (2, 0, 3)
+    assert told["adjusted_rand"] == told["purity"] == 1.0
+    mixed = clusters.scores(values, np.array([0, 1, 1, -1]), label)
+    assert mixed["purity"] == pytest.approx(2 / 3)  # one of the two in cluster 1 is not of its commonest label
+    assert mixed["noise"] == 1
+    assert "purity" not in clusters.scores(values, np.array([0, 0, 1, 1]), np.full(4, -1))
+
+
+@pytest.mark.parametrize("method", ["kmeans", "hdbscan"])
+def test_clouds_are_clusters(method):
+    features, label = blobs()
+    near = np.delete(features, [5, 40], axis=0)
+    found = clusters.cluster(space.space(near).values, method, 2)
+    assert clusters.scores(near, found, np.delete(label, [5, 40]))["adjusted_rand"] == 1.0
+
+
+def test_neighbours_by_hand_and_by_either_library():
+    pytest.importorskip("faiss")
+    values = np.concatenate([np.array([[0, 0], [1, 0], [3, 0], [7, 0]]), np.full((46, 2), 99.0)]).astype(np.float32)
+    for kind in ("exact", "faiss"):
+        distance, found = space.Index(values, kind).nearest(np.array([0, 2]), 2)
+        assert found.tolist() == [[1, 2], [1, 0]]
+        assert distance.tolist() == [[1, 3], [2, 3]]
+
+
+def test_an_object_equal_to_many_is_not_its_own_neighbour_twice():
+    distance, found = space.Index(np.zeros((12, 2), np.float32), "exact").nearest(np.arange(12), 3)
+    assert found.shape == (12, 3)
+    assert (found != np.arange(12)[:, None]).mean() > 0.9
+    assert not distance.any()
+
+
+def test_strays_are_the_strangest_by_both_measures():
+    values = space.space(blobs()[0]).values
+    found = outliers.outliers(values, space.Index(values))
+    assert set(found.order[:2]) == {5, 40}
+    assert set(np.argsort(-found.isolation)[:2]) == set(np.argsort(-found.distance)[:2]) == {5, 40}
+
+
+def test_without_the_store_the_tables_stand_and_it_is_said(made, tmp_path, capsys):
+    open_store(tmp_path / "toy").path.rename(tmp_path / "elsewhere")
+    assert main(["explore", str(made), "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "cutouts none: " in said
+    assert "no such store" in said
+    assert not list((tmp_path / "out").glob("*.png"))
+    assert main(["explore", str(made), "--out", str(tmp_path / "b"), "--store", str(tmp_path / "elsewhere")]) == 0
+    assert (tmp_path / "b" / "outliers.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--neighbours-of", "none"], "--neighbours-of none: no object of that id in the embedding"),
+        (["--clusters", "1"], "--clusters 1: k-means takes 2 clusters or more"),
+        (["--outliers", "0"], "--outliers 0: at least 1"),
+    ],
+)
+def test_wrong_wishes_are_named(made, tmp_path, capsys, options, words):
+    assert main(["explore", str(made), "--out", str(tmp_path / "out"), *options]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_what_is_no_embedding_is_named(made, tmp_path, capsys):
+    for path, words in (("toy", "not an embedding of version 1"), ("gone.zarr", "no such embedding")):
+        assert main(["explore", str(tmp_path / path), "--out", str(tmp_path / "out")]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_damaged_embedding_is_named(made):
+    victim = max((path for path in (made / "features").rglob("*") if path.is_file()), key=lambda p: p.stat().st_size)
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(data)
+    with pytest.raises(InputError, match="damaged embedding"):
+        embedding.read(made)
+
+
+def test_equal_features_are_nothing_to_explore():
+    with pytest.raises(InputError, match="have the same features"):
+        space.space(np.ones((20, 4)))
+    with pytest.raises(InputError, match="5 objects, 12 are needed"):
+        space.space(np.eye(5))

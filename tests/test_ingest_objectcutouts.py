@@ -1,0 +1,194 @@
+"""FITS cutouts and cubes of single objects, zero points in one table, and colours made from bands."""
+
+import numpy as np
+import pytest
+from astropy.io import fits as astropy_fits
+from ingest_survey import RECIPES, SCALE, Survey, blobs
+
+from hpc_astrossl import cli
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.ingest import build, lupton
+from hpc_astrossl.ingest.catalogue import read_objects
+from hpc_astrossl.ingest.cutouts import open_source
+from hpc_astrossl.specs.images import LuptonSpec
+from hpc_astrossl.specs.recipe import load_recipe
+from hpc_astrossl.store import open_store
+
+BANDS = ("u", "J0378", "J0395", "J0410", "J0430", "g", "J0515", "r", "J0660", "i", "J0861", "z")
+FILES = {"u": "U", "g": "G", "r": "R", "i": "I", "z": "Z"} | {b: f"F{b[2:]}" for b in BANDS if b[0] == "J"}
+ZERO_POINTS = 20 + 0.1 * np.arange(12)
+# 40 × 30 pixels: the object in the middle, (20, 15) as an index, a companion above it and another to its right.
+SCENE = blobs([(21, 16)], 40, 30) + 0.5 * blobs([(21, 21)], 40, 30) + 0.25 * blobs([(26, 16)], 40, 30)
+
+
+class Set:
+    """A folder of cutouts of two objects in fields A and B."""
+
+    def __init__(self, folder):
+        self.folder, self.made = folder, 0
+        folder.mkdir()
+        columns = [f"{b}_auto,e_{b}_auto" for b in BANDS]
+        rows = [f"{name},{10 + n},0.5,{name}," + ",".join(["17,0.01"] * 12) for n, name in enumerate("AB")]
+        (folder / "catalogue.csv").write_text("\n".join(["ID,RA,DEC,Field," + ",".join(columns), *rows]))
+        points = [f"{field}," + ",".join(f"{p + shift}" for p in ZERO_POINTS) for field, shift in (("A", 0), ("B", 1))]
+        (folder / "zero_points.csv").write_text("\n".join(["Field," + ",".join(f"ZP_{b}" for b in BANDS), *points]))
+
+    def bands(self, compressed=False):
+        for name in "AB":
+            for b, band in enumerate(BANDS):
+                self.write(name, band, SCENE * (b + 1), compressed)
+        return self
+
+    def write(self, name, band, scene, compressed=False):
+        unit = astropy_fits.CompImageHDU(scene, compression_type="GZIP_2", quantize_level=0) if compressed else None
+        units = [astropy_fits.PrimaryHDU(), unit] if compressed else [astropy_fits.PrimaryHDU(scene)]
+        astropy_fits.HDUList(units).writeto(self.folder / f"{name}_{FILES[band]}.fits", overwrite=True)
+
+    def cubes(self, planes=12):
+        for name in "AB":
+            cube = np.stack([SCENE * (b + 1) for b in range(planes)])
+            astropy_fits.PrimaryHDU(cube).writeto(self.folder / f"{name}.fits")
+        return self
+
+    def make(self, *settings, size=12):
+        recipe = load_recipe(RECIPES / "fits_cutouts.yaml", [f"size={size}", *settings])
+        self.made += 1
+        (made,) = build(recipe, self.folder, self.folder.parent / f"stores-{self.made}")
+        return made, open_store(made.path)
+
+
+CUBE = ("cutouts.bands=null", "cutouts.cube='{id}.fits'")
+
+
+def expected(name):
+    """The middle 12 pixels, the right way up, calibrated."""
+    factors = 1e5 * 10 ** (-0.4 * (ZERO_POINTS + (name == "B"))) / SCALE**2 * np.arange(1, 13)
+    return SCENE[::-1][9:21, 14:26, None] * factors
+
+
+@pytest.mark.parametrize("kind", ["bands", "compressed", "cubes"])
+def test_the_middle_is_cut_calibrated_and_the_right_way_up(tmp_path, kind, capsys):
+    files = Set(tmp_path / "set")
+    if kind == "cubes":
+        made, store = files.cubes().make(*CUBE)
+    else:
+        made, store = files.bands(compressed=kind == "compressed").make()
+    assert store.info.channels == BANDS
+    for name, image in zip(store.table["object_id"].tolist(), store.images(np.arange(2)), strict=True):
+        np.testing.assert_allclose(image, expected(name), rtol=1e-5)
+        assert image[2, 6, 7] > image[6, 10, 7] > image[10, 6, 7]  # the companions: above, to the right
+    assert cli.main(["info", str(made.path)]) == 0
+    assert f"unverified  {2 if kind == 'cubes' else 24} FITS files" in capsys.readouterr().out
+
+
+def test_values_that_are_calibrated_already_are_kept(tmp_path):
+    _, store = Set(tmp_path / "set").bands().make("cutouts.zero_points=null", "cutouts.zero_point_column=null")
+    np.testing.assert_allclose(store.images(np.arange(1))[0, ..., 2], SCENE[::-1][9:21, 14:26] * 3, rtol=1e-6)
+
+
+def test_a_cube_with_other_planes_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"A.fits: has 11 planes, the catalogue has 12 bands"):
+        Set(tmp_path / "set").cubes(11).make(*CUBE)
+
+
+def test_a_missing_band_stops_or_is_counted(tmp_path):
+    files = Set(tmp_path / "set").bands()
+    (files.folder / "A_F515.fits").unlink()
+    with pytest.raises(InputError, match=r"A_F515.fits: no such file, but the catalogue has a row.*unreadable=reject"):
+        files.make()
+    made, _ = files.make("cutouts.unreadable=reject", "split={train: 1, validation: 0, test: 0}")
+    assert made.info.counts["rejected"] == {"unreadable image": 1}
+
+
+def test_small_empty_and_holed_cutouts_have_a_reason(tmp_path):
+    files = Set(tmp_path / "set").bands()
+    for b, band in enumerate(BANDS):
+        files.write("A", band, SCENE[:11] * (b + 1))
+    reasons = "cutouts.unreadable=reject", "split={train: 1, validation: 0, test: 0}"
+    assert files.make(*reasons)[0].info.counts["rejected"] == {"image smaller than the cutout": 1}
+    files.bands().write("A", "r", np.full_like(SCENE, np.nan))
+    assert files.make(*reasons)[0].info.counts["rejected"] == {"pixels without a value": 1}
+    files.bands().write("A", "r", np.ones_like(SCENE))
+    assert files.make(*reasons)[0].info.counts["rejected"] == {"blank image": 1}
+
+
+def test_a_field_without_zero_points_is_named(tmp_path):
+    files = Set(tmp_path / "set").bands()
+    table = files.folder / "zero_points.csv"
+    table.write_text(table.read_text().replace("\nB,", "\nC,"))
+    with pytest.raises(InputError, match=r"zero_points.csv: no row for field 'B' in column Field"):
+        files.make()
+    table.write_text(table.read_text().replace("\nC,21.0", "\nB,nan"))
+    with pytest.raises(InputError, match=r"zero_points.csv: no zero point for band u in the row of field 'B'"):
+        files.make()
+
+
+class TestLupton:
+    """RGB images that no survey delivered."""
+
+    SPEC = LuptonSpec(red="i", green="r", blue="g", stretch=1.0, q=8.0, minimum=0.1)
+
+    def test_a_colour_depends_on_its_own_pixel_alone(self):
+        bands = np.random.default_rng(0).gamma(1, size=(300, 8, 8, 3)).astype(np.float32)
+        whole = lupton.colours(bands, self.SPEC)
+        np.testing.assert_array_equal(lupton.colours(bands[299:, 2:4, 5:7], self.SPEC), whole[299:, 2:4, 5:7])
+
+    def test_black_is_the_minimum_and_colours_keep_their_order(self):
+        pixels = np.array([[[[0.1, 0.1, 0.1], [0.9, 0.3, 0.2], [50, 50, 50], [np.nan, np.nan, np.nan]]]], np.float32)
+        black, red, white, nothing = lupton.colours(pixels, self.SPEC)[0, 0].astype(int)
+        assert black.tolist() == nothing.tolist() == [0, 0, 0]
+        assert red[0] > 2 * red[1] > red[2] > 0
+        assert white.min() > 220
+
+    @pytest.mark.parametrize("kind", ["bands", "cubes"])
+    def test_colours_of_cutouts_are_those_of_their_bands(self, tmp_path, kind):
+        files = getattr(Set(tmp_path / "set"), kind)()
+        options = CUBE if kind == "cubes" else ()
+        spec = "cutouts.lupton={red: z, green: r, blue: u, stretch: 0.01}"
+        _, store = files.make("stores.cutouts.images=rgb", spec, *options)
+        assert store.dtype == np.uint8
+        for name, image in zip(store.table["object_id"].tolist(), store.images(np.arange(2)), strict=True):
+            bands = expected(name)[None, ..., [11, 7, 0]].astype(np.float32)
+            colours = lupton.colours(bands, LuptonSpec(red="z", green="r", blue="u", stretch=0.01))
+            assert np.abs(image.astype(int) - colours[0]).max() <= 1
+
+    def test_fields_without_colour_images(self, tmp_path):
+        survey = Survey(tmp_path / "survey").write(bands=True)
+        for path in survey.glob("*.png"):
+            path.unlink()
+        settings = ["size=16", "fields.rgb=null", "fields.lupton={red: i, green: r, blue: g, stretch: 0.01}"]
+        recipe = load_recipe(RECIPES / "simulated.yaml", settings)
+        objects = read_objects(recipe, survey)
+        source = open_source(recipe, survey, objects, "rgb")
+        assert source.channels == ("red", "green", "blue")
+        for unit in source.units(np.arange(len(objects))):
+            out = np.zeros((len(unit.rows), 16, 16, 3), dtype=source.dtype)
+            assert not source.cut(unit, out).any()
+            assert (out[:, 7:9, 7:9].min(axis=(1, 2, 3)) > 3 * np.maximum(out[:, 0].max(axis=(1, 2)), 1)).all()
+            assert [path.name[6:] for path in source.files(unit)] == ["I_swp.fits.fz", "R_swp.fits.fz",
+                                                                       "G_swp.fits.fz", "ZP.cat"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("cutouts.bands='{id}.fits'", r"bands must contain \{id\} and \{band\}"),
+        ("cutouts.cube='{id}.fits'", r"give either bands or cube"),
+        ("cutouts.zero_point_column=null", r"zero_points must contain \{field\}, found 'zero_points.csv'"),
+        ("cutouts.zero_point_column=ZP", r"zero_point_column must contain \{band\}, found 'ZP'"),
+        ("cutouts.zero_points=null", r"zero_point_column needs zero_points"),
+        ("cutouts.lupton.red=R", r"unknown band in cutouts: lupton 'R'; allowed: .*r"),
+        ("cutouts.lupton.stretch=0", r"stretch must be positive, found 0"),
+        ("cutouts.band_names.U=u", r"unknown band in cutouts: band_names 'U'"),
+        ("catalogue.field=null", r"zero points belong to fields, so catalogue needs either field or field_pattern"),
+        ("files.image='{id}.jpg'", r"give either fields or files or cutouts"),
+    ],
+)
+def test_a_wrong_key_is_named(setting, words):
+    with pytest.raises(InputError, match=words):
+        load_recipe(RECIPES / "fits_cutouts.yaml", [setting])
+
+
+def test_images_rgb_without_a_way_to_make_them_is_refused():
+    with pytest.raises(InputError, match=r"images: rgb needs fields: rgb, or lupton"):
+        load_recipe(RECIPES / "fits_cutouts.yaml", ["cutouts.lupton=null", "stores.cutouts.images=rgb"])

@@ -1,0 +1,63 @@
+"""The vectorised loader keeps the contract; what is its own, and when it is chosen, is tested here."""
+
+import numpy as np
+import pytest
+from contracts.loader import LoaderContract
+
+from hpc_astrossl.loading import LoaderSpec, choose
+from hpc_astrossl.loading.buffers import Buffers
+
+
+class TestVectorised(LoaderContract):
+    loader = "vectorised"
+
+    def test_is_chosen_for_arrays_on_the_cpu(self, make, rgb, bands):
+        assert make(rgb, name="auto").name == make(bands, name="auto", resident_mb=0).name == "vectorised"
+
+    def test_is_chosen_for_encoded_images_that_stay_decoded_in_memory(self, make, jpeg):
+        assert make(jpeg, name="auto").name == "vectorised"
+        assert make(jpeg, name="auto", resident_mb=0).name == "dali"
+
+    @pytest.mark.parametrize(
+        ("source", "device", "resident_mb", "name", "words"),
+        [
+            ("rgb", "cuda", 64, "dali", "on the GPU; the split stays in memory"),
+            ("jpeg", "cpu", 0, "dali", "decodes the streamed images on the CPU; the split is streamed"),
+            ("rgb", "cpu", 0, "vectorised", "more than the work; the split is streamed; chunks read by tensorstore"),
+        ],
+    )
+    def test_the_choice_is_given_with_its_reason(self, request, source, device, resident_mb, name, words):
+        store = request.getfixturevalue(source)
+        spec = LoaderSpec(batch_size=4, scaling="unit", flips=True, turns=False, seed=0, resident_mb=resident_mb)
+        chosen, reason = choose(store, np.arange(len(store)), spec, device)
+        assert chosen == name
+        assert words in reason
+
+    def test_memory_of_batches_is_used_again(self, make, rgb):
+        loader = make(rgb)
+        seen = {batch.images.data_ptr() for epoch in range(5) for batch in loader.epoch(epoch)}
+        assert len(seen) <= 8 < 5 * loader.steps
+
+
+def test_lent_memory_is_not_lent_again_while_a_view_of_it_lives():
+    buffers = Buffers()
+    tensor = buffers.lend((4, 3))
+    place, part = tensor.data_ptr(), tensor[2:]
+    del tensor
+    assert buffers.lend((4, 3)).data_ptr() != place
+    del part
+    assert buffers.lend((2, 5)).data_ptr() == place
+
+
+def test_memory_is_kept_while_a_gradient_needs_it():
+    import torch
+
+    buffers = Buffers()
+    images = buffers.lend((4, 3))
+    place = images.data_ptr()
+    loss = (images * torch.ones(3, requires_grad=True)).sum()
+    del images
+    assert buffers.lend((4, 3)).data_ptr() != place
+    loss.backward()
+    del loss
+    assert buffers.lend((4, 3)).data_ptr() == place
