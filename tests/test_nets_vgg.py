@@ -128,3 +128,15 @@ def test_gradients_averaged_over_uneven_parts_are_those_of_the_mean_over_all(cut
         (loss * (size / 7) / size).backward()  # gradients add up: the engine's average over ranks
     for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
         assert torch.allclose(one.grad, other.grad, rtol=1e-10, atol=1e-14)
+
+
+def test_convolutions_in_bfloat16_keep_weights_and_head_in_float32():
+    spec = ModelSpec(hidden=8, precision="bfloat16")
+    images, low = torch.rand(4, 3, 32, 32), build(spec, shape=(32, 32, 3), outputs=2, seed=0)
+    full = build(ModelSpec(hidden=8), shape=(32, 32, 3), outputs=2, seed=0)
+    features = low.encode(images)
+    assert features.dtype == torch.float32
+    assert not torch.equal(features, full.encode(images))
+    torch.testing.assert_close(features, full.encode(images), rtol=0.05, atol=0.05)
+    low(images).sum().backward()
+    assert all(parameter.grad.dtype == torch.float32 for parameter in low.parameters())

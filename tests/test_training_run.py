@@ -13,7 +13,7 @@ from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import InputError, TrainingError
 from hpc_astrossl.specs.run import RunSpec, TrainingSpec
 from hpc_astrossl.store import open_store
-from hpc_astrossl.training.folder import RunFolder, run_path
+from hpc_astrossl.training.folder import EVENTS, RunFolder, run_path
 from hpc_astrossl.training.run import train
 
 LONG_HEAD = dataclasses.replace(HEAD, learning_rate=3e-3, epochs=25)
@@ -38,7 +38,7 @@ def test_a_run_learns_and_leaves_the_folder_that_the_contract_describes(workdir)
     result = train(run, workdir)
     path = folder(workdir, run)
     assert sorted(p.name for p in path.iterdir()) == [
-        ".lock", "config.yaml", "cutouts.npz", "features.npz", "log", "metrics.jsonl", "predictions.npz",
+        ".lock", "config.yaml", "cutouts.npz", EVENTS, "features.npz", "log", "metrics.jsonl", "predictions.npz",
         "result.json", "weights.safetensors",
     ]  # fmt: skip
     assert json.loads((path / "result.json").read_text()) == result

@@ -17,7 +17,7 @@ def add(verbs) -> None:
         example=f"astrossl weights fetch {IMAGENET}",
         handler=None,
     )
-    what = weights.add_subparsers(metavar="add|fetch|list", required=True)
+    what = weights.add_subparsers(metavar="add|export|fetch|list", required=True)
     verb = what.add_parser("add", help="copy VGG16's convolutions from a .safetensors, .pth or .pt file")
     verb.add_argument("file", metavar="FILE", type=Path)
     verb.add_argument("--name", default=IMAGENET, help="the name that runs use (default: %(default)s)")
@@ -25,6 +25,10 @@ def add(verbs) -> None:
     verb = what.add_parser("fetch", help="download weights by name; needs internet")
     verb.add_argument("name", metavar="NAME", help=IMAGENET)
     verb.set_defaults(handler=fetch_weights)
+    verb = what.add_parser("export", help="write a finished run's convolutions for torchvision, with a model card")
+    verb.add_argument("run", metavar="RUN", type=Path, help="the folder of a finished run")
+    verb.add_argument("file", metavar="FILE", type=Path, help=".safetensors or .pth; FILE.md will be the card")
+    verb.set_defaults(handler=export_weights)
     what.add_parser("list", help="name, SHA-256 and file of all weights here").set_defaults(handler=list_weights)
 
 
@@ -34,6 +38,14 @@ def add_weights(arguments: Namespace) -> None:
 
     path, digest = weights.add(arguments.file, arguments.name)
     print(f"{arguments.name}  sha256 {digest}  {path}")
+
+
+def export_weights(arguments: Namespace) -> None:
+    """``weights export``."""
+    from hpc_astrossl.training.export import export
+
+    card = export(arguments.run, arguments.file)
+    print(f"{arguments.file}\n{card}")
 
 
 def fetch_weights(arguments: Namespace) -> None:

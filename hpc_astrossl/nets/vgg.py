@@ -74,18 +74,27 @@ class VGG16(nn.Module):
         self.features = make_layers(cfgs["D"], batch_norm=False)
         if channels != 3:
             self.features[0] = nn.Conv2d(channels, 64, kernel_size=3, padding=1)
-        self.pooling = spec.pooling
+        self.pooling, self.precision = spec.pooling, spec.precision
         cells = (height // SHRINK) * (width // SHRINK) if spec.pooling == "flatten" else 1
         self.head = Head(CHANNELS * cells, outputs, spec)
 
     def encode(self, images: Tensor) -> Tensor:
         """What the head sees of images: (B, 512), or (B, 512 × cells) when the last map is flattened."""
-        maps = self.features(images)
+        low = working_precision(self.precision, images.device) == "bfloat16"
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
+            maps = self.features(images.contiguous(memory_format=torch.channels_last)).to(images.dtype)
         return maps.mean(dim=(2, 3)) if self.pooling == "average" else maps.flatten(1)
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
         """Raw outputs (B, outputs); see ``Head.forward`` for ``keep``."""
         return self.head(self.encode(images), keep)
+
+
+def working_precision(precision: str, device: torch.device) -> str:
+    """What the convolutions compute in on that device: "float32" or "bfloat16"."""
+    if precision != "auto":
+        return precision
+    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
 
 
 def empty(spec: ModelSpec, *, shape: tuple[int, int, int], outputs: int) -> VGG16:

@@ -68,6 +68,15 @@ def checked(tensors: dict[str, Tensor], where: str) -> dict[str, Tensor]:
     return {name: tensors[name].float().contiguous() for name in expected}
 
 
+def widened(tensors: dict[str, Tensor], channels: int) -> dict[str, Tensor]:
+    """Convolutions for ``channels`` input channels, from those for three: the first layer takes the mean of its red,
+    green and blue weights in every channel, times 3 / channels, so that an image that is alike in all channels gives
+    what it gave (docs/decisions/more-channels.md)."""
+    first = tensors["features.0.weight"]
+    mean = first.mean(dim=1, keepdim=True) * (first.shape[1] / channels)
+    return tensors | {"features.0.weight": mean.repeat(1, channels, 1, 1)}
+
+
 def install(tensors: dict[str, Tensor], name: str, source: str) -> tuple[Path, str]:
     """Put convolutions into the cache under ``name``. Returns the file and its SHA-256."""
     path = weights_file(name)

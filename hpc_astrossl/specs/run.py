@@ -67,6 +67,8 @@ class ModelSpec:
     dropout: float = 0.5
     max_norm: float | None = 2.0  # of each hidden unit's incoming weights; null: no constraint
     pooling: Literal["average", "flatten"] = "average"
+    # Of the convolutions; weights, head and losses are float32 always. auto: bfloat16 on GPUs that have it.
+    precision: Literal["auto", "float32", "bfloat16"] = field(default="auto", metadata=LATER)
 
     def __post_init__(self):
         require(self.hidden >= 1, f"hidden must be at least 1, found {self.hidden}")

@@ -1,4 +1,4 @@
-"""Regression on what is measured from the cutout itself by SExtractor's methods (``sep``), for want of magnitudes.
+"""Regression on what is measured from the cutout itself by SExtractor's methods (``sep``): no catalogue is needed.
 
 Five properties of the source at the centre of the cutout's mean over channels, background removed. The paper calls
 targets of this kind "cheaply computed" (Martinazzo et al. 2020, sec. V). An object without a source there, or where

@@ -83,7 +83,9 @@ def open_source(run: RunSpec, workdir: Path, store: Store) -> Source:
         path, leakage = weights.cached(run.weights), ()
     tensors = weights.read(path)
     channels, needed = tensors["features.0.weight"].shape[1], store.image_shape[2]
-    if channels != needed:
+    if channels == 3 and needed != 3:
+        tensors = weights.widened(tensors, needed)
+    elif channels != needed:
         raise InputError(f"weights {run.weights}: they take {channels} channels, {store.path} has {needed}")
     return Source(name=run.weights, sha256=provenance.sha256(path), tensors=tensors, leakage=leakage)
 

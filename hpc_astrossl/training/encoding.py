@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hpc_astrossl.loading import LoaderSpec, open_loader
-from hpc_astrossl.nets.vgg import VGG16
+from hpc_astrossl.nets.vgg import VGG16, working_precision
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import Store
 from hpc_astrossl.training.control import MASKED, controlled
@@ -143,6 +143,6 @@ def open_cache(
         "pooling": run.model.pooling,
         "masked": run.data.control == MASKED,
         "device": engine.device.type,
-        "precision": "float32",
+        "precision": working_precision(run.model.precision, engine.device),
     }
     return FeatureCache(workdir / "features", about, say)

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import io
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from hpc_astrossl import config
 from hpc_astrossl.errors import InputError, TrainingError
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.specs.run import RunSpec
+from hpc_astrossl.training import events
 
 FORMAT, VERSION = "astrossl-run", 1
+EVENTS = "events.out.tfevents.0.astrossl"  # TensorBoard looks for the first two words
 
 
 def run_path(workdir: Path, experiment: str, run_id: str) -> Path:
@@ -76,12 +79,16 @@ class RunFolder:
     def begin_metrics(self, records: list[dict[str, Any]]) -> None:
         """``metrics.jsonl`` as of a checkpoint: what was written after it will be written again."""
         self.write("metrics.jsonl", "".join(json.dumps(r) + "\n" for r in records).encode())
+        now = time.time()
+        self.write(EVENTS, events.opening(now) + b"".join(events.epoch(record, now) for record in records))
 
     def add_metrics(self, record: dict[str, Any]) -> None:
-        """One more line of ``metrics.jsonl``."""
+        """One more line of ``metrics.jsonl``, and the same for TensorBoard."""
         if self.writes:
             with _written(self.path / "metrics.jsonl"), (self.path / "metrics.jsonl").open("a") as stream:
                 stream.write(json.dumps(record) + "\n")
+            with _written(self.path / EVENTS), (self.path / EVENTS).open("ab") as stream:
+                stream.write(events.epoch(record, time.time()))
 
     def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """A ``.npz`` that needs no pickle to be read."""

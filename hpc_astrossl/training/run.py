@@ -43,6 +43,7 @@ def train(run: RunSpec, workdir: Path) -> dict[str, Any]:
         if run.threads:
             torch.set_num_threads(run.threads)
         with open_engine(run.engine, run.device) as engine, folder.locked(engine), told(folder), stop.gently():
+            torch.backends.cudnn.benchmark = True  # shapes are few and repeat; of no account on a CPU
             cache = open_cache(run, workdir, data.store, source, engine=engine, say=folder.say)
             encoder = Encoder(run=run, store=data.store, engine=engine, stop=stop, say=folder.say, cache=cache)
             return Training(run=run, data=data, source=source, folder=folder, encoder=encoder).run_phases()

@@ -1,0 +1,86 @@
+"""A finished run's convolutions for others: torchvision's state dict, and a card that says what they are."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+
+from hpc_astrossl import config, provenance
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.files import write_aside
+from hpc_astrossl.specs.run import RunSpec
+from hpc_astrossl.training.folder import RunFolder
+
+SCALINGS = {
+    "unit": "bytes 0..255 times 1/255",
+    "caffe": "bytes 0..255 minus (123.68, 116.779, 103.939) of red, green, blue",
+    "none": "the store's numbers as they are",
+}
+LOADING = """\
+from torchvision.models import vgg16
+{read}
+model = vgg16(weights=None){wide}
+model.load_state_dict(state, strict=False)  # features.*; the classifier keeps its own beginning"""
+
+
+def export(run: Path, file: Path) -> Path:
+    """Write ``features.*`` of a run under torchvision's names, and a model card beside; returns the card's path.
+
+    InputError when the run is not done or the file is neither ``.safetensors`` nor ``.pth``.
+    """
+    result = RunFolder(run).result()
+    if result is None:
+        raise InputError(f"{run}: not the folder of a finished run (there is no result.json in it)")
+    if file.suffix not in (".safetensors", ".pth"):
+        raise InputError(f"{file}: weights are exported as .safetensors or .pth")
+    tensors = load_file(run / "weights.safetensors")
+    state = {name: tensor for name, tensor in tensors.items() if name.startswith("features.")}
+    if file.suffix == ".pth":
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        data = buffer.getvalue()
+    else:
+        data = save(state, metadata={"run_id": result["run_id"]})
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_aside(file, data)
+    card = file.with_name(file.name + ".md")
+    spec = config.load(run / "config.yaml", RunSpec)
+    channels = state["features.0.weight"].shape[1]
+    write_aside(card, _card(spec, result, file, channels).encode())
+    return card
+
+
+def _card(spec: RunSpec, result: dict[str, Any], file: Path, channels: int) -> str:
+    """The card, in Markdown: what the weights are, how to load them, what they scored, whom to cite."""
+    read = "import torch; state = torch.load({!r}, weights_only=True)"
+    if file.suffix == ".safetensors":
+        read = "from safetensors.torch import load_file; state = load_file({!r})"
+    wide = "" if channels == 3 else f"; model.features[0] = torch.nn.Conv2d({channels}, 64, 3, padding=1)"
+    store, code = result["store"], result["provenance"]["code"]
+    asked = result["class_names"] if result["target"] == "classes" else result["bands"]
+    rows = {
+        "architecture": "VGG16 convolutions (torchvision `features`), 13 layers without batch normalisation",
+        "trained on": f"{store['name']} of {store['survey']} {store['release']}, {result['objects']['train']} objects",
+        "task": f"{result['target']}: {', '.join(asked)}",
+        "scheme": f"{result['scheme']}, begun from {result['weights']['name'] or 'random weights'}",
+        "input": f"{channels} channels, float32 (batch, channel, height, width), at least 32 × 32; "
+                 f"{SCALINGS[spec.data.scaling]}",
+        "run": f"{result['run_id']}, seed {result['seed']}, {result['epochs']} epochs, best {result['best_epoch']}",
+        "code": f"hpc_astrossl {code['version']}, commit {code['commit']}",
+        "SHA-256": provenance.sha256(file),
+    }  # fmt: skip
+    metrics = [
+        f"| {name} | {result['metrics']['validation'][name]:.4f} | {value:.4f} |"
+        for name, value in result["metrics"]["test"].items()
+        if isinstance(value, float)
+    ]
+    return "\n".join([
+        f"# {file.name}", "", *(f"- **{key}**: {value}" for key, value in rows.items()), "",
+        "```python", LOADING.format(read=read.format(file.name), wide=wide), "```", "",
+        "| metric | validation | test |", "|---|---|---|", *metrics, "",
+        "The validation split chose the epoch; the test split was looked at once.", "",
+        "Method: A. Martinazzo, M. Espadoto, N. S. T. Hirata (2020), Self-supervised learning for astronomical image "
+        "classification, arXiv:2004.11336. Cite it, this software (CITATION.cff) and the survey.", "",
+    ])  # fmt: skip
