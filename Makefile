@@ -8,7 +8,8 @@ demo:  ## the whole chain on a simulated survey and real galaxies; ends by print
 	@containers/environment.sh demo $(VENV)
 	@$(VENV)/bin/astrossl demo --out $(OUT)
 
-test: lint  ## lint and every test; builds the Horovod wheel the first time
+test: lint  ## lint and every test; builds the Horovod wheel and brings Slurm the first time
+	@tests/slurm/install.sh
 	@$(VENV)/bin/python -m pytest
 
 lint:

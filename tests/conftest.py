@@ -2,4 +2,14 @@
 
 import os
 
+import pytest
+import slurm_support
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory):
+    """A real Slurm of two virtual nodes on this machine, for all tests of the session."""
+    with slurm_support.running(tmp_path_factory.mktemp("slurm")) as running:
+        yield running

@@ -37,7 +37,7 @@ def astrossl(*arguments: str, cwd: Path, **environment: str) -> subprocess.Compl
     """Run the command line of this checkout in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "hpc_astrossl", *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, timeout=120,
+        cwd=cwd, capture_output=True, text=True, timeout=600,
         env={**os.environ, "PYTHONPATH": str(CHECKOUT), "ASTROSSL_CACHE": str(cwd / "cache"), **environment},
     )  # fmt: skip
 

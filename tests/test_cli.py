@@ -11,7 +11,7 @@ from hpc_astrossl.cli import demo
 from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_INPUT, InputError, Interrupted
 
 VERBS = {
-    "doctor", "demo", "simulate", "preprocess", "info", "check", "train", "plan", "submit", "status", "cancel",
+    "doctor", "demo", "simulate", "preprocess", "info", "check", "train", "plan", "submit", "status", "logs", "cancel",
     "report", "embed", "predict", "explore", "weights",
 }  # fmt: skip
 

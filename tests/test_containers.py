@@ -75,8 +75,32 @@ def test_the_build_script_says_what_is_wrong(argument, words):
     assert words in done.stderr
 
 
-def test_two_horovod_ranks_agree_in_this_environment():
-    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": "/tmp", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([ROOT / "containers/check.sh"], capture_output=True, text=True, env=environment, cwd=ROOT)
+@pytest.mark.parametrize("name", ["hpc_astrossl.def", "preprocess.def"])
+def test_everything_that_a_definition_copies_or_asks_for_is_there(name):
+    text = (ROOT / "containers" / name).read_text()
+    copied = [line.split()[0] for line in text.partition("%files\n")[2].partition("\n\n")[0].splitlines()]
+    assert {"setup.cfg", "pyproject.toml", "hpc_astrossl", "containers"} <= set(copied)
+    for one in copied:
+        assert (ROOT / one).exists(), one
+    given = set(re.findall(r"^    (\w+)=", text.partition("%arguments\n")[2].partition("\n\n")[0], re.MULTILINE))
+    assert set(re.findall(r"{{ (\w+) }}", text)) == given
+    (check,) = re.findall(r"containers/check.sh (\w+)\n\n%runscript", text)
+    assert check in ("train", "preprocess")
+    extra = re.findall(r"hpc_astrossl\[([a-z,]+)\]", text)
+    assert extra == (["train,report"] if check == "train" else ["preprocess"])
+
+
+def test_the_check_of_an_image_passes_in_this_environment(tmp_path):
+    """Two Horovod ranks agree, and real galaxies become a store and a run."""
+    (tmp_path / "astrossl").write_text(f'#!/bin/sh\nexec {sys.executable} -m hpc_astrossl "$@"\n')
+    (tmp_path / "astrossl").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    environment |= {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    script = ROOT / "containers/check.sh"
+    done = subprocess.run([script, "train"], capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "rank 1 of 2: sum 3, as it must be" in done.stdout
+    assert "EF-2.zarr: no fault found" in done.stdout
+    assert done.stdout.endswith("result.json\ncheck.sh: all of it works\n")
+    wrong = subprocess.run([script, "all"], capture_output=True, text=True, env=environment)
+    assert (wrong.returncode, wrong.stderr) == (2, "check.sh: unknown check 'all'; allowed: train, preprocess\n")

@@ -389,7 +389,7 @@ class TestInfoAndCheck:
         shard.write_bytes(data)
         assert cli.main(["check", str(damaged)]) == 0
         assert cli.main(["check", str(damaged), "--deep"]) == 2
-        assert "array images, rows 0..43: damaged or unreadable" in capsys.readouterr().out
+        assert "array images, chunk 0, rows 0..43 (objects " in capsys.readouterr().out
 
     @pytest.mark.parametrize("verb", ["info", "check"])
     def test_a_store_of_another_version_is_refused(self, store, tmp_path, capsys, verb):

@@ -7,9 +7,11 @@ from PIL import Image
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest import build, rgb
+from hpc_astrossl.ingest.build import Options
 from hpc_astrossl.ingest.folders import read_folders
 from hpc_astrossl.specs.recipe import load_recipe
-from hpc_astrossl.store import open_store
+from hpc_astrossl.store import check, layout, open_store
+from hpc_astrossl.store.encoded import unpack
 
 GREY = np.arange(400, dtype=np.uint8).reshape(20, 20)
 COLOUR = np.stack([GREY, GREY[::-1], GREY.T], axis=-1)
@@ -167,3 +169,57 @@ class TestFolders:
             read_folders(source, "{a}/{b}/{c}.jpg", {})
         with pytest.raises(InputError, match=r"no column 'T'; the names of folders and files give: class, id, file"):
             read_folders(source, "{class}/{id}.jpg", {"T": "text"})
+
+
+class TestKept:
+    """files.keep: the bytes of the files go into the store as they are."""
+
+    def tree(self, folder):
+        random = np.random.default_rng(0)
+        for name in ("a", "b"):
+            (folder / name).mkdir(parents=True)
+            for n in range(12):
+                pixels = random.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+                saved(folder / name / f"{n}.jpg", Image.fromarray(pixels), quality=90)
+        return folder
+
+    def made(self, folder, out, *settings):
+        kept = ["size=24", "files.keep=jpeg", "stores.images.labels.classes={a: [a], b: [b]}", *settings]
+        (made,) = build(load_recipe(RECIPES / "image_folder.yaml", kept), folder, out)
+        return made
+
+    def test_bytes_and_pixels_are_the_files(self, tmp_path):
+        folder = self.tree(tmp_path / "images")
+        store = open_store(self.made(folder, tmp_path / "out").path)
+        assert store.encoding.format == "jpeg"
+        for row, (name, raw) in enumerate(zip(store.table["object_id"], store.begin_chunk(0)(), strict=True)):
+            assert unpack(raw).tobytes() == (folder / name).read_bytes()
+            np.testing.assert_array_equal(store.images(np.array([row]))[0], np.asarray(Image.open(folder / name)))
+        assert check(store.path, deep=True) == []
+
+    def test_what_is_not_as_promised_is_left_out_or_named(self, tmp_path):
+        folder = self.tree(tmp_path / "images")
+        saved(folder / "a" / "0.jpg", Image.fromarray(COLOUR))
+        saved(folder / "a" / "1.png", Image.fromarray(np.zeros((24, 24, 3), np.uint8)))
+        saved(folder / "a" / "2.jpg", Image.fromarray(np.full((24, 24, 3), 9, np.uint8)))
+        (folder / "a" / "3.jpg").write_bytes((folder / "a" / "4.jpg").read_bytes()[:-30])
+        made = self.made(folder, tmp_path / "out")
+        assert made.info.counts["rejected"] == {"unreadable image": 3, "blank image": 1}
+        assert check(made.path, deep=True) == []
+        words = r"0\.jpg: a jpeg file of 20 × 20 pixels, expected a jpeg file of 24 × 24 pixels\. .*files\.keep=null"
+        with pytest.raises(InputError, match=words):
+            self.made(folder, tmp_path / "other", "files.unreadable=stop")
+
+    def test_many_tasks_give_the_same_bytes(self, tmp_path, monkeypatch):
+        folder = self.tree(tmp_path / "images")
+        monkeypatch.setattr(layout, "SHARD_ROWS", 4)
+        monkeypatch.setattr(layout, "CHUNK_BYTES", 1 << 12)
+        self.made(folder, tmp_path / "whole")
+        kept = ["size=24", "files.keep=jpeg", "stores.images.labels.classes={a: [a], b: [b]}"]
+        for task in (3, 1, 2):
+            recipe = load_recipe(RECIPES / "image_folder.yaml", kept)
+            build(recipe, folder, tmp_path / "parts", Options(task=task, tasks=3, workers=1))
+        whole, parts = (tmp_path / name / "images.zarr" for name in ("whole", "parts"))
+        names = sorted(str(path.relative_to(whole)) for path in whole.rglob("*") if path.is_file())
+        assert sum("images/c" in name for name in names) > 3
+        assert all((whole / name).read_bytes() == (parts / name).read_bytes() for name in names)

@@ -107,7 +107,7 @@ def test_a_task_says_how_far_the_store_is(source, tmp_path, capsys):
     assert cli.main(["check", str(tmp_path / "SG.zarr")]) == 2
     note = json.loads((tmp_path / "SG.tasks/2-of-3.json").read_text())
     assert note["shards"] == [3, 4, 5]
-    assert note["plan"]["rows"] == 68
+    assert note["plan"]["shape"] == [68, 32, 32, 3]
 
 
 def test_several_processes_give_the_same_bytes(source, tmp_path, whole):

@@ -6,7 +6,8 @@ import pytest
 
 from hpc_astrossl import config, names
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.launch.grid import expand, pack
+from hpc_astrossl.launch.grid import expand
+from hpc_astrossl.launch.plan import pack
 from hpc_astrossl.specs.cluster import ClusterSpec
 from hpc_astrossl.specs.jobs import JobsSpec, resources_of
 
@@ -187,7 +188,8 @@ def test_packing_is_complete_and_disjoint(size):
         ({"overrides": {"all": {"data": {"store": "x"}}}}, "overrides.all: data.store cannot be overridden"),
         ({"resources": {"feature": {}}}, "unknown stage in resources 'feature'"),
         ({"resources": {"all": {"cpu": 1}}}, "resources.all: unknown key 'cpu'; allowed: .*did you mean 'cpus'"),
-        ({"resources": {"all": {"gpus": 2}}}, "gpus must be 0 or 1, found 2"),
+        ({"resources": {"all": {"gpus": 2, "ranks": 3}}}, "contradict each other: each GPU has one rank"),
+        ({"resources": {"all": {"gpus": -1}}}, "gpus must not be negative, found -1"),
         ({"resources": {"all": {"pack": 0}}}, "pack must be at least 1, found 0"),
         ({"preprocess": [{"recipe": "p", "source": "s", "out": "stores"}]}, "out must end with .zarr"),
         ({"sets": {"all": {"store": "x"}}}, "a set cannot be called 'all'"),

@@ -12,9 +12,10 @@ import pytest
 from launch_support import CHECKOUT, SMALL, astrossl, finish_run, make_workdir
 
 from hpc_astrossl import config
-from hpc_astrossl.launch.grid import Item, Plan, Stage, Work, expand
+from hpc_astrossl.launch.grid import expand
 from hpc_astrossl.launch.ledger import Ledger
 from hpc_astrossl.launch.local import Foreground, Machine
+from hpc_astrossl.launch.plan import Item, Plan, Stage, Work
 from hpc_astrossl.specs.cluster import ClusterSpec
 from hpc_astrossl.specs.jobs import JobsSpec, Resources
 

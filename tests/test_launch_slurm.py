@@ -9,7 +9,7 @@ from launch_support import SMALL, astrossl, make_workdir
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.launch import executors, slurm
+from hpc_astrossl.launch import executors, queue, slurm
 from hpc_astrossl.launch.grid import expand
 from hpc_astrossl.launch.ledger import Entry, Ledger
 from hpc_astrossl.specs.cluster import ClusterSpec
@@ -125,6 +125,17 @@ def test_slurm_cannot_wait_for_a_local_submission(tmp_path):
     alive = {pretext.key: Entry(kind="local", host="desk", pid=12, started=1, items=(pretext.key,))}
     with pytest.raises(InputError, match=r"is being made by astrossl submit on desk \(process 12\)"):
         arrays(jobs(), tmp_path, alive=alive)
+
+
+def test_a_work_directory_that_slurm_would_misread_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"50%j: Slurm gives % a meaning of its own in the paths of logs; rename it"):
+        arrays(jobs(), tmp_path / "50%j")
+
+
+def test_an_image_that_is_not_there_is_found_before_anything_is_sent(tmp_path):
+    cluster = ClusterSpec(kind="slurm", python=f"apptainer exec --bind /a {tmp_path}/x.sif python3")
+    with pytest.raises(InputError, match=r"names the image .*/x.sif, which does not exist; build it"):
+        queue.check_site(expand(jobs()), cluster)
 
 
 def test_a_short_limit_leaves_half_of_it_before_the_signal(tmp_path):

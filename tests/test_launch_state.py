@@ -9,8 +9,9 @@ from launch_support import SMALL, astrossl, finish_run, make_workdir
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.launch.grid import expand, pack
+from hpc_astrossl.launch.grid import expand
 from hpc_astrossl.launch.ledger import Entry, Ledger, lives, process, this_process
+from hpc_astrossl.launch.plan import pack
 from hpc_astrossl.launch.prepare import find_cluster, unavailable, validate, write_experiment, write_task
 from hpc_astrossl.launch.state import done_keys, last_line, pending
 from hpc_astrossl.launch.status import rows, summary
@@ -205,7 +206,7 @@ def test_status_prints_a_table_and_reasons(submitted, gone):
     assert told.returncode == 0, told.stderr
     assert told.stdout.splitlines()[0].split() == ["stage", "failed"]
     assert "features-magnitudes  2" in told.stdout
-    assert f"failed  {next(iter(works))[0]}: never started" in told.stdout
+    assert f"failed   {next(iter(works))[0]}: never started" in told.stdout
 
 
 def test_cancel_ends_a_process_and_frees_its_runs(submitted):
@@ -254,7 +255,10 @@ def test_what_a_store_is_made_of_must_be_there(workdir):
 
 
 def test_an_unknown_cluster_names_the_known_ones():
-    with pytest.raises(InputError, match="unknown cluster 'slurm_gpus'; allowed: local, slurm_cpu, slurm_gpu; did you"):
+    with pytest.raises(
+        InputError,
+        match="unknown cluster 'slurm_gpus'; allowed: leonardo, local, perlmutter, slurm_cpu, slurm_gpu; did",
+    ):
         find_cluster("slurm_gpus")
 
 

@@ -1,5 +1,6 @@
 """The pure parts of training: subsets, early stopping, the plateau, leakage, checkpoints, what is watched."""
 
+import resource
 import signal
 
 import numpy as np
@@ -13,7 +14,7 @@ from hpc_astrossl.training.checkpoint import Checkpoints
 from hpc_astrossl.training.leakage import close_pairs
 from hpc_astrossl.training.optim import Plateau, Stopping, optimizer
 from hpc_astrossl.training.subset import subset
-from hpc_astrossl.training.watch import Stop, Watch
+from hpc_astrossl.training.watch import SIGNALS, Stop, Watch
 
 # ---- subset
 
@@ -107,53 +108,96 @@ def test_pairs_within_an_arcsecond_on_the_sphere(first, second, near):
 
 # ---- checkpoint
 
+PLACES = ((0, 5), (1, 0), (1, 12))  # five steps into the first epoch, after it, twelve steps into the second
+
 
 def test_the_last_two_checkpoints_are_kept_and_read_back(tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoint", print)
     assert checkpoints.newest() is None
-    for epoch in (1, 2, 3):
-        checkpoints.save(epoch, {"epoch": epoch, "weights": torch.full((3,), float(epoch))})
+    for number, place in enumerate(PLACES):
+        checkpoints.save(place, {"number": number, "weights": torch.full((3,), float(number))})
     names = sorted(path.name for path in (tmp_path / "checkpoint").iterdir())
-    assert names == [f"epoch-00000{n}.pt{end}" for n in (2, 3) for end in ("", ".sha256")]
-    assert checkpoints.newest() == 3
-    assert checkpoints.load(3)["weights"].tolist() == [3, 3, 3]
+    stems = ("epoch-000001-step-000000.pt", "epoch-000001-step-000012.pt")
+    assert names == [stem + end for stem in stems for end in ("", ".sha256")]
+    assert checkpoints.newest() == (1, 12)
+    assert checkpoints.load((1, 12))["weights"].tolist() == [2, 2, 2]
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "unfinished"])
 def test_a_damaged_checkpoint_is_told_of_and_the_one_before_taken(tmp_path, damage):
     told: list[str] = []
     checkpoints = Checkpoints(tmp_path, told.append)
-    for epoch in (1, 2):
-        checkpoints.save(epoch, {"weights": torch.arange(100.0)})
-    path = tmp_path / "epoch-000002.pt"
+    for place in PLACES[:2]:
+        checkpoints.save(place, {"weights": torch.arange(100.0)})
+    path = tmp_path / "epoch-000001-step-000000.pt"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes({"flip": bytes(data), "cut": data[:50], "empty": b"", "unfinished": data}[damage])
     if damage == "unfinished":  # killed between the two renames
-        (tmp_path / "epoch-000002.pt.sha256").unlink()
-    assert checkpoints.newest() == 1
+        path.with_name(path.name + ".sha256").unlink()
+    assert checkpoints.newest() == (0, 5)
     assert len(told) == (damage != "unfinished")
-    assert all("epoch-000002.pt is damaged (its SHA-256 has changed); going back to the one before" in t for t in told)
+    assert all(f"{path} is damaged (its SHA-256 has changed); going back to the one before" in line for line in told)
+
+
+def test_no_flipped_bit_goes_unnoticed(tmp_path):
+    checkpoints = Checkpoints(tmp_path, lambda _: None)
+    checkpoints.save((1, 0), {"weights": torch.arange(50.0)})
+    path = tmp_path / "epoch-000001-step-000000.pt"
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 7):
+        data = bytearray(whole)
+        data[position] ^= 1 << position % 8
+        path.write_bytes(data)
+        assert checkpoints.newest() is None
+        with pytest.raises(TrainingError, match="damaged as read here"):
+            checkpoints.load((1, 0))
+    path.write_bytes(whole)
+    assert checkpoints.newest() == (1, 0)
 
 
 def test_saving_takes_a_small_share_of_the_time(tmp_path):
     checkpoints = Checkpoints(tmp_path, print)
     assert checkpoints.due()
-    checkpoints.save(1, {"weights": torch.zeros(1000)})
+    checkpoints.save((1, 0), {"weights": torch.zeros(1000)})
     assert not checkpoints.due()
+
+
+def test_within_an_epoch_the_minutes_must_be_over(tmp_path):
+    assert Checkpoints(tmp_path, print, minutes=0).due(within=True)
+    assert not Checkpoints(tmp_path, print, minutes=1).due(within=True)
 
 
 def test_a_checkpoint_that_cannot_be_written_names_the_way_on(tmp_path):
     (tmp_path / "checkpoint").write_text("a file in the way")
-    with pytest.raises(TrainingError, match=r"checkpoint of epoch 4 cannot be written .* make room and run the same"):
-        Checkpoints(tmp_path / "checkpoint", print).save(4, {})
+    with pytest.raises(TrainingError, match=r"checkpoint cannot be written .* make room and run the same command"):
+        Checkpoints(tmp_path / "checkpoint", print).save((4, 0), {})
+
+
+def limited(limit: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+@pytest.mark.parametrize("limit", [0, 1, 700, 4096, 30000])
+def test_a_full_disk_leaves_the_checkpoint_before_and_no_litter(tmp_path, limit):
+    checkpoints, before = Checkpoints(tmp_path, print), resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    checkpoints.save((1, 0), {"weights": torch.zeros(10000)})
+    names = sorted(tmp_path.iterdir())
+    limited(limit)  # no file may grow beyond: what a full disk looks like to one writer
+    try:
+        with pytest.raises(TrainingError, match=r"cannot be written \(File too large\), 1 MiB are needed"):
+            checkpoints.save((2, 0), {"weights": torch.zeros(10000)})
+    finally:
+        limited(before)
+    assert sorted(tmp_path.iterdir()) == names
+    assert checkpoints.newest() == (1, 0)
 
 
 # ---- watch
 
 
-def watch(stop=None) -> Watch:
-    found = Watch(open_engine("single", "cpu"), stop or Stop(), np.array([f"id{i}" for i in range(100)]))
+def watch(stop=None, due=lambda: False) -> Watch:
+    found = Watch(open_engine("single", "cpu"), stop or Stop(), np.array([f"id{i}" for i in range(100)]), due)
     found.begin(3)
     return found
 
@@ -178,19 +222,46 @@ def test_only_the_first_objects_are_named():
         watch().step(0, torch.tensor(float("nan")), np.arange(32))
 
 
-def test_a_signal_stops_at_the_next_step_and_handlers_are_put_back():
+def test_an_epoch_goes_on_with_the_sums_it_was_left_with():
+    it = watch()
+    it.step(0, torch.tensor(0.1), np.arange(3))
+    left = it.sums()
+    it.step(1, torch.tensor(0.7), np.arange(2))
+    again = watch()
+    again.begin(3, left)
+    again.step(1, torch.tensor(0.7), np.arange(2))
+    assert again.end() == it.end()
+    shared = watch()
+    shared.begin(3, [(1.0, 2), (2.0, 3)])  # left by two ranks, taken up by one
+    assert shared.end() == (3.0 / 5, 5)
+
+
+def test_a_checkpoint_is_wanted_when_it_is_due():
+    assert not watch().step(0, torch.tensor(1.0), np.arange(2))
+    assert watch(due=lambda: True).step(0, torch.tensor(1.0), np.arange(2))
+
+
+def test_a_signal_is_answered_after_the_next_step_and_handlers_are_put_back():
     before, stop = signal.getsignal(signal.SIGTERM), Stop()
-    with stop.listening():
+    with stop.listening(), stop.gently():
         signal.raise_signal(signal.SIGTERM)
         assert stop.name == "SIGTERM"
+        it = watch(stop)
+        assert it.step(0, torch.tensor(1.0), np.arange(2))  # a checkpoint is wanted first
         with pytest.raises(Interrupted, match="stopped by SIGTERM in epoch 3; run the same command again"):
-            watch(stop).step(0, torch.tensor(1.0), np.arange(2))
+            it.obey()
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_before_training_a_signal_ends_the_run_where_it_is(number):
+    with Stop().listening(), pytest.raises(Interrupted, match=f"stopped by {number.name} before training began"):
+        signal.raise_signal(number)
 
 
 def test_a_second_ctrl_c_does_not_wait():
     stop = Stop()
-    with stop.listening():
+    with stop.listening(), stop.gently():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpc_astrossl import cli
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.launch.grid import report_page
+from hpc_astrossl.launch.plan import report_page
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 BUNDLED = ("preprocess", "jobs", "examples/efigi")

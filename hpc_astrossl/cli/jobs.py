@@ -1,4 +1,4 @@
-"""The verbs plan, submit, status and cancel."""
+"""The verbs plan and submit: an experiment before it exists, and its beginning."""
 
 import json
 import time
@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hpc_astrossl.cli import add_verb
+from hpc_astrossl.cli.follow import SHOWN, WORKDIR, tell_reasons
 from hpc_astrossl.cli.screen import Line, table
 from hpc_astrossl.errors import EXIT_FAULT
-
-SHOWN = 20  # failures and reasons printed in full
 
 
 def add(verbs) -> None:
@@ -31,21 +30,8 @@ def add(verbs) -> None:
         "--cluster", metavar="C", required=True, help="a name in jobs/clusters, or the path of a YAML file"
     )
     submit.add_argument("--dry-run", action="store_true", help="print what would be sent; write and send nothing")
-    status = add_verb(
-        verbs, "status", about="show how far an experiment is", handler=_status, example="astrossl status demo",
-    )  # fmt: skip
-    status.add_argument("experiment", metavar="EXPERIMENT", help="its name, a folder in runs/")
-    status.add_argument("--json", action="store_true", help="print JSON")
-    cancel = add_verb(
-        verbs, "cancel", about="end the queued and running tasks of an experiment", handler=_cancel,
-        example="astrossl cancel demo",
-    )  # fmt: skip
-    cancel.add_argument("experiment", metavar="EXPERIMENT", help="its name, a folder in runs/")
-    for verb in (plan, submit, status, cancel):
-        verb.add_argument(
-            "--workdir", metavar="DIR", type=Path, default=Path(),
-            help="the work directory, which paths in recipes are relative to (default: here)",
-        )  # fmt: skip
+    for verb in (plan, submit):
+        verb.add_argument("--workdir", metavar="DIR", type=Path, default=Path(), help=WORKDIR)
 
 
 def _expand(arguments: Namespace):
@@ -61,36 +47,57 @@ def _expand(arguments: Namespace):
 
 
 def _plan(arguments: Namespace) -> None:
+    from hpc_astrossl.launch import cost
     from hpc_astrossl.launch.state import done_keys
 
     _, cluster, plan = _expand(arguments)
     done = done_keys(plan, arguments.workdir)
+    rates = cost.measured(plan, arguments.workdir) | (cluster.rates if cluster else {})
+    costs = {stage.name: cost.cost(stage, done, arguments.workdir, rates) for stage in plan.stages}
     if arguments.json:
-        print(json.dumps(_plan_record(plan, done), indent=1))
+        print(json.dumps({**_plan_record(plan, done, costs), "rates": rates}, indent=1))
         return
     print(f"experiment {plan.experiment}: {len(plan.runs)} runs, {len(plan.skipped)} skipped\n")
     limit = cluster.max_array if cluster else 0
-    print(table(["stage", "items", "done", "tasks", "arrays", "after", "a task gets", "at most"],
-                [_plan_line(stage, done, limit) for stage in plan.stages]))  # fmt: skip
+    head = ["stage", "items", "done", "tasks", "arrays", "after", "a task gets", "at most", "estimate"]
+    print(table(head, [_plan_line(stage, done, costs[stage.name], limit) for stage in plan.stages]))
+    _tell_costs(costs.values(), rates)
     _tell_skipped(plan.skipped)
 
 
-def _plan_line(stage, done: set[str], max_array: int) -> list[str]:
-    from hpc_astrossl.launch.grid import pack
-
+def _plan_line(stage, done: set[str], cost, max_array: int) -> list[str]:
     need = stage.resources
-    works = pack(stage, [item for item in stage.items if item.key not in done])
     made = sum(item.key in done for item in stage.items)
-    arrays = -(-len(works) // max_array) if max_array else 1 if works else 0
-    gets = f"{need.cpus} CPU{', 1 GPU' if need.gpus else ''}, {need.memory_gb:g} GB"
+    arrays = -(-cost.tasks // max_array) if max_array else 1 if cost.tasks else 0
+    each = f"{need.cpus} CPU{', 1 GPU' if need.gpus else ''}, {need.memory_gb:g} GB"
+    gets = f"{need.world} × ({each})" if need.world > 1 else each
     after = ", ".join(stage.after) if len(stage.after) < 3 else "all"
-    hours = f"{len(works)} × {need.minutes} min" if works else "-"
-    return [stage.name, str(len(stage.items)), str(made), str(len(works)), str(arrays), after or "-", gets, hours]
+    most = f"{cost.tasks} × {need.minutes} min" if cost.tasks else "-"
+    hours = f"{cost.hours:.1f} {cost.device}-h" if cost.hours is not None else "-"
+    return [stage.name, str(len(stage.items)), str(made), str(cost.tasks), str(arrays), after or "-", gets, most, hours]
 
 
-def _plan_record(plan, done: set[str]) -> dict:
+def _tell_costs(costs, rates: Mapping[str, float]) -> None:
+    """The sums, and what the estimate rests on."""
+    for device in ("GPU", "core"):
+        limit = sum(one.limit_hours for one in costs if one.device == device)
+        known = [one.hours for one in costs if one.device == device and one.hours is not None]
+        if limit:
+            print(
+                f"{device}-hours: time limits add up to {limit:.1f}" + (f"; estimate {sum(known):.1f}" if known else "")
+            )
+    print(f"disk: about {sum(one.disk_gb for one in costs):.1f} GB for what the runs leave, beside their checkpoints")
+    if rates:
+        told = ", ".join(f"{name} {value:.0f}" for name, value in rates.items())
+        print(f"estimates: no run stops early; samples/s a device, from finished runs or the cluster file: {told}")
+    else:
+        print("no estimate: give rates in the cluster file, or run a part first; finished runs are measured")
+
+
+def _plan_record(plan, done: set[str], costs) -> dict:
+    from dataclasses import asdict
+
     from hpc_astrossl.config import plain
-    from hpc_astrossl.launch.grid import pack
     from hpc_astrossl.launch.prepare import run_record
 
     stages = [
@@ -98,7 +105,7 @@ def _plan_record(plan, done: set[str]) -> dict:
             "stage": stage.name,
             "after": list(stage.after),
             "resources": plain(stage.resources),
-            "tasks": len(pack(stage, [item for item in stage.items if item.key not in done])),
+            **asdict(costs[stage.name]),
             "items": [
                 {"key": item.key, "command": list(item.command), "needs": list(item.needs), "done": item.key in done}
                 for item in stage.items
@@ -111,13 +118,15 @@ def _plan_record(plan, done: set[str]) -> dict:
 
 
 def _submit(arguments: Namespace) -> int | None:
-    from hpc_astrossl.launch import prepare
+    from hpc_astrossl.launch import prepare, queue
     from hpc_astrossl.launch.ledger import Ledger
     from hpc_astrossl.launch.state import Lives, done_keys, pending
 
     jobs, cluster, plan = _expand(arguments)
     workdir = arguments.workdir.absolute()
     prepare.validate(plan, jobs, workdir)
+    if not arguments.dry_run:
+        queue.check_site(plan, cluster)
     _tell_skipped(plan.skipped)
     ledger = Ledger(workdir, plan.experiment)
     if arguments.dry_run:
@@ -165,7 +174,7 @@ def _dry_run(plan, todo, alive, cluster, ledger, workdir: Path) -> None:
                 print("\n".join(f"#  {number}: astrossl {shlex.join(command)}" for command in work.commands))
             print()
         return
-    from hpc_astrossl.launch.grid import pack
+    from hpc_astrossl.launch.plan import pack
 
     print(f"cd {shlex.quote(str(workdir))}")
     for stage in plan.stages:
@@ -211,46 +220,5 @@ def _watch(foreground, busy: set[str]) -> int | None:
     return EXIT_FAULT if tally.failed else None
 
 
-def _status(arguments: Namespace) -> None:
-    from dataclasses import asdict
-
-    from hpc_astrossl.launch import status
-
-    rows = status.rows(arguments.experiment, arguments.workdir)
-    counts = status.summary(rows)
-    if arguments.json:
-        print(json.dumps({"experiment": arguments.experiment, "stages": counts, "items": [asdict(r) for r in rows]}))
-        return
-    states = [state for state in status.STATES if any(count[state] for count in counts.values())]
-    body = [[stage, *(str(count[state] or "-") for state in states)] for stage, count in counts.items()]
-    print(table(["stage", *states], body))
-    now = time.time()
-    for row in rows:
-        if row.state == "running":
-            age = f", last epoch {(now - row.seen) / 60:.0f} min ago" if row.seen else ""
-            print(f"running  {row.key}: epoch {row.epoch or 0} of at most {row.epochs or '?'}{age} (job {row.job})")
-    for row in [row for row in rows if row.state in ("failed", "stopped")][:SHOWN]:
-        print(f"{row.state}  {row.key}: {row.reason or 'begun, and not going on'}")
-    _tell_reasons([(row.key, row.reason) for row in rows if row.state == "skipped"])
-
-
-def _cancel(arguments: Namespace) -> None:
-    from hpc_astrossl.launch.cancel import cancel
-    from hpc_astrossl.launch.status import read_experiment
-
-    read_experiment(arguments.experiment, arguments.workdir)
-    ended = cancel(arguments.experiment, arguments.workdir)
-    print(f"cancelled {', '.join(ended)}" if ended else f"{arguments.experiment}: nothing is queued or running")
-
-
 def _tell_skipped(skipped) -> None:
-    _tell_reasons([(run.run_id, reason) for run, reason in skipped])
-
-
-def _tell_reasons(pairs: Sequence[tuple[str, str]]) -> None:
-    """One line a reason, with the number of runs it takes out."""
-    reasons: Mapping[str, list[str]] = {}
-    for key, reason in pairs:
-        reasons.setdefault(reason, []).append(key)
-    for reason, keys in reasons.items():
-        print(f"skipped  {len(keys)} runs ({keys[0]}{', …' if len(keys) > 1 else ''}): {reason}")
+    tell_reasons([(run.run_id, reason) for run, reason in skipped])

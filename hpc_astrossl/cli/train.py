@@ -1,5 +1,6 @@
-"""``astrossl train``: one run, pretext or downstream."""
+"""``astrossl train``: one run, or several; those that differ in seed and training size only are trained together."""
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -11,12 +12,12 @@ def add(verbs) -> None:
     verb = add_verb(
         verbs,
         "train",
-        about="train one run, or go on with it",
+        about="train one run or several, or go on with them",
         example="astrossl train RUN.yaml --set data.train_size=100 --set seed=3",
         handler=train,
     )
     verb.add_argument(
-        "run", metavar="RUN.yaml", type=Path, help="the run's configuration, or a run folder's config.yaml"
+        "run", metavar="RUN.yaml", type=Path, nargs="+", help="a run's configuration, or a run folder's config.yaml"
     )
     verb.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="change one key, a.b=value; may be repeated"
@@ -27,12 +28,33 @@ def add(verbs) -> None:
 
 
 def train(arguments: Namespace) -> None:
-    """Train the run that a YAML file and ``--set`` describe; its folder is told in the last line."""
+    """Train the runs that YAML files and ``--set`` describe; their folders are told in the last lines.
+
+    Runs that fail do not keep the others from being trained; the first error is raised at the end.
+    """
     from hpc_astrossl import config, names
+    from hpc_astrossl.errors import InputError, TrainingError
+    from hpc_astrossl.specs.heads import groups
     from hpc_astrossl.specs.run import RunSpec
 
-    data = config.merge(config.read_yaml(arguments.run), config.settings(arguments.set))
-    run = names.resolved(config.parse(data, RunSpec, str(arguments.run)))
-    from hpc_astrossl.training.run import train  # torch, DALI: after the configuration has been read
+    changes = config.settings(arguments.set)
+    data = {path: config.merge(config.read_yaml(path), changes) for path in arguments.run}
+    runs = [names.resolved(config.parse(one, RunSpec, str(path))) for path, one in data.items()]
+    unlike = {run.run_id: run for run in runs}
+    from hpc_astrossl.training.run import train  # torch, DALI: after the configurations have been read
+    from hpc_astrossl.training.together import train_together
 
-    train(run, arguments.workdir)
+    failed: Exception | None = None
+    for group in groups(unlike.values()):
+        try:
+            if len(group) > 1:
+                train_together(group, arguments.workdir)
+            else:
+                train(group[0], arguments.workdir)
+        except (InputError, TrainingError) as error:
+            if len(unlike) == 1:
+                raise
+            print(f"astrossl train: {', '.join(run.run_id for run in group)}: {error}", file=sys.stderr)
+            failed = failed or error
+    if failed:
+        raise failed

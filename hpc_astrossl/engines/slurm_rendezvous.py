@@ -11,6 +11,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ FOLDER = "ASTROSSL_RENDEZVOUS"  # the shared folder; unset: .astrossl-rendezvous
 INTERFACE = "HOROVOD_GLOO_IFACE"  # the network interface, where a node's own name is not its address
 START_SECONDS = 300.0  # for the slowest task to come
 GLOO_SECONDS = "120"  # until a peer that fell silent is given up
+_meetings = count()  # of this process: a task may train several runs, one after another, on the same ranks
 
 
 class Meeting:
@@ -28,6 +31,7 @@ class Meeting:
 
     def __init__(self, place: Place, folder: Path):
         self.place, self._server = place, None
+        self.variables: tuple[str, ...] = ()  # of the environment, set for Horovod
         self._address = folder / f"{place.key}.json"
         self._signed = folder / f"{place.key}.{place.rank}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +66,12 @@ class Meeting:
         return found["address"], found["port"]
 
     def close(self) -> None:
-        """End the server, which no rank needs after Horovod's shutdown, and remove this task's files."""
+        """End the server, which no rank needs after Horovod's shutdown; remove this task's files and variables.
+
+        The next run of the same process then meets anew, instead of looking for this server.
+        """
+        for name in self.variables:
+            os.environ.pop(name, None)
         self._signed.unlink(missing_ok=True)
         if self._server is not None:
             self._address.unlink(missing_ok=True)
@@ -78,6 +87,7 @@ def meet() -> Meeting | None:
     if "HOROVOD_RANK" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) < 2:
         return None
     here = place(os.environ)
+    here = replace(here, key=f"{here.key}.{next(_meetings)}")
     address = _own_address(os.environ.get(INTERFACE))
     meeting = Meeting(here, Path(os.environ.get(FOLDER) or Path.cwd() / ".astrossl-rendezvous"))
     try:
@@ -85,7 +95,9 @@ def meet() -> Meeting | None:
     except BaseException:
         meeting.close()
         raise
-    os.environ.update(variables(here, *found))
+    made = variables(here, *found)
+    os.environ.update(made)
+    meeting.variables = tuple(made)
     os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", GLOO_SECONDS)
     return meeting
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hpc_astrossl.ingest.catalogue import Objects
 from hpc_astrossl.ingest.fields import FieldSource
-from hpc_astrossl.ingest.imagefiles import FileSource
+from hpc_astrossl.ingest.imagefiles import FileSource, KeptSource
 from hpc_astrossl.ingest.objectcutouts import CutoutSource
 from hpc_astrossl.ingest.source import BLANK, EDGE, NO_VALUE, SMALL, UNREADABLE, Source, Unit, window
 from hpc_astrossl.specs.recipe import Recipe
@@ -18,6 +18,7 @@ __all__ = [
     "CutoutSource",
     "FieldSource",
     "FileSource",
+    "KeptSource",
     "Source",
     "Unit",
     "open_source",
@@ -28,6 +29,6 @@ __all__ = [
 def open_source(recipe: Recipe, folder: Path, objects: Objects, images: str) -> Source:
     """What cuts the images (rgb or bands) of the recipe's objects, from the files below ``folder``."""
     if recipe.files is not None:
-        return FileSource(recipe, folder, objects)
+        return (KeptSource if recipe.files.keep else FileSource)(recipe, folder, objects)
     kind = FieldSource if recipe.fields is not None else CutoutSource
     return kind(recipe, folder, objects, images)

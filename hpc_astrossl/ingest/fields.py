@@ -17,6 +17,8 @@ from hpc_astrossl.specs.recipe import Recipe
 class FieldSource:
     """Cutouts of whole fields; ``images`` is rgb (uint8) or bands (float32 surface brightness, a channel a band)."""
 
+    encoding = None
+
     def __init__(self, recipe: Recipe, folder: Path, objects: Objects, images: str):
         self._spec, self._size, self._folder, self._objects = recipe.fields, recipe.size, folder, objects
         self._lupton = recipe.fields.lupton if images == "rgb" else None
@@ -25,6 +27,9 @@ class FieldSource:
         self._calibration = Calibration(self._spec, folder, bands)
         self.channels, self.dtype = (bands, np.dtype(np.float32)) if images == "bands" else (RGB, np.dtype(np.uint8))
         self.pixel_scale = self._spec.pixel_scale
+
+    def row_shape(self, rows: np.ndarray) -> tuple[int, ...]:
+        return self._size, self._size, len(self.channels)
 
     def units(self, rows: np.ndarray) -> list[Unit]:
         """One unit a field, in the order of the fields' names. InputError for a field without its image files."""

@@ -3,6 +3,7 @@
 import csv
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ def finish(job: Job, objects: Objects) -> stores.StoreInfo:
         writer = stores.StoreWriter(job.path)
         writer.write_table(_columns(job, objects, split, labels))
         _write_rejected(job.path.with_name(f"{job.name}.rejected.csv"), left_out)
+        if job.encoding is None:
+            info = replace(info, statistics=writer.statistics(split))
         writer.finish(info)
     return info
 

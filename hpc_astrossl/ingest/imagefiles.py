@@ -1,4 +1,4 @@
-"""One image file an object (JPEG, PNG …), beside a table or in folders named after classes."""
+"""One image file an object (JPEG, PNG …), beside a table or in folders named after classes: cut, or kept as it is."""
 
 from pathlib import Path
 
@@ -9,15 +9,19 @@ from hpc_astrossl.ingest import rgb
 from hpc_astrossl.ingest.catalogue import Objects
 from hpc_astrossl.ingest.source import BLANK, RGB, UNREADABLE, Unit, blank, blocks
 from hpc_astrossl.specs.recipe import Recipe
+from hpc_astrossl.store import encoded
 
 
 class FileSource:
     """One image file an object."""
 
-    channels, dtype, pixel_scale = RGB, np.dtype(np.uint8), None
+    channels, dtype, pixel_scale, encoding = RGB, np.dtype(np.uint8), None, None
 
     def __init__(self, recipe: Recipe, folder: Path, objects: Objects):
         self._spec, self._size, self._folder, self._objects = recipe.files, recipe.size, folder, objects
+
+    def row_shape(self, rows: np.ndarray) -> tuple[int, ...]:
+        return self._size, self._size, len(self.channels)
 
     def units(self, rows: np.ndarray) -> list[Unit]:
         """Blocks of objects in the order of the catalogue. InputError for a missing file, unless those are rejected."""
@@ -56,3 +60,48 @@ class FileSource:
     def _path(self, row: int) -> Path:
         columns = self._objects.columns | {"id": self._objects.object_id}
         return self._folder / self._spec.image.format(**{name: columns[name][row] for name in self._spec.columns})
+
+
+class KeptSource(FileSource):
+    """One image file an object, whose bytes are kept; each is decoded once here, so that only whole ones are."""
+
+    def __init__(self, recipe: Recipe, folder: Path, objects: Objects):
+        super().__init__(recipe, folder, objects)
+        self.encoding = encoded.Encoding(format=recipe.files.keep, height=recipe.size, width=recipe.size)
+
+    def row_shape(self, rows: np.ndarray) -> tuple[int, ...]:
+        """As many bytes as the largest of the files needs."""
+        sizes = (path.stat().st_size for path in map(self._path, rows) if path.is_file())
+        return (encoded.row_bytes(max(sizes, default=0)),)
+
+    def cut(self, unit: Unit, out: np.ndarray) -> np.ndarray:
+        reasons = np.full(len(unit.rows), "", dtype=object)
+        pixels = np.empty((1, *self.encoding.image_shape), dtype=np.uint8)
+        for i, row in enumerate(unit.rows):
+            try:
+                out[i] = self._kept(self._path(row), out.shape[1])
+            except InputError:
+                if self._spec.unreadable == "stop":
+                    raise
+                reasons[i] = UNREADABLE
+            else:
+                encoded.decode(out[i], self.encoding, pixels[0])
+                reasons[i] = BLANK if blank(pixels)[0] else ""
+        return reasons
+
+    def _kept(self, path: Path, size: int) -> np.ndarray:
+        try:
+            data = path.read_bytes()
+            found = encoded.examine(data)
+            if found != self.encoding:
+                raise ValueError(f"{_words(found)}, expected {_words(self.encoding)}")
+            return encoded.pack([data], size)[0]
+        except FileNotFoundError:
+            raise rgb.no_file(path) from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: {error}. Fetch it again, or decode and resize the images (files.keep=null)") \
+                from None  # fmt: skip
+
+
+def _words(encoding: encoded.Encoding) -> str:
+    return f"a {encoding.format} file of {encoding.width} × {encoding.height} pixels"

@@ -15,6 +15,8 @@ from hpc_astrossl.specs.recipe import Recipe
 class CutoutSource:
     """The middle of FITS cutouts; ``images`` is bands (float32, a channel a band) or rgb, made from three of them."""
 
+    encoding = None
+
     def __init__(self, recipe: Recipe, folder: Path, objects: Objects, images: str):
         self._spec, self._size, self._folder, self._objects = recipe.cutouts, recipe.size, folder, objects
         self._all = recipe.catalogue.bands
@@ -24,6 +26,9 @@ class CutoutSource:
         self._factors: dict[str, np.ndarray] = {}
         self.channels, self.dtype = (RGB, np.dtype(np.uint8)) if self._lupton else (self._all, np.dtype(np.float32))
         self.pixel_scale = self._spec.pixel_scale
+
+    def row_shape(self, rows: np.ndarray) -> tuple[int, ...]:
+        return self._size, self._size, len(self.channels)
 
     def units(self, rows: np.ndarray) -> list[Unit]:
         """Blocks of objects in the order of the catalogue. InputError for a missing file, unless those are rejected."""

@@ -22,6 +22,7 @@ from hpc_astrossl.ingest.geometry import over_edge
 from hpc_astrossl.ingest.select import KEPT, Selection
 from hpc_astrossl.specs.recipe import Recipe, StoreSpec, is_path
 from hpc_astrossl.store import open_store
+from hpc_astrossl.store.encoded import Encoding
 from hpc_astrossl.store.layout import chunk_rows
 
 NO_ROW = "image without a row in the table"
@@ -43,6 +44,8 @@ class Job:
     images: str
     channels: tuple[str, ...]
     dtype: np.dtype
+    row: tuple[int, ...]  # shape of an image, or (bytes,) of files that are kept as they are
+    encoding: Encoding | None
     pixel_scale: float | None
     selection: Selection
     ids: np.ndarray
@@ -53,9 +56,9 @@ class Job:
     files: list[Path]
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         """Of the store's images."""
-        return len(self.rows), self.recipe.size, self.recipe.size, len(self.channels)
+        return len(self.rows), *self.row
 
     @property
     def shards(self) -> list[np.ndarray]:
@@ -71,7 +74,7 @@ class Job:
         table = hashlib.sha256("\n".join(self.ids[self.rows].tolist()).encode() + self.split.tobytes())
         table.update(labels.astype("<i2").tobytes())
         return {
-            "store": self.name, "digest": self.digest, "rows": len(self.rows), "objects": table.hexdigest()[:16],
+            "store": self.name, "digest": self.digest, "shape": list(self.shape), "objects": table.hexdigest()[:16],
             "program": __version__, "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
         }  # fmt: skip
 
@@ -106,6 +109,7 @@ def _job(recipe: Recipe, name: str, places: tuple[Path, Path], objects: Objects,
     files = [path for unit in cutter.units(rows) for path in cutter.files(unit)]
     return Job(
         name=name, path=path, recipe=recipe, images=spec.images, channels=tuple(cutter.channels), dtype=cutter.dtype,
+        row=cutter.row_shape(rows), encoding=cutter.encoding,
         pixel_scale=cutter.pixel_scale, selection=selection, ids=objects.object_id, rows=rows, split=split,
         inputs={"tables": tables, "images_without_row": len(extra), **_other_stores(spec)}, extra=extra,
         files=list(dict.fromkeys(files)),

@@ -19,6 +19,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest.catalogue import Objects
 from hpc_astrossl.ingest.cutouts import Source, Unit, open_source
 from hpc_astrossl.specs.recipe import Recipe
+from hpc_astrossl.store.encoded import Encoding
 
 IN_MEMORY = 1 << 26  # bytes: cutouts of a field beyond this lie in a file without a name
 
@@ -28,7 +29,8 @@ class Target:
     """Shards of one store: ``shards`` maps their number to the objects of their rows (numbers in the portion)."""
 
     path: Path
-    shape: tuple[int, int, int, int]  # of the store's images
+    shape: tuple[int, ...]  # of the store's images
+    encoding: Encoding | None
     bands: int
     plan: dict[str, Any]
     shards: dict[int, np.ndarray]
@@ -100,14 +102,13 @@ def write_shards(portion: Portion, advance: Callable[[int], None]) -> Outcome:
     source = open_source(portion.recipe, portion.folder, portion.objects, portion.images)
     hashes, outcome = Hashes(portion.folder), Outcome()
     rejects = (portion.recipe.images or portion.recipe.files).unreadable == "reject"
-    size = portion.recipe.size
     with ExitStack() as stack:
         filling = [_Filling(target, portion, source, hashes, stack) for target in portion.targets]
         rows = np.concatenate([part.rows for part in filling])
         advance(len(portion) - len(rows))
         rows = rows if len(filling) == 1 else np.unique(rows)
         for unit in source.units(rows) if len(rows) else []:
-            out = _allocate((len(unit.rows), size, size, len(source.channels)), source.dtype, portion.targets[0].path)
+            out = _allocate((len(unit.rows), *portion.targets[0].shape[1:]), source.dtype, portion.targets[0].path)
             try:
                 hashes.of(source.files(unit))  # before it is read: what changes while it is read is found later
                 reasons = source.cut(unit, out)
@@ -139,7 +140,7 @@ class _Filling:
     def __init__(self, target: Target, portion: Portion, source: Source, hashes: Hashes, stack: ExitStack):
         self._target, self._source, self._hashes, self._stack = target, source, hashes, stack
         self._writer = store.join(target.path, shape=target.shape, dtype=source.dtype, bands=target.bands,
-                                  plan=target.plan)  # fmt: skip
+                                  plan=target.plan, encoding=target.encoding)  # fmt: skip
         self._shard = np.full(len(portion.objects), -1, dtype=np.int64)  # of each object; -1: not wanted
         self._place = np.zeros(len(portion.objects), dtype=np.int64)
         self._open: dict[int, _Shard] = {}

@@ -13,6 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
+from hpc_astrossl.store.encoded import Encoding
+
 RGB = ("red", "green", "blue")
 BLOCK = 512  # objects with files of their own that make one unit
 EDGE, BLANK, NO_VALUE, UNREADABLE = "near the edge", "blank image", "pixels without a value", "unreadable image"
@@ -28,15 +30,20 @@ class Unit:
 
 
 class Source(Protocol):
-    """What cuts: ``files`` are the images a unit needs; ``cut`` fills (M, size, size, channels), returns M reasons.
+    """What cuts: ``files`` are the images a unit needs; ``cut`` fills (M, *row shape) of uint8 or float32 and returns
+    M reasons.
 
-    ``without_row`` are the ids of images that the catalogue does not have; ``unverified`` are the FITS files of a
-    unit that carry no DATASUM, so that damage to them may go unseen.
+    ``encoding`` is None, or says what the files are whose bytes are kept: ``row_shape`` is (bytes,) then, and else
+    (size, size, channels). ``without_row`` are the ids of images that the catalogue does not have; ``unverified`` are
+    the FITS files of a unit that carry no DATASUM, so that damage to them may go unseen.
     """
 
     channels: tuple[str, ...]
     dtype: np.dtype
     pixel_scale: float | None
+    encoding: Encoding | None
+
+    def row_shape(self, rows: np.ndarray) -> tuple[int, ...]: ...
 
     def units(self, rows: np.ndarray) -> list[Unit]: ...
 

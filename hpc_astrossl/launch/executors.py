@@ -1,26 +1,24 @@
 """The only door to submitit: processes on this machine, Slurm arrays, and the text of their batch scripts.
 
-What submitit leaves to its users is supplied here: ``--cpus-per-task`` and ``--kill-on-bad-exit`` for srun, requeueing
-whatever the site's default (also from a container without a Slurm client), one reaction to a signal that arrives
-twice, and the end of jobs whose dependency can no longer be met.
+What submitit leaves to its users on Slurm comes from ``launch.gaps``.
 """
 
 import logging
 import os
-import shlex
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from submitit import JobEnvironment, LocalExecutor, LocalJob, SlurmExecutor
+from submitit.core.job_environment import SignalHandler
 from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmJobEnvironment
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.launch.grid import Stage
+from hpc_astrossl.launch import gaps
+from hpc_astrossl.launch.plan import Stage
 from hpc_astrossl.specs.cluster import ClusterSpec
 
 YEAR = 365 * 24 * 60  # minutes: on this machine nothing is stopped for its duration
@@ -33,24 +31,15 @@ def again(task: Callable[[], int]) -> DelayedSubmission:
     return DelayedSubmission(task)
 
 
-def mend_signals() -> None:
-    """Of a task on a Slurm node: react once to a signal that comes twice, and requeue without a Slurm client.
+def mend() -> None:
+    """Of a task on a Slurm node, before its work: close submitit's gaps in this process."""
+    gaps.mend(SlurmJobEnvironment, SignalHandler)
 
-    Under Apptainer each signal reaches Python twice, from the step and from the container's starter. Where the image
-    has no scontrol, a file asks the batch script to requeue the job (see ``_requeue_lines``).
-    """
-    if shutil.which("scontrol") is None:
-        SlurmJobEnvironment._requeue = lambda self, countdown: _marker(self).touch()
-    kind = SlurmJobEnvironment._usr_sig()
-    first, seen = signal.getsignal(kind), []
 
-    def once(number, frame):
-        if not seen:
-            seen.append(number)
-            first(number, frame)
-
-    if callable(first):
-        signal.signal(kind, once)
+def mark_failed() -> None:
+    """Tell the batch script of this Slurm task that starting again would not help."""
+    environment = JobEnvironment()
+    gaps.mark(environment.paths.folder, environment.job_id, "failed")
 
 
 def start_local(
@@ -100,13 +89,15 @@ def slurm_options(name: str, stage: Stage, cluster: ClusterSpec, logs: Path, *, 
     ``after`` is the dependency in Slurm's words, or empty; ``arrays`` the number of arrays that share the throttle.
     """
     need = stage.resources
+    delay = min(cluster.signal_delay, need.minutes * 30)
+    variables = {**_threads(stage), **cluster.environment, gaps.DELAY: str(delay)}
     parameters = {
         "job_name": name,
         "time": need.minutes,
-        "nodes": 1,
-        "ntasks_per_node": 1,
+        "nodes": need.nodes,
+        "ntasks_per_node": need.per_node,
         "cpus_per_task": need.cpus,
-        "mem": f"{round(need.memory_gb * 1024)}M",
+        "mem": f"{round(need.memory_gb * need.per_node * 1024)}M",
         "gpus_per_node": need.gpus or None,
         "partition": cluster.partition,
         "account": cluster.account,
@@ -114,12 +105,12 @@ def slurm_options(name: str, stage: Stage, cluster: ClusterSpec, logs: Path, *, 
         "constraint": cluster.constraint,
         "dependency": after or None,
         "array_parallelism": max(1, (cluster.parallel or THROTTLE) // arrays),
-        "signal_delay_s": min(cluster.signal_delay, need.minutes * 30),
+        "signal_delay_s": delay,
         "stderr_to_stdout": True,
-        "setup": [*cluster.setup, *_exports({**_threads(stage), **cluster.environment})],
-        "teardown": _requeue_lines(logs),
-        "srun_args": [f"--cpus-per-task={need.cpus}", "--kill-on-bad-exit=1"],
-        "additional_parameters": {"requeue": True, "kill-on-invalid-dep": "yes", **cluster.sbatch},
+        "setup": [*cluster.setup, *gaps.exports(variables)],
+        "teardown": gaps.last_lines(logs, cluster.retries),
+        "srun_args": gaps.srun_arguments(need),
+        "additional_parameters": {**gaps.SBATCH, **cluster.sbatch},
     }
     return {"python": cluster.python, "attempts": cluster.attempts, "parameters": parameters}
 
@@ -134,25 +125,6 @@ class _ScriptWriter(SlurmExecutor):
 
 def _threads(stage: Stage) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(stage.resources.cpus)}
-
-
-def _exports(variables: dict[str, str]) -> list[str]:
-    return [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-
-
-def _marker(environment: JobEnvironment) -> Path:
-    return environment.paths.folder / f"{environment.job_id}.requeue"
-
-
-def _requeue_lines(logs: Path) -> list[str]:
-    """The end of the batch script: requeue when the task asked for it, and pass on srun's exit status."""
-    return [
-        "status=$?",
-        "job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}",
-        f"marker={shlex.quote(str(logs))}/${{job:-$SLURM_JOB_ID}}.requeue",
-        'if [ -e "$marker" ]; then rm "$marker"; scontrol requeue "$SLURM_JOB_ID"; fi',
-        "exit $status",
-    ]
 
 
 @contextmanager

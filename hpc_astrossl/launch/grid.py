@@ -1,85 +1,16 @@
 """The grid as a pure function of the recipe: which runs there are, in which stages, and what each needs first."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from itertools import groupby
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from hpc_astrossl import config, names
-from hpc_astrossl.errors import unknown
+from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import task_note
+from hpc_astrossl.launch.plan import REPORT, Item, Plan, Stage, report_page, run_folder
 from hpc_astrossl.specs.cluster import ClusterSpec
 from hpc_astrossl.specs.jobs import ALL, JobsSpec, PreprocessSpec, Resources, resources_of
 from hpc_astrossl.specs.run import RunSpec
-
-REPORT = "report"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """One thing to make: a store, a run or the report.
-
-    ``key`` names it (store path, run id, "report"), ``command`` is the astrossl command line that makes it in the
-    work directory, ``produces`` the file (relative) whose presence means done, ``needs`` the keys of this plan that
-    must be made before.
-    """
-
-    key: str
-    command: tuple[str, ...]
-    produces: str
-    needs: tuple[str, ...] = ()
-    run: RunSpec | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """Items that are alike in resources: one Slurm array. ``regardless``: it starts however its needs ended."""
-
-    name: str
-    items: tuple[Item, ...]
-    resources: Resources
-    after: tuple[str, ...] = ()
-    regardless: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The whole experiment: stages in an order that respects their needs, and the runs left out with the reason."""
-
-    experiment: str
-    stages: tuple[Stage, ...]
-    skipped: tuple[tuple[RunSpec, str], ...] = ()
-
-    @property
-    def runs(self) -> list[RunSpec]:
-        """Every planned run, in order."""
-        return [item.run for stage in self.stages for item in stage.items if item.run is not None]
-
-    def item(self, key: str) -> Item:
-        """The item of that key; KeyError when the plan has none."""
-        for stage in self.stages:
-            for item in stage.items:
-                if item.key == key:
-                    return item
-        raise KeyError(key)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """One task: items of one stage made one after another by one job."""
-
-    stage: str
-    items: tuple[Item, ...]
-
-    @property
-    def commands(self) -> list[list[str]]:
-        """The command lines, as they stand in the task's YAML."""
-        return [list(item.command) for item in self.items]
-
-    @property
-    def name(self) -> str:
-        """Stage and hash of the commands: equal work has an equal name."""
-        return f"{self.stage}-{config.digest(self.commands)}"
 
 
 def expand(
@@ -120,6 +51,8 @@ def fitted(plan: Plan, cluster: ClusterSpec) -> Plan:
     """The plan as that site runs it: its engine, its GPUs, and as many CPU threads a run as a task has CPUs."""
     if cluster.engine is not None and cluster.engine not in {*names.ENGINES, "auto"}:
         raise unknown("engine", cluster.engine, {*names.ENGINES, "auto"})
+    for stage in plan.stages:
+        _check_ranks(stage, cluster)
 
     def item(old: Item, resources: Resources) -> Item:
         if old.run is None:
@@ -128,30 +61,34 @@ def fitted(plan: Plan, cluster: ClusterSpec) -> Plan:
         return replace(old, run=replace(old.run, threads=resources.cpus, engine=engine))
 
     def stage(old: Stage) -> Stage:
-        gpus = 0 if cluster.gpus_per_node == 0 else old.resources.gpus
-        resources = replace(old.resources, gpus=gpus)
+        resources = _resources(old.resources, cluster)
         return replace(old, resources=resources, items=tuple(item(i, resources) for i in old.items))
 
     return replace(plan, stages=tuple(stage(s) for s in plan.stages))
 
 
-def pack(stage: Stage, items: Iterable[Item]) -> list[Work]:
-    """The tasks for those items of a stage, ``pack`` items a task; items of one task have the same needs."""
-    size, works = stage.resources.pack, []
-    for _, group in groupby(sorted(items, key=lambda item: item.needs), key=lambda item: item.needs):
-        alike = tuple(group)
-        works += [Work(stage=stage.name, items=alike[i : i + size]) for i in range(0, len(alike), size)]
-    return works
+def _resources(wanted: Resources, cluster: ClusterSpec) -> Resources:
+    """What a site gives: on its CPUs where it has no GPUs, and on one rank where no scheduler starts more."""
+    gpus = 0 if cluster.gpus_per_node == 0 else wanted.gpus
+    if cluster.kind == "local":
+        return replace(wanted, gpus=min(1, gpus), nodes=1, ranks=None)
+    return replace(wanted, gpus=gpus)
 
 
-def run_folder(run: RunSpec) -> str:
-    """The run's folder, relative to the work directory."""
-    return f"runs/{run.experiment}/{run.run_id}"
-
-
-def report_page(experiment: str) -> str:
-    """The report's page, relative to the work directory."""
-    return f"reports/{experiment}/report.html"
+def _check_ranks(stage: Stage, cluster: ClusterSpec) -> None:
+    need = stage.resources
+    if cluster.kind == "local":
+        return
+    if cluster.gpus_per_node and need.gpus > cluster.gpus_per_node:
+        raise InputError(
+            f"resources of {stage.name}: gpus {need.gpus}, and a node of this cluster has {cluster.gpus_per_node}; "
+            "take more nodes instead"
+        )
+    if _resources(need, cluster).world > 1 and cluster.engine not in (None, "auto", "horovod"):
+        raise InputError(
+            f"resources of {stage.name}: {need.world} ranks need engine horovod, and the cluster file says "
+            f"{cluster.engine}"
+        )
 
 
 def _stages(groups: Mapping[str, list[Item]], layers: tuple) -> tuple[Stage, ...]:

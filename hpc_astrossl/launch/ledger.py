@@ -27,11 +27,17 @@ class Entry:
     stage: str = ""
     task: str = ""  # file name of the YAML in .tasks, without .yaml
     items: tuple[str, ...] = ()
+    commands: tuple[int, ...] = ()  # which of the task's commands makes each item; empty: one each, in order
     job: str | None = None
     host: str | None = None
     pid: int | None = None
     started: int | None = None  # clock ticks after boot
     time: str = ""
+
+    def command_of(self, key: str) -> int:
+        """Index of the command that makes that item."""
+        place = self.items.index(key)
+        return self.commands[place] if self.commands else place
 
 
 class Ledger:
@@ -51,6 +57,11 @@ class Ledger:
         """Where submitit puts what a job's first rank prints, standard error included."""
         return self.logs / f"{job}_0_log.out"
 
+    def ends(self, job: str) -> list[str]:
+        """How each start of a Slurm job ended, as its batch script noted: "STATUS NODES", where it came so far."""
+        path = self.logs / f"{job}.ends"
+        return path.read_text().splitlines() if path.exists() else []
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Nobody else submits this experiment meanwhile; InputError when somebody does."""
@@ -65,8 +76,11 @@ class Ledger:
                 ) from None
             yield
 
-    def entries(self) -> list[Entry]:
-        """Everything submitted since the last cancellation, oldest first. A torn last line is left out."""
+    def entries(self, *, cancelled: bool = False) -> list[Entry]:
+        """Everything submitted since the last cancellation, oldest first; with ``cancelled``, all of it.
+
+        A torn last line is left out.
+        """
         if not self._file.exists():
             return []
         entries: list[Entry] = []
@@ -75,9 +89,9 @@ class Ledger:
                 data = json.loads(line)
             except json.JSONDecodeError:
                 continue  # blank, or the machine went down in the midst of it
-            entry = Entry(**{**data, "items": tuple(data["items"])})
+            entry = Entry(**{**data, "items": tuple(data["items"]), "commands": tuple(data.get("commands", ()))})
             if entry.kind == "cancelled":
-                entries.clear()
+                entries = entries if cancelled else []
             else:
                 entries.append(entry)
         return entries

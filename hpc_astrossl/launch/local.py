@@ -12,8 +12,8 @@ from pathlib import Path
 
 from hpc_astrossl.errors import EXIT_FAULT
 from hpc_astrossl.launch import executors
-from hpc_astrossl.launch.grid import Item, Plan, Stage, Work, pack
 from hpc_astrossl.launch.ledger import Entry, Ledger, process, this_process
+from hpc_astrossl.launch.plan import Item, Plan, Stage, Work, pack
 from hpc_astrossl.launch.prepare import write_task
 from hpc_astrossl.launch.state import last_line, outcome
 from hpc_astrossl.launch.task import Task, note
@@ -140,7 +140,7 @@ class Foreground:
 
     def _give_up(self, work: Work, need: str, why: str) -> list[str]:
         reason = f"not started: it needs {need}, which {why}"
-        for number, item in enumerate(work.items):
+        for number, item in zip(work.makers, work.items, strict=True):
             note(self.ledger.task_file(work.name), number, "end", status=EXIT_FAULT, reason=reason)
             self.tally.ended[item.key] = reason
         return [item.key for item in work.items]
@@ -165,7 +165,7 @@ class Foreground:
             self.machine.give_back(self.stages[run.work.stage], run.gpus)
             for item in run.work.items:
                 result = outcome(
-                    run.entry, item.key, ledger=self.ledger, alive=False,
+                    run.entry, item.key, ledger=self.ledger, phase=None,
                     produced=(self.workdir / item.produces).exists(), ended=self._last_words,
                 )  # fmt: skip
                 self.tally.ended[item.key] = None if result.state == "done" else result.reason
@@ -194,4 +194,5 @@ def visible_gpus() -> list[int]:
 
 
 def _entry(work: Work, job: str | None, who: dict[str, object]) -> Entry:
-    return Entry(kind="local", stage=work.stage, task=work.name, items=tuple(i.key for i in work.items), job=job, **who)
+    keys = tuple(item.key for item in work.items)
+    return Entry(kind="local", stage=work.stage, task=work.name, items=keys, commands=work.makers, job=job, **who)

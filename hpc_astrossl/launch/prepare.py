@@ -3,15 +3,14 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hpc_astrossl import cache, config, names
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import write_aside
-from hpc_astrossl.launch.grid import Plan, Work, run_folder
 from hpc_astrossl.launch.ledger import Ledger
+from hpc_astrossl.launch.plan import Plan, Work, run_folder
 from hpc_astrossl.launch.task import TaskSpec, events_file
 from hpc_astrossl.specs.cluster import ClusterSpec
 from hpc_astrossl.specs.jobs import JobsSpec
@@ -146,9 +145,3 @@ def write_task(work: Work, ledger: Ledger, workdir: Path) -> Path:
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_aside(path, text.encode())
-
-
-def chunks(works: list[Work], size: int) -> Iterator[list[Work]]:
-    """The works in arrays of at most ``size`` elements."""
-    for start in range(0, len(works), size):
-        yield works[start : start + size]

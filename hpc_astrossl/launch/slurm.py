@@ -1,14 +1,15 @@
 """A plan as Slurm arrays: one array a stage, split at the site's limit, throttled, each waiting for what it needs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.launch import executors
-from hpc_astrossl.launch.grid import Item, Plan, Stage, Work, pack
+from hpc_astrossl.launch import executors, gaps
 from hpc_astrossl.launch.ledger import Entry, Ledger
-from hpc_astrossl.launch.prepare import chunks, write_task
+from hpc_astrossl.launch.plan import Item, Plan, Stage, Work, pack
+from hpc_astrossl.launch.prepare import write_task
+from hpc_astrossl.launch.queue import array_limit
 from hpc_astrossl.launch.task import Task
 from hpc_astrossl.specs.cluster import ClusterSpec
 
@@ -38,6 +39,10 @@ def submit(
 
     ``alive`` are the entries of items that are queued or running already: new arrays wait for those too.
     """
+    if "%" in str(workdir):
+        raise InputError(
+            f"work directory {workdir}: Slurm gives % a meaning of its own in the paths of logs; rename it"
+        )
     jobs = {key: entry.job for key, entry in alive.items() if entry.kind == "slurm"}
     for key, entry in alive.items():
         if entry.kind != "slurm" and any(key in item.needs for items in todo.values() for item in items):
@@ -45,10 +50,12 @@ def submit(
                 f"{key} is being made by astrossl submit on {entry.host} (process {entry.pid}), which Slurm cannot "
                 "wait for; run this again when it has ended"
             )
+    limit = cluster.max_array if dry_run else array_limit(cluster)
+    whole: set[str] = set()  # arrays sent here, of which every element is in ``jobs``
     for stage in plan.stages:
-        arrays = list(chunks(pack(stage, todo[stage.name]), cluster.max_array))
+        arrays = list(gaps.arrays(pack(stage, todo[stage.name]), limit))
         for works in arrays:
-            after = dependency(stage, works, jobs)
+            after = dependency(stage, works, jobs, whole)
             name = f"{plan.experiment}.{stage.name}"
             options = executors.slurm_options(name, stage, cluster, ledger.logs, after=after, arrays=len(arrays))
             text = executors.script(len(works), ledger.logs, options)
@@ -58,21 +65,32 @@ def submit(
                 tasks = [Task(str(write_task(work, ledger, workdir))) for work in works]
                 ids = executors.submit_array(tasks, ledger.logs, options)
                 ledger.add([_entry(work, job) for work, job in zip(works, ids, strict=True)])
+            whole.update(job.partition("_")[0] for job in ids)
             jobs.update({item.key: job for work, job in zip(works, ids, strict=True) for item in work.items})
             yield Sent(stage=stage.name, works=works, jobs=ids, after=after, script=text)
 
 
-def dependency(stage: Stage, works: list[Work], jobs: Mapping[str, str]) -> str:
+def dependency(stage: Stage, works: list[Work], jobs: Mapping[str, str], whole: Collection[str] = ()) -> str:
     """What the array waits for, in Slurm's words: the success of the jobs that make its needs.
 
-    A stage that starts regardless waits for the end of whole arrays, which keeps the list short.
+    An array among ``whole`` is named as such when every element of it is needed, which keeps the list short. A stage
+    that starts regardless waits for the end of whole arrays.
     """
-    needed = [jobs[key] for work in works for item in work.items for key in item.needs if key in jobs]
-    if stage.regardless:
-        needed = [job.partition("_")[0] for job in needed]
-    word = "afterany" if stage.regardless else "afterok"
-    return ":".join([word, *dict.fromkeys(needed)]) if needed else ""
+    needed = {jobs[key]: None for work in works for item in work.items for key in item.needs if key in jobs}
+    unneeded = {_array(job) for job in jobs.values() if job not in needed}
+
+    def named(job: str) -> str:
+        array = _array(job)
+        return array if stage.regardless or (array in whole and array not in unneeded) else job
+
+    words = dict.fromkeys(named(job) for job in needed)
+    return ":".join(["afterany" if stage.regardless else "afterok", *words]) if words else ""
+
+
+def _array(job: str) -> str:
+    return job.partition("_")[0]
 
 
 def _entry(work: Work, job: str) -> Entry:
-    return Entry(kind="slurm", stage=work.stage, task=work.name, items=tuple(item.key for item in work.items), job=job)
+    keys = tuple(item.key for item in work.items)
+    return Entry(kind="slurm", stage=work.stage, task=work.name, items=keys, commands=work.makers, job=job)

@@ -2,21 +2,16 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_DONE, InputError
-from hpc_astrossl.launch.grid import REPORT, Item, Plan
+from hpc_astrossl.launch import queue
 from hpc_astrossl.launch.ledger import Entry, Ledger, lives
+from hpc_astrossl.launch.plan import REPORT, Item, Plan
 from hpc_astrossl.launch.task import events_file
-
-FINAL = {
-    "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "PREEMPTED",
-    "REVOKED",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +21,7 @@ class Outcome:
     state: str
     reason: str | None = None
     job: str | None = None
+    starts: int = 0  # how often it was begun
 
 
 def done_keys(plan: Plan, workdir: Path) -> set[str]:
@@ -52,62 +48,74 @@ def pending(plan: Plan, done: set[str], alive: Mapping[str, Entry]) -> dict[str,
 
 
 class Lives:
-    """Which entries of a ledger are still queued or running; asks Slurm once, and only when there is a reason to."""
+    """Which entries of a ledger are still queued or running; asks Slurm once, and only when there is a reason to.
 
-    def __init__(self, entries: Iterable[Entry]):
-        self.entries = list(entries)
-        slurm = [entry.job for entry in self.entries if entry.kind == "slurm"]
-        self.slurm: dict[str, str] = squeue() if slurm else {}
+    InputError when squeue cannot be asked; not so with ``lenient``, which then holds every job for alive and keeps the
+    reason in ``unasked``.
+    """
+
+    def __init__(self, entries: Iterable[Entry], *, lenient: bool = False):
+        self.entries, self.unasked = list(entries), None
+        self.slurm: dict[str, queue.Known] = {}
+        if any(entry.kind == "slurm" for entry in self.entries):
+            try:
+                self.slurm = queue.states()
+            except InputError as error:
+                if not lenient:
+                    raise
+                self.unasked = str(error)
+
+    def phase(self, entry: Entry) -> str | None:
+        """ "queued" or "running"; None when the entry's job or process has ended. A local one counts as running."""
+        if entry.kind != "slurm":
+            return "running" if lives(entry) else None
+        if self.unasked is not None:
+            return "running"
+        state = self.slurm[entry.job].state if entry.job in self.slurm else "CANCELLED"
+        if state in queue.FINAL:
+            return None
+        return "queued" if state in queue.WAITING else "running"
 
     def __contains__(self, entry: Entry) -> bool:
-        if entry.kind == "slurm":
-            return self.slurm.get(entry.job, "CANCELLED") not in FINAL
-        return lives(entry)
+        return self.phase(entry) is not None
 
     def by_item(self) -> dict[str, Entry]:
         """The latest living entry of each item."""
         return {key: entry for entry in self.entries if entry in self for key in entry.items}
 
 
-def squeue() -> dict[str, str]:
-    """State of each job of this user that Slurm still knows, array elements apart. InputError without an answer."""
-    command = ["squeue", "--noheader", "--array", "--me", "--states=all", "--format=%i|%T"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    except FileNotFoundError:
-        raise InputError(
-            "squeue is not on this machine, so the jobs of this experiment cannot be asked for; run this on the "
-            "cluster's login node"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise InputError("squeue gave no answer within 60 s; try again when Slurm's controller does") from None
-    if answer.returncode:
-        raise InputError(f"squeue failed: {' '.join(answer.stderr.split())}")
-    return dict(line.split("|", 1) for line in answer.stdout.split() if "|" in line)
-
-
 def outcome(
-    entry: Entry, key: str, *, ledger: Ledger, alive: bool, produced: bool, ended: Callable[[Entry], str]
+    entry: Entry, key: str, *, ledger: Ledger, phase: str | None, produced: bool, ended: Callable[[Entry], str]
 ) -> Outcome:
     """What became of one item of a submitted task. ``ended(entry)`` words the end of a task that noted none itself.
 
-    A product that is there decides, except for the report, which is made again and again.
+    ``phase`` is the task's: "queued", "running", or None when it has ended. A product that is there decides, except for
+    the report, which is made again and again.
     """
-    last = _last_event(ledger.task_file(entry.task), entry.items.index(key))
+    events = _events(ledger.task_file(entry.task), entry.command_of(key))
+    last = events[-1] if events else None
+    begun = sum(event["event"] == "start" for event in events)
     if produced and (key != REPORT or (last or {}).get("status") == EXIT_DONE):
-        return Outcome(state="done", job=entry.job)
-    if last is None or last.get("status") == EXIT_CONTINUE:
-        if alive:
-            return Outcome(state="queued", job=entry.job)
-        state = "stopped" if last else "failed"
-        return Outcome(state=state, job=entry.job, reason=last["reason"] if last else f"never started: {ended(entry)}")
+        return Outcome(state="done", job=entry.job, starts=begun)
+    became = _unfinished(last, phase, lambda: ended(entry))
+    return replace(became, job=entry.job, starts=begun)
+
+
+def _unfinished(last: dict[str, Any] | None, phase: str | None, ended: Callable[[], str]) -> Outcome:
+    """By the last note of the task: none, a stop to be continued, a start, or an end."""
+    if last is None:
+        return Outcome(state="queued") if phase else Outcome(state="failed", reason=f"never started: {ended()}")
+    if last.get("status") == EXIT_CONTINUE:
+        return Outcome(state="queued" if phase else "stopped", reason=last["reason"])
     if last["event"] == "start":
-        if alive:
-            return Outcome(state="running", job=entry.job)
-        return Outcome(state="failed", job=entry.job, reason=f"ended without a word: {ended(entry)}")
+        if phase:
+            return Outcome(
+                state=phase, reason="killed from outside, to be started again" if phase == "queued" else None
+            )
+        return Outcome(state="failed", reason=f"ended without a word: {ended()}")
     if last["status"] == EXIT_DONE:
-        return Outcome(state="failed", job=entry.job, reason="exit 0, yet what it should make is not there")
-    return Outcome(state="failed", job=entry.job, reason=last["reason"] or f"exit {last['status']}")
+        return Outcome(state="failed", reason="exit 0, yet what it should make is not there")
+    return Outcome(state="failed", reason=last["reason"] or f"exit {last['status']}")
 
 
 def last_line(path: Path) -> str | None:
@@ -121,15 +129,16 @@ def last_line(path: Path) -> str | None:
     return next((line.strip() for line in reversed(lines) if line.strip()), None)
 
 
-def _last_event(task: Path, command: int) -> dict[str, Any] | None:
-    path, last = events_file(task), None
+def _events(task: Path, command: int) -> list[dict[str, Any]]:
+    """What a task noted of one of its commands."""
+    path, found = events_file(task), []
     if not path.exists():
-        return None
+        return []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             event = json.loads(line)
         except json.JSONDecodeError:
             continue  # torn by the end of its writer
         if event["command"] == command:
-            last = event
-    return last
+            found.append(event)
+    return found

@@ -1,8 +1,7 @@
 """The state of an experiment for ``astrossl status``: every planned item, and how far the running ones are."""
 
 import json
-import shutil
-import subprocess
+import signal
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -10,8 +9,9 @@ from pathlib import Path
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.launch.grid import REPORT, report_page
+from hpc_astrossl.launch import queue
 from hpc_astrossl.launch.ledger import Entry, Ledger
+from hpc_astrossl.launch.plan import REPORT, product_of
 from hpc_astrossl.launch.state import Lives, last_line, outcome
 from hpc_astrossl.specs.run import RunSpec
 
@@ -29,34 +29,68 @@ class Row:
     job: str | None = None
     epoch: int | None = None
     epochs: int | None = None
+    left: float | None = None  # seconds, at most, until this phase of the run ends, by its last epoch's
+    starts: int = 0  # how often it was begun
     seen: float | None = None  # seconds of Unix time
 
 
 def rows(experiment: str, workdir: Path) -> list[Row]:
     """Every planned, skipped or submitted item of the experiment; InputError when nothing was ever submitted."""
-    folder = workdir / "runs" / experiment
-    known = read_experiment(experiment, workdir)
-    ledger = Ledger(workdir, experiment)
-    lives = Lives(ledger.entries())
-    latest = {key: entry for entry in lives.entries for key in entry.items}
-    alive = set(lives.by_item())
-    end = _End(ledger, lives)
+    return Picture(experiment, workdir).rows()
 
-    def row(key: str, stage: str, product: Path) -> Row:
-        entry, there = latest.get(key), product.exists()
+
+class Picture:
+    """An experiment at this moment. ``unasked`` says why Slurm could not be asked, where that is so."""
+
+    def __init__(self, experiment: str, workdir: Path):
+        self.experiment, self.workdir = experiment, workdir
+        self.folder = workdir / "runs" / experiment
+        self.known = read_experiment(experiment, workdir)
+        self.ledger = Ledger(workdir, experiment)
+        self.lives = Lives(self.ledger.entries(), lenient=True)
+        self.unasked = self.lives.unasked
+        self.latest = {key: entry for entry in self.lives.entries for key in entry.items}
+        self._end = End(self.ledger, self.lives)
+
+    def rows(self) -> list[Row]:
+        """The planned runs, then stores and the report, then what was skipped."""
+        planned = {record["run_id"]: record["scheme"] for record in self.known["planned"]}
+        made = [self._with_epochs(self._row(key, stage, f"runs/{self.experiment}/{key}/result.json"))
+                for key, stage in planned.items()]  # fmt: skip
+        for key in self.latest.keys() - planned.keys():
+            made.append(self._row(key, self.latest[key].stage, product_of(key, self.experiment)))
+        for record in self.known["skipped"]:
+            made.append(Row(key=record["run_id"], stage=record["scheme"], state="skipped", reason=record["reason"]))
+        return made
+
+    def _row(self, key: str, stage: str, product: str) -> Row:
+        entry, there = self.latest.get(key), (self.workdir / product).exists()
         if entry is None:
             return Row(key=key, stage=stage, state="done" if there else "new")
-        became = outcome(entry, key, ledger=ledger, alive=key in alive, produced=there, ended=end)
-        return Row(key=key, stage=stage, state=became.state, reason=became.reason, job=became.job)
+        phase = self.lives.phase(entry)
+        became = outcome(entry, key, ledger=self.ledger, phase=phase, produced=there, ended=self._end)
+        reason = became.reason
+        if became.state == "queued" and entry.job in self.lives.slurm:
+            why = self.lives.slurm[entry.job].reason
+            reason = reason if why in queue.USUAL else f"Slurm: {why}"
+        return Row(key=key, stage=stage, state=became.state, reason=reason, job=became.job, starts=became.starts)
 
-    planned = {record["run_id"]: record["scheme"] for record in known["planned"]}
-    made = [_with_epochs(row(key, stage, folder / key / "result.json"), folder) for key, stage in planned.items()]
-    for key in latest.keys() - planned.keys():
-        product = workdir / report_page(experiment) if key == REPORT else workdir / key / "zarr.json"
-        made.append(row(key, latest[key].stage, product))
-    for record in known["skipped"]:
-        made.append(Row(key=record["run_id"], stage=record["scheme"], state="skipped", reason=record["reason"]))
-    return made
+    def _with_epochs(self, row: Row) -> Row:
+        """The row with what the run folder tells of an unfinished run."""
+        metrics = self.folder / row.key / "metrics.jsonl"
+        if row.state in ("done", "skipped") or not metrics.is_file():
+            return row
+        try:
+            record = json.loads(last_line(metrics) or "{}")
+            run = config.load(self.folder / row.key / "config.yaml", RunSpec)
+        except (json.JSONDecodeError, InputError):
+            return row  # being written at this moment
+        state = "stopped" if row.state == "new" else row.state  # begun by hand, not by a task
+        epoch, epochs = record.get("epoch"), sum(phase.epochs for phase in run.phases)
+        # Of the phase that goes on: a later one is not measured yet, and most phases stop early.
+        within = sum(phase.epochs for phase in run.phases[: record.get("phase", 0) + 1])
+        left = max(0, within - epoch) * record["seconds"] if epoch and "seconds" in record else None
+        return replace(row, state=state, epoch=epoch, epochs=epochs, left=left, seen=metrics.stat().st_mtime)
 
 
 def read_experiment(experiment: str, workdir: Path) -> dict:
@@ -73,50 +107,47 @@ def read_experiment(experiment: str, workdir: Path) -> dict:
 
 def summary(made: Iterable[Row]) -> dict[str, Counter]:
     """How many items of each stage are in which state; preprocess and pretext first, the report last."""
-    rank = {"preprocess": 0, "pretext": 1, REPORT: 3}
+    rank = {"preprocess": 0, "preprocess-check": 0, "pretext": 1, REPORT: 3}
     table: dict[str, Counter] = {}
     for row in sorted(made, key=lambda row: rank.get(row.stage, 2)):
         table.setdefault(row.stage, Counter())[row.state] += 1
     return table
 
 
-def _with_epochs(row: Row, folder: Path) -> Row:
-    """The row with what the run folder tells of an unfinished run."""
-    metrics = folder / row.key / "metrics.jsonl"
-    if row.state in ("done", "skipped") or not metrics.is_file():
-        return row
-    try:
-        epoch = json.loads(last_line(metrics) or "{}").get("epoch")
-        run = config.load(folder / row.key / "config.yaml", RunSpec)
-    except (json.JSONDecodeError, InputError):
-        return row  # being written at this moment
-    state = "stopped" if row.state == "new" else row.state  # begun by hand, not by a task
-    epochs = sum(phase.epochs for phase in run.phases)
-    return replace(row, state=state, epoch=epoch, epochs=epochs, seen=metrics.stat().st_mtime)
-
-
-class _End:
-    """Words for the end of a task that noted none: Slurm's state of the job, and the last line of its log."""
+class End:
+    """Words for the end of a task that noted none: Slurm's state of the job, its batch script's note, its log."""
 
     def __init__(self, ledger: Ledger, lives: Lives):
-        self._ledger, self._lives = ledger, lives
+        self._ledger, self._lives, self._final = ledger, lives, None
 
     def __call__(self, entry: Entry) -> str:
         line = last_line(self._ledger.log_file(entry.job)) if entry.job else None
         words = [f"its log ends with: {line}"] if line else ["it left no log"]
         if entry.kind == "slurm":
-            state = self._lives.slurm.get(entry.job) or sacct(entry.job)
-            words.insert(0, f"Slurm says {state}" if state else "Slurm no longer knows the job")
+            words = [*self._slurm(entry.job), *words]
         return "; ".join(words)
 
+    def _slurm(self, job: str) -> list[str]:
+        state = self._lives.slurm[job].state if job in self._lives.slurm else self._forgotten().get(job)
+        words = [f"Slurm says {state}" if state else "Slurm no longer knows the job"]
+        if state in queue.WORDS:
+            words.append(queue.WORDS[state])
+        if ends := self._ledger.ends(job):
+            status, _, nodes = ends[-1].partition(" ")
+            words.append(f"{_status(int(status))} on {nodes}" + (f", start {len(ends)}" if len(ends) > 1 else ""))
+        return words
 
-def sacct(job: str) -> str | None:
-    """The final state of a job that the queue forgot, where the site keeps accounts; else None."""
-    if shutil.which("sacct") is None:
-        return None
-    command = ["sacct", "--noheader", "--allocations", "--parsable2", "--format=State", f"--jobs={job}"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    except subprocess.TimeoutExpired:
-        return None
-    return (answer.stdout.split() or [None])[0] if answer.returncode == 0 else None
+    def _forgotten(self) -> dict[str, str]:
+        """Of all jobs that the queue no longer knows: one question for the whole experiment."""
+        if self._final is None:
+            jobs = {entry.job for entry in self._lives.entries if entry.kind == "slurm"}
+            self._final = queue.final(jobs - self._lives.slurm.keys())
+        return self._final
+
+
+def _status(number: int) -> str:
+    """An exit status of srun in words."""
+    if number <= 128:
+        return f"exit {number}"
+    name = signal.Signals(number - 128).name if number - 128 in set(signal.Signals) else str(number - 128)
+    return f"killed by {name}" + (" (out of memory, or somebody's kill)" if name == "SIGKILL" else "")

@@ -19,6 +19,7 @@ from typing import Any
 
 from hpc_astrossl import config, names, provenance
 from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_INPUT, Interrupted
+from hpc_astrossl.launch import gaps
 from hpc_astrossl.specs.run import require
 
 
@@ -49,12 +50,22 @@ class Task:
 
         Raises TaskFailed at the end when any failed, and Interrupted at once when a command stopped to be continued.
         """
+        if os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
+            return self._run_commands()
+        from hpc_astrossl.launch import executors
+
+        executors.mend()
+        try:
+            return self._run_commands()
+        except Interrupted:
+            raise
+        except Exception:
+            executors.mark_failed()  # it has words for its end: not killed from outside, and not started again
+            raise
+
+    def _run_commands(self) -> int:
         spec = config.load(self.path, TaskSpec)
         os.chdir(spec.workdir)
-        if os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
-            from hpc_astrossl.launch.executors import mend_signals
-
-            mend_signals()
         command_line = names.resolve(names.ENTRY, "astrossl", "entry")
         failures = []
         with _signals() as heard:
@@ -65,6 +76,7 @@ class Task:
                 if status == EXIT_CONTINUE:
                     if signal.SIGUSR2 in heard():
                         signal.raise_signal(signal.SIGUSR2)  # its state is saved: now submitit's handler requeues
+                        gaps.hold_rank()
                     raise Interrupted(f"astrossl {' '.join(command)}: {reason or 'interrupted, to be continued'}")
                 if status != EXIT_DONE:
                     failures.append(f"astrossl {' '.join(command)}: exit {status}: {reason}")

@@ -33,6 +33,11 @@ class Head(nn.Module):
         return self.output(hidden)
 
     @torch.no_grad()
+    def answers(self, features: Tensor, together: int = 1024) -> Tensor:
+        """Raw outputs (N, outputs), on the CPU, of features (N, inputs), ``together`` at a time."""
+        return torch.cat([self(part).cpu() for part in features.split(together)])
+
+    @torch.no_grad()
     def constrain(self) -> None:
         """Shorten each hidden unit's incoming weights to at most ``max_norm``; after every optimiser step."""
         if self.max_norm is not None:

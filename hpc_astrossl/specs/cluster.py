@@ -9,7 +9,7 @@ from hpc_astrossl.specs.jobs import check_resources
 from hpc_astrossl.specs.run import require
 
 SLURM_ONLY = (
-    "partition", "account", "qos", "constraint", "setup", "max_array", "signal_delay", "attempts", "sbatch",
+    "partition", "account", "qos", "constraint", "setup", "max_array", "signal_delay", "attempts", "retries", "sbatch",
 )  # fmt: skip
 
 
@@ -24,14 +24,16 @@ class ClusterSpec:
     gpus_per_node: int | None = None  # 0: no GPUs here; null: local counts them, slurm has them
     parallel: int | None = None  # tasks at once; null: local as many as fit, slurm 64
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)  # laid over the recipe's
+    rates: dict[str, float] = field(default_factory=dict)  # samples/s a device, for plan's estimate: all, head
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
     setup: tuple[str, ...] = ()  # shell lines at the head of the batch script
-    max_array: int = 1000  # the site's MaxArraySize less one, at most
+    max_array: int = 1000  # elements an array; the site's MaxArraySize, where that is smaller and can be asked for
     signal_delay: int = 120  # seconds before the time limit at which a task is told to save and requeue
     attempts: int = 10  # time limits a task may meet before it counts as failed
+    retries: int = 2  # times a task that was killed from outside (memory, an operator, a lost rank) is started again
     sbatch: dict[str, str | int] = field(default_factory=dict)  # further options of sbatch, name: value
 
     def __post_init__(self):
@@ -49,6 +51,9 @@ class ClusterSpec:
         for name in ("parallel", "max_array", "signal_delay", "attempts"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} must be at least 1, found {value}")
+        for name, rate in self.rates.items():
+            require(name in ("all", "head") and rate > 0, f"rates: all and head, each positive; found {name}: {rate}")
+        require(self.retries >= 0, f"retries must not be negative, found {self.retries}")
         require(
             self.gpus_per_node is None or self.gpus_per_node >= 0,
             f"gpus_per_node must not be negative, found {self.gpus_per_node}",

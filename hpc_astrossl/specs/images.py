@@ -97,13 +97,19 @@ class CutoutsSpec(BandImages):
 
 @dataclass(frozen=True, kw_only=True)
 class FilesSpec:
-    """One image file an object (JPEG, PNG): its centred square is resized, with antialiasing, to the recipe's size."""
+    """One image file an object (JPEG, PNG): its centred square is resized, with antialiasing, to the recipe's size.
+
+    With ``keep`` its bytes go into the store as they were delivered, for the loader to decode (on the GPU, if there is
+    one): every file must then be of that kind and the recipe's size.
+    """
 
     image: str  # file name with {id}, or with any column of the catalogue in braces
     crop: int | None = None  # side of the square in the file, pixels; null: the largest there is
-    unreadable: Literal["stop", "reject"] = "stop"  # what a missing or damaged image, or one smaller than crop, does
+    unreadable: Literal["stop", "reject"] = "stop"  # what a missing, damaged or unsuitable image does
+    keep: Literal["jpeg", "png"] | None = None
 
     def __post_init__(self):
+        require(self.keep is None or self.crop is None, "keep: the files stay as they are, so crop must not be given")
         repeated = [name for name in self.columns if self.columns.count(name) > 1]
         needed = f"image must contain {{id}} once, or columns of the catalogue in braces, found {self.image!r}"
         require(bool(self.columns) and not repeated, needed)

@@ -13,6 +13,7 @@ from hpc_astrossl.specs.run import require
 
 ALL = "all"
 KINDS = ("preprocess", "pretext", "features", "finetune", "scratch", "report")
+TRAINING = ("pretext", "features", "finetune", "scratch")  # the kinds that may run on several ranks
 # What the grid, the resources and the cluster decide; an override of these would contradict the recipe itself.
 DECIDED = ("experiment", "set", "scheme", "seed", "weights", "threads", "data.store", "data.target", "data.train_size")
 
@@ -24,22 +25,39 @@ def kind_of(stage: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What one task of a stage is given. ``minutes`` is the time limit that a scheduler is asked for."""
+    """What one task of a stage is given. ``minutes`` is the time limit that a scheduler is asked for.
+
+    A training stage may run on several ranks, one a GPU; ``cpus`` and ``memory_gb`` are those of each rank.
+    """
 
     cpus: int = 1
-    gpus: int = 0  # what is wanted; a site without GPUs runs the stage on its CPUs
+    gpus: int = 0  # of each node; what is wanted: a site without GPUs runs the stage on its CPUs
     memory_gb: float = 4.0
     minutes: int = 60
     pack: int = 1  # runs that one task makes, one after another
+    nodes: int = 1
+    ranks: int | None = None  # of each node; null: one a GPU, and one without GPUs
 
     def __post_init__(self):
-        for name in ("cpus", "minutes", "pack"):
+        for name in ("cpus", "minutes", "pack", "nodes"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
         require(self.memory_gb > 0, f"memory_gb must be positive, found {self.memory_gb}")
+        require(self.gpus >= 0, f"gpus must not be negative, found {self.gpus}")
+        require(self.ranks is None or self.ranks >= 1, f"ranks must be at least 1, found {self.ranks}")
         require(
-            self.gpus in (0, 1),
-            f"gpus must be 0 or 1, found {self.gpus}: a submitted run uses at most one GPU in this version",
+            self.ranks is None or self.gpus in (0, self.ranks),
+            f"ranks ({self.ranks}) and gpus ({self.gpus}) contradict each other: each GPU has one rank",
         )
+
+    @property
+    def per_node(self) -> int:
+        """Ranks of each node."""
+        return self.ranks or max(1, self.gpus)
+
+    @property
+    def world(self) -> int:
+        """Ranks in all."""
+        return self.nodes * self.per_node
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,4 +178,10 @@ def resources_of(stage: str, *layers: Mapping[str, Mapping[str, Any]]) -> Resour
     for layer in layers:
         for name in dict.fromkeys((ALL, kind_of(stage), stage)):
             merged.update(layer.get(name, {}))
-    return config.parse(merged, Resources, f"resources of {stage}")
+    found = config.parse(merged, Resources, f"resources of {stage}")
+    if found.world > 1 and kind_of(stage) not in TRAINING:
+        raise InputError(
+            f"resources of {stage}: runs as one process, and was given {found.nodes} nodes of {found.per_node} ranks; "
+            f"set them for {', '.join(TRAINING)} instead of all, or give {stage} its own gpus, nodes and ranks"
+        )
+    return found

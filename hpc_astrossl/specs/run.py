@@ -34,13 +34,16 @@ class DataSpec:
     batch_size: int = 32  # of the whole step, over all ranks
     flips: bool = True
     turns: bool = False  # 90° turns
-    rotation: float = 0.0  # turned by up to so many degrees, both ways
-    shift: float = 0.0  # moved by up to so many pixels, each way
+    rotation: float = field(default=0.0, metadata=LATER)  # turned by up to so many degrees, both ways
+    shift: float = field(default=0.0, metadata=LATER)  # moved by up to so many pixels, each way
     # auto: caffe for ImageNet weights, else unit; standard and asinh are for fluxes (docs/loading.md)
     scaling: Literal["auto", "unit", "caffe", "none", "standard", "asinh"] = "auto"
-    corrupt: Literal["stop", "skip"] = "stop"  # images that cannot be read: stop, or leave them out and count them
+    # Images that cannot be read: stop, or leave them out and count them.
+    corrupt: Literal["stop", "skip"] = field(default="stop", metadata=LATER)
+    feature_views: Literal[1, 4, 8] = field(default=1, metadata=LATER)  # of frozen features: 4 flips, 8 with turns
     control: Literal["none", "masked-centre", "shuffled-labels"] = field(default="none", metadata=LATER)
     resident_mb: int = field(default=4096, metadata=PLACE)  # a split up to this size stays in memory
+    keep_features: bool = field(default=True, metadata=PLACE)  # frozen features stay in WORKDIR/features for other runs
 
     def __post_init__(self):
         require(self.batch_size >= 1, f"batch_size must be at least 1, found {self.batch_size}")
@@ -91,12 +94,16 @@ class TrainingSpec:
     patience: int | None = 10  # epochs without a better validation loss; null: never stop early
     plateau_patience: int | None = 5  # epochs until the rate is multiplied by plateau_factor; null: constant
     plateau_factor: float = 0.1
+    checkpoint_minutes: float = field(default=10.0, metadata=PLACE)  # within an epoch; after each one anyway
 
     def __post_init__(self):
         require(self.patience is None or self.patience >= 1, f"patience must be at least 1, found {self.patience}")
         require(
             self.plateau_patience is None or self.plateau_patience >= 1,
             f"plateau_patience must be at least 1, found {self.plateau_patience}",
+        )
+        require(
+            self.checkpoint_minutes >= 0, f"checkpoint_minutes must not be negative, found {self.checkpoint_minutes}"
         )
         require(0 < self.plateau_factor < 1, f"plateau_factor must be in (0, 1), found {self.plateau_factor}")
 

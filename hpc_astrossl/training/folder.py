@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hpc_astrossl import config
-from hpc_astrossl.errors import InputError
+from hpc_astrossl.errors import InputError, TrainingError
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.specs.run import RunSpec
 
@@ -35,7 +35,7 @@ class RunFolder:
         """``result.json``, or None while the run is not done."""
         try:
             return json.loads((self.path / "result.json").read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     @contextlib.contextmanager
@@ -61,23 +61,26 @@ class RunFolder:
         """Print a line and add it to ``log``."""
         if self.writes:
             print(line, flush=True)
-            with (self.path / "log").open("a", encoding="utf-8") as stream:
+            self.log(line)
+
+    def log(self, line: str) -> None:
+        """Add a line to ``log``; where that fails it is passed over, for it must not hide what it was to tell."""
+        if self.writes:
+            with contextlib.suppress(OSError), (self.path / "log").open("a", encoding="utf-8") as stream:
                 stream.write(line + "\n")
 
     def write_config(self, run: RunSpec) -> None:
         """``config.yaml``: the resolved configuration."""
-        if self.writes:
-            write_aside(self.path / "config.yaml", config.dump(run).encode())
+        self.write("config.yaml", config.dump(run).encode())
 
     def begin_metrics(self, records: list[dict[str, Any]]) -> None:
         """``metrics.jsonl`` as of a checkpoint: what was written after it will be written again."""
-        if self.writes:
-            write_aside(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in records).encode())
+        self.write("metrics.jsonl", "".join(json.dumps(r) + "\n" for r in records).encode())
 
     def add_metrics(self, record: dict[str, Any]) -> None:
         """One more line of ``metrics.jsonl``."""
         if self.writes:
-            with (self.path / "metrics.jsonl").open("a") as stream:
+            with _written(self.path / "metrics.jsonl"), (self.path / "metrics.jsonl").open("a") as stream:
                 stream.write(json.dumps(record) + "\n")
 
     def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
@@ -85,9 +88,25 @@ class RunFolder:
         if self.writes:
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **arrays)
-            write_aside(self.path / name, buffer.getbuffer())
+            self.write(name, buffer.getbuffer())
 
     def write_result(self, result: dict[str, Any]) -> None:
         """``result.json``, the last file of a run."""
+        self.write("result.json", (json.dumps(result, indent=1) + "\n").encode())
+
+    def write(self, name: str, data: bytes | memoryview) -> None:
+        """A file that appears whole; TrainingError when it cannot be written."""
         if self.writes:
-            write_aside(self.path / "result.json", (json.dumps(result, indent=1) + "\n").encode())
+            with _written(self.path / name):
+                write_aside(self.path / name, data)
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"{path}: cannot be written ({error.strerror}); make room and run the same command again: it goes on from "
+            "the last checkpoint"
+        ) from None

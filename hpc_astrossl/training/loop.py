@@ -6,17 +6,19 @@ number, however unevenly they are split. A rank whose part is empty adds zero gr
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hpc_astrossl.errors import Interrupted
+from hpc_astrossl.loading import Batch
 from hpc_astrossl.nets.vgg import Head
 from hpc_astrossl.training.optim import Plateau, Stopping
-from hpc_astrossl.training.watch import Watch
+from hpc_astrossl.training.watch import Stop, Watch
 
 
 @dataclass(kw_only=True)
@@ -40,12 +42,13 @@ class Phase:
     engine: Any
     watch: Watch
     seed: int
+    batch_size: int
 
     def state(self) -> dict[str, Any]:
-        """All that changes from epoch to epoch, for a checkpoint."""
+        """All that changes from epoch to epoch, for a checkpoint, in tensors of its own on the CPU."""
         return {
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "net": copied(dict(self.net.state_dict())),
+            "optimizer": copied(self.optimizer.state_dict()),
             "plateau": self.plateau.state(),
             "stopping": self.stopping.state(),
         }
@@ -58,14 +61,76 @@ class Phase:
         self.stopping = Stopping(**state["stopping"])
 
 
-def fit(phase: Phase, epochs: range, after: Callable[[dict[str, Any], bool], None]) -> str:
-    """Train for ``epochs``; ``after`` gets each epoch's record and whether it is the best. Returns why it ended."""
+@dataclass(kw_only=True)
+class Within:
+    """Where an epoch was left: ``step`` steps were done; the losses so far by rank; the seconds spent and waited."""
+
+    step: int = 0
+    sums: list[tuple[float, int]] | None = None
+    seconds: float = 0.0
+    waited: float = 0.0
+
+
+class Keeper(Protocol):
+    """Who keeps what a phase has reached."""
+
+    def epoch(self, record: dict[str, Any], better: bool) -> None:
+        """An epoch is over: its record, and whether its validation loss is the best of the phase."""
+
+    def within(self, place: Within) -> None:
+        """Save the state in the midst of the epoch under way. Called on every rank."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A course asks for a step of the optimiser on ``batch``; the answer is the summed loss of its objects.
+
+    ``key`` is (seed, epoch, step): what dropout is a function of.
+    """
+
+    batch: Batch
+    key: tuple[int, int, int]
+
+
+class Validation:
+    """A course asks for (rows, raw outputs) of the validation objects."""
+
+
+Course = Generator[Step | Validation, Any, str]
+
+
+def fit(phase: Phase, epochs: range, keeper: Keeper, place: Within | None = None) -> str:
+    """Train for ``epochs``, the first of them from ``place`` on. Returns why it ended.
+
+    Interrupted, after the state has been saved, when a rank was asked to stop; TrainingError when a loss, of training
+    or validation, is not finite.
+    """
+    course, answer = training_course(phase, epochs, keeper, place), None
+    while True:
+        try:
+            request = course.send(answer)
+        except StopIteration as end:
+            return end.value
+        try:
+            answer = train_step(phase, request) if isinstance(request, Step) else validate(phase)
+        except Interrupted as stopped:
+            course.throw(stopped)
+
+
+def training_course(phase: Phase, epochs: range, keeper: Keeper, place: Within | None = None) -> Course:
+    """All that ``fit`` does but the computing, which is asked for; ``training.together`` answers many courses."""
     for epoch in epochs:
         if phase.stopping.exhausted:
             return "patience"
-        begin = time.perf_counter()
-        record = {"epoch": epoch, **train_epoch(phase, epoch)}
-        metrics = evaluate(phase)
+        place = place or Within()
+        begin = time.perf_counter() - place.seconds
+        record = {"epoch": epoch, **(yield from training_epoch(phase, epoch, keeper, place))}
+        try:
+            rows, raw = yield Validation()
+        except Interrupted:
+            keeper.within(place)
+            raise
+        metrics = judge(phase, rows, raw)
         loss = metrics["loss"]
         better = phase.stopping.better(loss, epoch)
         phase.plateau.step(loss)
@@ -74,40 +139,68 @@ def fit(phase: Phase, epochs: range, after: Callable[[dict[str, Any], bool], Non
             f"validation_{phase.target.headline}": metrics[phase.target.headline],
             "seconds": time.perf_counter() - begin,
         }
-        after(record, better)
+        keeper.epoch(record, better)
+        place = None
     return "patience" if phase.stopping.exhausted else "epochs"
 
 
-def train_epoch(phase: Phase, epoch: int) -> dict[str, float]:
-    """One pass over the training objects: optimiser steps, and what the record tells of them."""
-    begin, phase.train.waited = time.perf_counter(), 0.0
+def training_epoch(
+    phase: Phase, epoch: int, keeper: Keeper, place: Within
+) -> Generator[Step, Tensor, dict[str, float]]:
+    """One pass over the training objects, or its rest; returns what the record tells of it.
+
+    ``place`` moves along: after the pass it says that all steps are done.
+    """
+    begin, phase.train.waited = time.perf_counter() - place.seconds, place.waited
     rate = phase.optimizer.param_groups[0]["lr"]
-    phase.watch.begin(epoch)
-    for step, batch in enumerate(phase.train.epoch(epoch)):
-        keep = phase.head.keep(batch.total, (phase.seed, epoch, step))
-        if keep is not None:
-            keep = keep[batch.offset : batch.offset + len(batch.rows)].to(batch.images.device, non_blocking=True)
-        raw = phase.wrapped(batch.images, keep)
-        loss = phase.target.losses(raw, rows_of(phase.truth, batch.rows)).sum()
-        phase.optimizer.zero_grad()
-        (loss * (phase.engine.size / batch.total)).backward()
-        phase.optimizer.step()
-        phase.head.constrain()
-        phase.watch.step(step, loss.detach(), batch.rows)
+    phase.watch.begin(epoch, place.sums)
+    for step, batch in enumerate(phase.train.epoch(epoch, place.step), place.step):
+        loss = yield Step(batch=batch, key=(phase.seed, epoch, step))
+        place.step = step + 1
+        if phase.watch.step(step, loss, batch.rows):
+            place.sums, place.seconds = phase.watch.sums(), time.perf_counter() - begin
+            place.waited = phase.train.waited
+            keeper.within(place)
+            phase.watch.obey()
     loss, objects = phase.watch.end()
-    seconds = time.perf_counter() - begin
+    place.sums, place.seconds, place.waited = phase.watch.sums(), time.perf_counter() - begin, phase.train.waited
     return {
         "train_loss": loss,
         "learning_rate": rate,
-        "samples_per_second": objects / seconds,
-        "data_wait": min(1.0, phase.train.waited / seconds),
+        "samples_per_second": objects / place.seconds,
+        "data_wait": min(1.0, place.waited / place.seconds),
     }
 
 
-def evaluate(phase: Phase) -> dict[str, Any]:
-    """Metrics of the validation objects, each counted once over all ranks; the same on every rank."""
-    rows, raw = collect(phase.net, phase.validation, phase.engine)
-    return measure(phase.target, raw, rows_of(phase.truth.cpu(), rows))
+def train_step(phase: Phase, step: Step) -> Tensor:
+    """One step of the optimiser; the summed loss of this rank's objects, on the device."""
+    batch = step.batch
+    keep = phase.head.keep(batch.total, step.key)
+    if keep is not None:
+        keep = keep[batch.offset : batch.offset + len(batch.rows)].to(batch.images.device, non_blocking=True)
+    raw = phase.wrapped(batch.images, keep)
+    loss = phase.target.losses(raw, rows_of(phase.truth, batch.rows)).sum()
+    phase.optimizer.zero_grad()
+    (loss * (phase.engine.size / batch.total)).backward()
+    phase.optimizer.step()
+    phase.head.constrain()
+    return loss.detach()
+
+
+def validate(phase: Phase) -> tuple[np.ndarray, Tensor]:
+    """Rows and raw outputs of the validation objects, each once over all ranks; the same on every rank."""
+    return collect(phase.net, phase.validation, phase.engine, phase.watch.stop)
+
+
+def judge(phase: Phase, rows: np.ndarray, raw: Tensor) -> dict[str, Any]:
+    """Metrics of the validation objects; TrainingError when the loss of one is not finite."""
+    truth = rows_of(phase.truth.cpu(), rows)
+    bad = ~torch.isfinite(phase.target.losses(raw, truth)).numpy()
+    if bad.any():
+        first = int(bad.argmax()) // phase.batch_size
+        here = slice(first * phase.batch_size, (first + 1) * phase.batch_size)
+        phase.watch.diverged(f"validation batch {first + 1}", phase.watch.names(rows[here][bad[here]]))
+    return measure(phase.target, raw, truth)
 
 
 def measure(target, raw: Tensor, truth: Tensor) -> dict[str, Any]:
@@ -116,13 +209,31 @@ def measure(target, raw: Tensor, truth: Tensor) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def collect(function: Callable[[Tensor], Tensor], loader, engine) -> tuple[np.ndarray, Tensor]:
-    """``function`` of every object of a loader, as (rows ascending, values on the CPU), from all ranks' shares."""
-    parts = [(batch.rows, function(batch.images).cpu()) for batch in loader.evaluate()]
-    told = [part for share in engine.gather(parts) for part in share]
-    rows, values = np.concatenate([rows for rows, _ in told]), torch.cat([values for _, values in told])
+def collect(function: Callable[[Tensor], Tensor], loader, engine, stop: Stop) -> tuple[np.ndarray, Tensor]:
+    """``function`` of every object of a loader, as (rows ascending, values on the CPU), from all ranks' shares.
+
+    Interrupted, on every rank, when one was asked to stop; that one leaves off at once.
+    """
+    parts = []
+    for batch in loader.evaluate():
+        if stop.name:
+            break
+        parts.append((batch.rows, function(batch.images).cpu()))
+    told = engine.gather((stop.name, parts))
+    stop.obey([name for name, _ in told], "while it was evaluating")
+    shares = [part for _, share in told for part in share]
+    rows, values = np.concatenate([rows for rows, _ in shares]), torch.cat([values for _, values in shares])
     order = np.argsort(rows)
     return rows[order], values[torch.from_numpy(order)]
+
+
+def copied(tree: Any) -> Any:
+    """``tree`` of dicts, lists and plain values with every tensor copied to the CPU: a view would be saved whole."""
+    if isinstance(tree, Tensor):
+        return tree.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+    if isinstance(tree, dict):
+        return {key: copied(value) for key, value in tree.items()}
+    return [copied(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def rows_of(truth: Tensor, rows: np.ndarray) -> Tensor:

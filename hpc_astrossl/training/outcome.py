@@ -8,7 +8,6 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hpc_astrossl import provenance
-from hpc_astrossl.files import write_aside
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store.display import displayed
 from hpc_astrossl.training.data import Data, Source
@@ -23,7 +22,7 @@ def write_weights(folder: RunFolder, weights: dict[str, Tensor], run: RunSpec) -
         about = {"run_id": run.run_id, "scaling": run.data.scaling, "store": run.data.store}
         # In one entry: safetensors puts several in any order, and equal weights should be equal files.
         data = save(weights, metadata={FORMAT: json.dumps(about)})
-        write_aside(folder.path / "weights.safetensors", data)
+        folder.write("weights.safetensors", data)
 
 
 def write_predictions(folder: RunFolder, data: Data, answers: dict[str, np.ndarray]) -> None:

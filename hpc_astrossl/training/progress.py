@@ -6,10 +6,12 @@ from typing import Any
 from hpc_astrossl.specs.run import RunSpec
 
 
-def greeting(run: RunSpec, data, engine, resumed: int | None) -> str:
-    """The first line: what is trained on what, and whether it goes on from a checkpoint."""
+def greeting(run: RunSpec, data, engine, saved: dict[str, Any] | None) -> str:
+    """The first line: what is trained on what, and where a checkpoint lets it go on."""
     objects = ", ".join(f"{len(rows)} {split}" for split, rows in data.rows.items())
-    again = f"; going on after epoch {resumed}" if resumed else ""
+    again = f"; going on after epoch {saved['epoch']}" if saved else ""
+    if saved and saved["within"]:
+        again += f" and {saved['within']['step']} steps"
     return (
         f"{run.run_id}: {objects} objects; weights {run.weights or 'none'}; engine {engine.name} ({engine.reason}), "
         f"{engine.size} rank{'s' if engine.size > 1 else ''} on {engine.device}{again}"

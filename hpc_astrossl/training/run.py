@@ -1,29 +1,29 @@
 """One run from its configuration to its result: open and check everything, go through the phases, write the folder."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from hpc_astrossl import names
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import Interrupted, TrainingError
-from hpc_astrossl.loading import Loader, LoaderSpec, open_loader
+from hpc_astrossl.loading import Skipped
 from hpc_astrossl.nets.vgg import VGG16, build, empty, pooled
 from hpc_astrossl.specs.run import PhaseSpec, RunSpec
 from hpc_astrossl.training import outcome, progress
 from hpc_astrossl.training.checkpoint import Checkpoints
-from hpc_astrossl.training.control import controlled
 from hpc_astrossl.training.data import Data, Source, open_data, open_source
-from hpc_astrossl.training.features import FeatureLoader
+from hpc_astrossl.training.encoding import Encoder, open_cache
 from hpc_astrossl.training.folder import RunFolder, run_path
-from hpc_astrossl.training.loop import Phase, collect, fit, measure, rows_of
-from hpc_astrossl.training.optim import Plateau, Stopping, optimizer
-from hpc_astrossl.training.watch import Stop, Watch
-
-Weights = dict[str, Tensor]
+from hpc_astrossl.training.loop import Phase, Within, fit, measure, rows_of
+from hpc_astrossl.training.phase import Weights, prepare, snapshot
+from hpc_astrossl.training.watch import Stop
 
 
 def train(run: RunSpec, workdir: Path) -> dict[str, Any]:
@@ -37,43 +37,65 @@ def train(run: RunSpec, workdir: Path) -> dict[str, Any]:
     if (result := folder.result()) is not None:
         print(f"{folder.path}: this run is done already", flush=True)
         return result
-    data = open_data(run, workdir)
-    source = open_source(run, workdir, data.store)
-    if run.threads:
-        torch.set_num_threads(run.threads)
-    with open_engine(run.engine, run.device) as engine, folder.locked(engine), Stop().listening() as stop:
-        try:
-            return Training(run, data, source, folder, engine, stop).run_phases()
-        except (Interrupted, TrainingError) as error:
-            folder.say(str(error))
-            raise
+    with Stop().listening() as stop:
+        data = open_data(run, workdir)
+        source = open_source(run, workdir, data.store)
+        if run.threads:
+            torch.set_num_threads(run.threads)
+        with open_engine(run.engine, run.device) as engine, folder.locked(engine), told(folder), stop.gently():
+            cache = open_cache(run, workdir, data.store, source, engine=engine, say=folder.say)
+            encoder = Encoder(run=run, store=data.store, engine=engine, stop=stop, say=folder.say, cache=cache)
+            return Training(run=run, data=data, source=source, folder=folder, encoder=encoder).run_phases()
 
 
+@contextmanager
+def told(folder: RunFolder) -> Iterator[None]:
+    """Write into the log why a run ended early."""
+    try:
+        yield
+    except (Interrupted, TrainingError) as error:
+        folder.log(str(error))
+        raise
+
+
+@dataclass(kw_only=True)
 class Training:
     """A run while it is trained: what its phases share."""
 
-    def __init__(self, run: RunSpec, data: Data, source: Source, folder: RunFolder, engine, stop: Stop):
-        self.run, self.data, self.source, self.folder, self.engine, self.stop = run, data, source, folder, engine, stop
-        self.truth = torch.from_numpy(data.truth).to(engine.device)
-        self.checkpoints = Checkpoints(folder.checkpoints, folder.say)
+    run: RunSpec
+    data: Data
+    source: Source
+    folder: RunFolder
+    encoder: Encoder
+
+    def __post_init__(self):
+        self.engine, self.stop = self.encoder.engine, self.encoder.stop
+        self.truth = torch.from_numpy(self.data.truth).to(self.engine.device)
+        minutes = self.run.training.checkpoint_minutes
+        self.checkpoints = Checkpoints(self.folder.checkpoints, self.folder.say, minutes)
         self.records: list[dict[str, Any]] = []
         self.began = time.monotonic()
-        self.lost: dict[str, Any] = {}  # by split, what its loader had to skip
-        self.encoded: dict[str, Tensor] = {}  # features by split, while the convolutions stay as they are
+        self.skipped: list[Skipped] = []  # by loader of images, what it could not read
 
     def run_phases(self) -> dict[str, Any]:
         """Every phase from the best weights of the one before; then the test, once."""
-        saved = self.restore()
-        self.folder.write_config(self.run)
-        self.folder.begin_metrics(self.records)
-        self.folder.say(progress.greeting(self.run, self.data, self.engine, saved and saved["epoch"]))
-        weights = self.first_weights()
+        saved, weights = self.open()
         for index, spec in enumerate(self.run.phases):
             if saved and saved["phase"] > index:
                 continue
             here = saved if saved and saved["phase"] == index else None
-            weights, stopping, why = self.run_phase(index, spec, weights, here)
-        return self.finish(weights, stopped=why, best_epoch=stopping.best_epoch)
+            keeper, *rest = self.begin(index, spec, weights, here)
+            why = fit(keeper.phase, *rest)
+            weights = keeper.end(weights)
+        return self.finish(weights, stopped=why, best_epoch=keeper.phase.stopping.best_epoch)
+
+    def open(self) -> tuple[dict[str, Any] | None, Weights]:
+        """What the newest checkpoint holds, and the run's first weights; the folder is ready."""
+        saved = self.restore()
+        self.folder.write_config(self.run)
+        self.folder.begin_metrics(self.records)
+        self.folder.say(progress.greeting(self.run, self.data, self.engine, saved))
+        return saved, self.first_weights()
 
     def restore(self) -> dict[str, Any] | None:
         """The newest whole checkpoint, the same on every rank, and the metrics up to it."""
@@ -92,75 +114,47 @@ class Training:
         model.head.output.bias.data.copy_(torch.from_numpy(start))
         return snapshot(model) | self.source.tensors
 
-    def run_phase(
+    def begin(
         self, index: int, spec: PhaseSpec, weights: Weights, saved: dict[str, Any] | None
-    ) -> tuple[Weights, Stopping, str]:
-        """Train one phase, or its rest. Returns the best weights, the stopping state, and why the phase ended."""
+    ) -> tuple["Keeper", range, "Keeper", Within | None]:
+        """A phase, in its keeper, and what ``fit`` needs beside it to train it, or its rest."""
         frozen = saved["frozen"] if saved else self.frozen(index, weights)
-        model = self.placed(weights | frozen)
-        phase = self.prepare(spec, model)
-        first, best = len(self.records) + 1, {}
+        if frozen or spec.trains == "all":
+            self.encoder.forget()
+        phase = prepare(self, spec, self.placed(weights | frozen))
+        keeper = Keeper(training=self, phase=phase, index=index, first=len(self.records) + 1, frozen=frozen)
+        place = None
         if saved:  # after the engine has wrapped the optimiser: Horovod's wrapper drops what was loaded before
             phase.restore(saved)
-            first, best = saved["first"], saved["best"]
-
-        def after(record: dict[str, Any], better: bool) -> None:
-            nonlocal best
-            if better:
-                best = snapshot(model, prefix="head." if spec.trains == "head" else "")
-            self.note(index, first, record)
-            if self.folder.writes and (self.checkpoints.due() or self.stop.name):
-                state = {"phase": index, "first": first, "frozen": frozen, "best": best, **phase.state()}
-                self.save(state)
-
-        why = fit(phase, range(len(self.records) + 1, first + spec.epochs), after)
-        phase.train.close()
-        phase.validation.close()
-        return weights | frozen | best, phase.stopping, why
-
-    def prepare(self, spec: PhaseSpec, model: VGG16) -> Phase:
-        """The objects of a phase, the engine around network and optimiser."""
-        if spec.trains == "head":
-            net, loaders = model.head, {split: self.features(model, split) for split in ("train", "validation")}
-        else:
-            net, loaders = model, {split: self.images(split) for split in ("train", "validation")}
-            self.encoded = {}
-        wrapped, wrapped_optimizer = self.engine.prepare(net, optimizer(net, spec))
-        return Phase(
-            net=net,
-            wrapped=wrapped,
-            head=model.head,
-            optimizer=wrapped_optimizer,
-            plateau=Plateau(wrapped_optimizer, self.run.training),
-            stopping=Stopping(self.run.training.patience),
-            target=self.data.target,
-            truth=self.truth,
-            engine=self.engine,
-            watch=Watch(self.engine, self.stop, self.data.store.table["object_id"]),
-            seed=self.run.seed,
-            **loaders,
-        )
+            keeper.first, keeper.best = saved["first"], saved["best"]
+            place = Within(**saved["within"]) if saved["within"] else None
+        return keeper, range(len(self.records) + 1, keeper.first + spec.epochs), keeper, place
 
     def finish(self, weights: Weights, *, stopped: str, best_epoch: int) -> dict[str, Any]:
         """Measure the best weights on validation and test, and write what the run leaves behind."""
         model, target, engine = self.placed(weights), self.data.target, self.engine
         answers, metrics = {}, {}
         for split in ("validation", "test"):
-            rows, raw = collect(model.head, self.features(model, split), engine)
+            self.encoder.features(model, self.data.rows[split])
+            rows = self.readable(split)
+            features = self.encoder.plain(model, rows)
+            if split == "validation":
+                shown = pooled(features).cpu().numpy()
+            raw = model.head.answers(features)
             metrics[split] = measure(target, raw, rows_of(self.truth.cpu(), rows))
             answers[split] = target.answer(raw).numpy()
+        lost = self.left_out()
         outcome.write_weights(self.folder, weights, self.run)
         outcome.write_predictions(self.folder, self.data, answers)
-        pictured = pooled(self.encoded["validation"]).cpu().numpy()
-        outcome.write_samples(self.folder, self.data, pictured, answers["validation"])
+        outcome.write_samples(self.folder, self.data, shown, answers["validation"])
         result = outcome.summary(self.run, self.data, self.source, metrics=metrics, answers=answers) | {
             "epochs": len(self.records),
             "best_epoch": best_epoch,
             "stopped": stopped,
             "engine": {"name": engine.name, "reason": engine.reason, "ranks": engine.size},
             "device": torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else "cpu",
-            "loader": self.loader,
-            "left_out": self.left_out(),
+            "loader": self.encoder.loader or "none, features from the cache",
+            "left_out": len(lost),
             "seconds": time.monotonic() - self.began,
         }
         self.folder.write_result(result)
@@ -169,6 +163,21 @@ class Training:
         self.folder.say(progress.farewell(result, self.folder.path, target.headline))
         engine.barrier()
         return result
+
+    def readable(self, split: str) -> np.ndarray:
+        """The rows of a split without those that the encoder found unreadable; from here on, the split is these."""
+        self.data.rows[split] = self.encoder.readable(self.data.rows[split])
+        return self.data.rows[split]
+
+    def left_out(self) -> dict[int, str]:
+        """Row -> reason of the objects that could not be read, over all ranks, as ``data.corrupt`` allowed."""
+        told = self.engine.gather(self.encoder.skipped | {k: v for one in self.skipped for k, v in one.rows.items()})
+        reasons = {row: why for share in told for row, why in share.items()}
+        if reasons:
+            self.folder.say(f"left out {len(reasons)} objects that cannot be read; the first: {reasons[min(reasons)]}")
+        for split, rows in self.data.rows.items():
+            self.data.rows[split] = np.setdiff1d(rows, list(reasons))
+        return reasons
 
     def sizes(self) -> dict[str, Any]:
         """What the data decide of the network."""
@@ -186,70 +195,60 @@ class Training:
         changed = phases[index].trains == "head" and any(phase.trains == "all" for phase in phases[:index])
         return {name: tensor for name, tensor in weights.items() if changed and name.startswith("features.")}
 
-    def images(self, split: str) -> Loader:
-        """A loader of a split's images."""
-        data = self.run.data
-        spec = LoaderSpec(
-            batch_size=data.batch_size,
-            scaling=data.scaling,
-            flips=data.flips,
-            turns=data.turns,
-            seed=self.run.seed,
-            resident_mb=data.resident_mb,
-            rotation=data.rotation,
-            shift=data.shift,
-            corrupt=data.corrupt,
-        )
-        loader = open_loader(
-            self.data.store, self.data.rows[split], spec, engine=self.engine, device=self.engine.device
-        )
-        self.loader = loader.name
-        self.lost[split] = loader.skipped
-        self.folder.say(f"{split}: loader {loader.name}, {loader.reason}")
-        return controlled(loader, data.control)
 
-    def left_out(self) -> int:
-        """How many objects could not be read, over all ranks; ``data.corrupt`` allowed to skip them."""
-        told = self.engine.gather({row: why for lost in self.lost.values() for row, why in lost.rows.items()})
-        reasons = {row: why for share in told for row, why in share.items()}
-        if reasons:
-            self.folder.say(f"left out {len(reasons)} objects that cannot be read; the first: {reasons[min(reasons)]}")
-        return len(reasons)
+@dataclass(kw_only=True)
+class Keeper:
+    """Keeps what a phase has reached: the best weights in memory, records and checkpoints in the run folder.
 
-    def features(self, model: VGG16, split: str) -> FeatureLoader:
-        """A loader of what the model's convolutions make of a split; each image goes through them once."""
-        if split not in self.encoded:
-            loader, begin = self.images(split), time.monotonic()
-            self.data.rows[split], features = collect(model.encode, loader, self.engine)  # those that can be read
-            loader.close()
-            self.encoded[split] = features.to(self.engine.device)
-            seconds = time.monotonic() - begin
-            self.folder.say(f"features of {len(features)} {split} objects: {len(features) / seconds:.0f} samples/s")
-        return FeatureLoader(
-            self.data.rows[split],
-            self.encoded[split],
-            batch_size=self.run.data.batch_size,
-            seed=self.run.seed,
-            engine=self.engine,
-        )
+    ``first`` is the phase's first epoch, ``frozen`` what its checkpoints need beside the net that is trained.
+    """
 
-    def note(self, index: int, first: int, record: dict[str, Any]) -> None:
-        """Keep an epoch's record, write it, and tell of it."""
-        record = {"phase": index, **record}
-        self.records.append(record)
-        self.folder.add_metrics(record)
-        self.folder.say(progress.line(self.run, self.records, first, self.data.target.headline))
+    training: Training
+    phase: Phase
+    index: int
+    first: int
+    frozen: Weights
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Write a checkpoint of the epoch just noted."""
-        epoch, seconds = len(self.records), time.monotonic() - self.began
-        self.checkpoints.save(epoch, {**state, "epoch": epoch, "seconds": seconds, "records": self.records})
+    def __post_init__(self):
+        self.best: Weights = {}
 
+    def epoch(self, record: dict[str, Any], better: bool) -> None:
+        """Keep an epoch's record, write it, and tell of it; save when it is time."""
+        training = self.training
+        if better:
+            prefix = "head." if self.phase.net is self.phase.head else ""
+            self.best = snapshot(self.phase.net, add=prefix)
+        training.records.append({"phase": self.index, **record})
+        training.folder.add_metrics(training.records[-1])
+        training.folder.say(progress.line(training.run, training.records, self.first, training.data.target.headline))
+        if training.folder.writes and (training.checkpoints.due() or training.stop.name):
+            self.save(None)
 
-def snapshot(model: VGG16, prefix: str = "") -> Weights:
-    """A copy on the CPU of the parameters whose names begin with ``prefix``."""
-    return {
-        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        for name, tensor in model.state_dict().items()
-        if name.startswith(prefix)
-    }
+    def within(self, place: Within) -> None:
+        """Save in the midst of an epoch."""
+        if self.training.folder.writes:
+            self.save(place)
+
+    def end(self, weights: Weights) -> Weights:
+        """Close the phase: ``weights`` with the best of this phase in them."""
+        self.phase.train.close()
+        self.phase.validation.close()
+        return weights | self.frozen | self.best
+
+    def save(self, place: Within | None) -> None:
+        """Write a checkpoint; not of weights that are no numbers: the loss of the next step will say so."""
+        training, state = self.training, self.phase.state()
+        if not all(torch.isfinite(tensor).all() for tensor in state["net"].values()):
+            return
+        epoch = len(training.records)
+        about = {
+            "phase": self.index,
+            "first": self.first,
+            "frozen": self.frozen,
+            "best": self.best,
+            "epoch": epoch,
+            "within": vars(place) if place else None,
+            "seconds": time.monotonic() - training.began,
+            "records": training.records,
+        }
+        training.checkpoints.save((epoch, place.step if place else 0), about | state)

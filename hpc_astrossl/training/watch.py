@@ -1,13 +1,13 @@
-"""What is looked at between steps: a signal that asks to stop, and a loss that is no longer a number.
+"""What is looked at between steps: a signal that asks to stop, the time for a checkpoint, a loss that is no number.
 
-Ranks agree on both before they act, so that none is left waiting in a collective that the others never enter.
+Ranks agree on each before they act, so that none is left waiting in a collective that the others never enter.
 """
 
 import contextlib
 import math
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -16,19 +16,27 @@ from hpc_astrossl.errors import Interrupted, TrainingError
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 NAMED = 10  # object ids in a message
+Sums = list[tuple[float, int]]  # by rank: the losses' sum so far, and the objects in it
 
 
 class Stop:
-    """Whether a signal has asked to stop; ``name`` is the signal's."""
+    """Whether a signal has asked to stop; ``name`` is the signal's.
+
+    Before training there is nothing to save and a signal ends the run where it is; within ``gently`` it is noted,
+    and answered at the next step.
+    """
 
     def __init__(self):
         self.name: str | None = None
+        self._gentle = False
 
     def ask(self, number: int, _frame=None) -> None:
-        """Ask to stop at the next step; a second SIGINT (Ctrl-C) does not wait for it."""
+        """Ask to stop; a second SIGINT (Ctrl-C) does not wait for the next step."""
         if self.name == "SIGINT" and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.name = signal.Signals(number).name
+        if not self._gentle:
+            raise interrupted(self.name, "before training began")
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["Stop"]:
@@ -43,64 +51,98 @@ class Stop:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    @contextlib.contextmanager
+    def gently(self) -> Iterator[None]:
+        """For the time of the block a signal is noted only: whoever computes looks at ``name``."""
+        self._gentle = True
+        try:
+            yield
+        finally:
+            self._gentle = False
+
+    def obey(self, asked: list[str | None], where: str) -> None:
+        """Raise Interrupted when a rank was ``asked`` to stop."""
+        if names := [name for name in asked if name]:
+            raise interrupted(names[0], where)
+
+
+def interrupted(name: str, where: str) -> Interrupted:
+    """The error of a run that signal ``name`` stopped."""
+    return Interrupted(f"stopped by {name} {where}; run the same command again to go on from the last checkpoint")
+
 
 class Watch:
     """Told of every step of an epoch; keeps the losses on the device.
 
     On a GPU, where reading a loss makes the processor wait and ranks would talk more than compute, it looks at every
-    16th step only. ``ids`` are the object ids of all rows of the store.
+    16th step only. ``ids`` are the object ids of all rows of the store; ``due()`` of rank 0 says when a checkpoint
+    within an epoch is wanted.
     """
 
-    def __init__(self, engine, stop: Stop, ids: np.ndarray):
-        self.engine, self.stop, self.ids = engine, stop, ids
+    def __init__(self, engine, stop: Stop, ids: np.ndarray, due: Callable[[], bool] = lambda: False):
+        self.engine, self.stop, self.ids, self.due = engine, stop, ids, due
         self.every = 1 if engine.device.type == "cpu" else 16
         self.begin(0)
 
-    def begin(self, epoch: int) -> None:
-        """Forget the epoch before."""
-        self.epoch, self._sum, self._objects = epoch, 0.0, 0
+    def begin(self, epoch: int, sums: Sums | None = None) -> None:
+        """Forget the epoch before; ``sums`` is what ``sums()`` gave where this epoch was left."""
+        self.epoch, self._asked = epoch, []
         self._pending: list[tuple[int, torch.Tensor, np.ndarray]] = []
+        shares = sums if sums and len(sums) == self.engine.size else [_total(sums or [])]
+        self._sum, self._objects = shares[self.engine.rank] if self.engine.rank < len(shares) else (0.0, 0)
 
-    def step(self, number: int, loss: torch.Tensor, rows: np.ndarray) -> None:
+    def step(self, number: int, loss: torch.Tensor, rows: np.ndarray) -> bool:
         """Note step ``number`` (from 0): the summed loss of this rank's objects, and their rows.
 
-        Raises Interrupted when a rank was asked to stop, TrainingError when a loss is not finite: on every rank in
+        Returns whether the state after this step is to be saved, because it is time or because a rank was asked to
+        stop (then call ``obey`` after saving). TrainingError when a loss is not finite. All of it on every rank in
         the same step.
         """
         self._pending.append((number, loss, rows))
-        if (number + 1) % self.every == 0:
-            self._look()
+        return (number + 1) % self.every == 0 and self._look()
+
+    def obey(self) -> None:
+        """Raise Interrupted when a rank was asked to stop at the last look."""
+        self.stop.obey(self._asked, f"in epoch {self.epoch}")
+
+    def sums(self) -> Sums:
+        """Sum of losses and number of objects of every rank so far in the epoch; for ``begin``. Collective."""
+        return self.engine.gather((self._sum, self._objects))
 
     def end(self) -> tuple[float, int]:
-        """Mean loss of the epoch over the objects of all ranks, and their number; raises like ``step``."""
+        """Mean loss of the epoch over the objects of all ranks, and their number; TrainingError like ``step``."""
         self._look()
-        told = self.engine.gather((self._sum, self._objects))
-        objects = sum(share for _, share in told)
-        return sum(loss for loss, _ in told) / objects, objects
+        loss, objects = _total(self.sums())
+        return loss / objects, objects
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
         values = torch.stack([loss for _, loss, _ in self._pending]).tolist() if self._pending else []
         bad = None
         for value, (number, _, rows) in zip(values, self._pending, strict=True):
             if not math.isfinite(value) and bad is None:
-                bad = (number, [str(name) for name in self.ids[rows]])
+                bad = (number, self.names(rows))
             self._sum, self._objects = self._sum + value, self._objects + len(rows)
         self._pending = []
-        told = self.engine.gather((self.stop.name, bad))
-        if faults := [fault for _, fault in told if fault]:
-            self._diverged(faults)
-        if asked := [name for name, _ in told if name]:
-            raise Interrupted(
-                f"stopped by {asked[0]} in epoch {self.epoch}; run the same command again to go on from the last "
-                "checkpoint"
-            )
+        told = self.engine.gather((self.stop.name, bad, self.engine.rank == 0 and self.due()))
+        if faults := [fault for _, fault, _ in told if fault]:
+            first = min(number for number, _ in faults)
+            self.diverged(f"step {first + 1}", [name for number, rank in faults if number == first for name in rank])
+        self._asked = [name for name, _, _ in told]
+        return any(self._asked) or any(due for _, _, due in told)
 
-    def _diverged(self, faults: list[tuple[int, list[str]]]) -> None:
-        first = min(number for number, _ in faults)
-        names = [name for number, rank in faults if number == first for name in rank]
+    def names(self, rows: np.ndarray) -> list[str]:
+        """Object ids of these rows."""
+        return [str(name) for name in self.ids[rows]]
+
+    def diverged(self, where: str, names: list[str]) -> None:
+        """Raise the TrainingError of a loss that is not finite, at ``where`` of the epoch, for objects ``names``."""
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         raise TrainingError(
-            f"the loss of epoch {self.epoch}, step {first + 1} is not a finite number; objects of that step: "
+            f"the loss of epoch {self.epoch}, {where} is not a finite number; objects of that step: "
             f"{', '.join(names[:NAMED])}{more}. The last checkpoint is kept. Look at these objects "
             "(astrossl check STORE --deep), or lower learning_rate"
         )
+
+
+def _total(sums: Sums) -> tuple[float, int]:
+    return sum(loss for loss, _ in sums), sum(objects for _, objects in sums)

@@ -23,6 +23,7 @@ module load apptainer
 export OMP_NUM_THREADS=4
 export ASTROSSL_CACHE='/scratch disk/cache'
 export GREETING='it'"'"'s $HOME'
+export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
@@ -32,8 +33,17 @@ srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' 
 # teardown
 status=$?
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-marker='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}.requeue
-if [ -e "$marker" ]; then rm "$marker"; scontrol requeue "$SLURM_JOB_ID"; fi
+at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
+echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+again=
+if [ -e "$at.requeue" ]; then again=1; fi
+case $status in 134|137|143)
+    if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
+        [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
+esac
+rm -f "$at.requeue" "$at.failed"
+if [ -n "$again" ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit $status
 
 #  0: astrossl train runs/small/pretext_pretext_nall_s0-bc283baa/config.yaml --workdir .
@@ -64,6 +74,7 @@ module load apptainer
 export OMP_NUM_THREADS=4
 export ASTROSSL_CACHE='/scratch disk/cache'
 export GREETING='it'"'"'s $HOME'
+export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
@@ -73,8 +84,17 @@ srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%A_%a_%t_log.ou
 # teardown
 status=$?
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-marker='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}.requeue
-if [ -e "$marker" ]; then rm "$marker"; scontrol requeue "$SLURM_JOB_ID"; fi
+at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
+echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+again=
+if [ -e "$at.requeue" ]; then again=1; fi
+case $status in 134|137|143)
+    if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
+        [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
+esac
+rm -f "$at.requeue" "$at.failed"
+if [ -n "$again" ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit $status
 
 #  0: astrossl train runs/small/SG_scratch_nall_s0-df5cf5c1/config.yaml --workdir .
@@ -106,6 +126,7 @@ module load apptainer
 export OMP_NUM_THREADS=4
 export ASTROSSL_CACHE='/scratch disk/cache'
 export GREETING='it'"'"'s $HOME'
+export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
@@ -115,12 +136,20 @@ srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' 
 # teardown
 status=$?
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-marker='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}.requeue
-if [ -e "$marker" ]; then rm "$marker"; scontrol requeue "$SLURM_JOB_ID"; fi
+at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
+echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+again=
+if [ -e "$at.requeue" ]; then again=1; fi
+case $status in 134|137|143)
+    if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
+        [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
+esac
+rm -f "$at.requeue" "$at.failed"
+if [ -n "$again" ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit $status
 
-#  0: astrossl train runs/small/SG_features-magnitudes_nall_s0-8d9ec787/config.yaml --workdir .
-#  0: astrossl train runs/small/SG_features-magnitudes_nall_s1-2d1ba4c8/config.yaml --workdir .
+#  0: astrossl train runs/small/SG_features-magnitudes_nall_s0-8d9ec787/config.yaml runs/small/SG_features-magnitudes_nall_s1-2d1ba4c8/config.yaml --workdir .
 
 # ---- report: 1 tasks, sent with sbatch
 #!/bin/bash
@@ -148,6 +177,7 @@ module load apptainer
 export OMP_NUM_THREADS=4
 export ASTROSSL_CACHE='/scratch disk/cache'
 export GREETING='it'"'"'s $HOME'
+export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
@@ -157,8 +187,17 @@ srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' 
 # teardown
 status=$?
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-marker='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}.requeue
-if [ -e "$marker" ]; then rm "$marker"; scontrol requeue "$SLURM_JOB_ID"; fi
+at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
+echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+again=
+if [ -e "$at.requeue" ]; then again=1; fi
+case $status in 134|137|143)
+    if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
+        [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
+esac
+rm -f "$at.requeue" "$at.failed"
+if [ -n "$again" ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit $status
 
 #  0: astrossl report small --workdir .

@@ -24,6 +24,7 @@ module load apptainer
 export OMP_NUM_THREADS=4
 export ASTROSSL_CACHE='/scratch disk/cache'
 export GREETING='it'"'"'s $HOME'
+export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
@@ -33,8 +34,17 @@ srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' 
 # teardown
 status=$?
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-marker='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}.requeue
-if [ -e "$marker" ]; then rm "$marker"; scontrol requeue "$SLURM_JOB_ID"; fi
+at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
+echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+again=
+if [ -e "$at.requeue" ]; then again=1; fi
+case $status in 134|137|143)
+    if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
+        [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
+esac
+rm -f "$at.requeue" "$at.failed"
+if [ -n "$again" ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit $status
 
 #  0: astrossl train runs/small/pretext_pretext_nall_s0-bc283baa/config.yaml --workdir .
@@ -66,6 +76,7 @@ module load apptainer
 export OMP_NUM_THREADS=4
 export ASTROSSL_CACHE='/scratch disk/cache'
 export GREETING='it'"'"'s $HOME'
+export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
@@ -75,8 +86,17 @@ srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%A_%a_%t_log.ou
 # teardown
 status=$?
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-marker='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}.requeue
-if [ -e "$marker" ]; then rm "$marker"; scontrol requeue "$SLURM_JOB_ID"; fi
+at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
+echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+again=
+if [ -e "$at.requeue" ]; then again=1; fi
+case $status in 134|137|143)
+    if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
+        [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
+esac
+rm -f "$at.requeue" "$at.failed"
+if [ -n "$again" ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit $status
 
 #  0: astrossl train runs/small/SG_scratch_nall_s0-df5cf5c1/config.yaml --workdir .
@@ -109,6 +129,7 @@ module load apptainer
 export OMP_NUM_THREADS=4
 export ASTROSSL_CACHE='/scratch disk/cache'
 export GREETING='it'"'"'s $HOME'
+export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
@@ -118,8 +139,17 @@ srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' 
 # teardown
 status=$?
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-marker='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}.requeue
-if [ -e "$marker" ]; then rm "$marker"; scontrol requeue "$SLURM_JOB_ID"; fi
+at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
+echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+again=
+if [ -e "$at.requeue" ]; then again=1; fi
+case $status in 134|137|143)
+    if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
+        [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
+esac
+rm -f "$at.requeue" "$at.failed"
+if [ -n "$again" ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit $status
 
 #  0: astrossl train runs/small/SG_scratch_nall_s3-43d643c8/config.yaml --workdir .
@@ -152,6 +182,7 @@ module load apptainer
 export OMP_NUM_THREADS=4
 export ASTROSSL_CACHE='/scratch disk/cache'
 export GREETING='it'"'"'s $HOME'
+export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
@@ -161,14 +192,21 @@ srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%A_%a_%t_log.ou
 # teardown
 status=$?
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-marker='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}.requeue
-if [ -e "$marker" ]; then rm "$marker"; scontrol requeue "$SLURM_JOB_ID"; fi
+at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
+echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+again=
+if [ -e "$at.requeue" ]; then again=1; fi
+case $status in 134|137|143)
+    if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
+        [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
+esac
+rm -f "$at.requeue" "$at.failed"
+if [ -n "$again" ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit $status
 
-#  0: astrossl train runs/small/SG_features-magnitudes_nall_s0-8d9ec787/config.yaml --workdir .
-#  0: astrossl train runs/small/SG_features-magnitudes_nall_s1-2d1ba4c8/config.yaml --workdir .
-#  1: astrossl train runs/small/SG_features-magnitudes_nall_s2-08b7985c/config.yaml --workdir .
-#  1: astrossl train runs/small/SG_features-magnitudes_nall_s3-6778150f/config.yaml --workdir .
+#  0: astrossl train runs/small/SG_features-magnitudes_nall_s0-8d9ec787/config.yaml runs/small/SG_features-magnitudes_nall_s1-2d1ba4c8/config.yaml --workdir .
+#  1: astrossl train runs/small/SG_features-magnitudes_nall_s2-08b7985c/config.yaml runs/small/SG_features-magnitudes_nall_s3-6778150f/config.yaml --workdir .
 
 # ---- report: 1 tasks, sent with sbatch
 #!/bin/bash
@@ -197,6 +235,7 @@ module load apptainer
 export OMP_NUM_THREADS=4
 export ASTROSSL_CACHE='/scratch disk/cache'
 export GREETING='it'"'"'s $HOME'
+export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
@@ -206,8 +245,17 @@ srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' 
 # teardown
 status=$?
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-marker='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}.requeue
-if [ -e "$marker" ]; then rm "$marker"; scontrol requeue "$SLURM_JOB_ID"; fi
+at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
+echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+again=
+if [ -e "$at.requeue" ]; then again=1; fi
+case $status in 134|137|143)
+    if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
+        [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
+esac
+rm -f "$at.requeue" "$at.failed"
+if [ -n "$again" ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit $status
 
 #  0: astrossl report small --workdir .

@@ -1,0 +1,83 @@
+"""The objects of one phase: network, loaders, optimiser and what watches them, made from a run's configuration."""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from hpc_astrossl.loading import Loader, LoaderSpec, open_loader
+from hpc_astrossl.nets.vgg import VGG16
+from hpc_astrossl.specs.run import PhaseSpec
+from hpc_astrossl.training.control import controlled
+from hpc_astrossl.training.features import FeatureLoader
+from hpc_astrossl.training.loop import Phase, copied
+from hpc_astrossl.training.optim import Plateau, Stopping, optimizer
+from hpc_astrossl.training.watch import Watch
+
+if TYPE_CHECKING:
+    from hpc_astrossl.training.run import Training
+
+Weights = dict[str, Tensor]
+
+
+def prepare(training: "Training", spec: PhaseSpec, model: VGG16) -> Phase:
+    """The objects of a phase on ``model``, the engine around network and optimiser."""
+    run, data, engine = training.run, training.data, training.engine
+    if spec.trains == "head":
+        net, loaders = model.head, {split: _features(training, model, split) for split in ("train", "validation")}
+    else:
+        net, loaders = model, {split: _images(training, split) for split in ("train", "validation")}
+        training.encoder.loader = loaders["train"].name
+    wrapped, wrapped_optimizer = engine.prepare(net, optimizer(net, spec))
+    due = training.checkpoints.due
+    return Phase(
+        net=net,
+        wrapped=wrapped,
+        head=model.head,
+        optimizer=wrapped_optimizer,
+        plateau=Plateau(wrapped_optimizer, run.training),
+        stopping=Stopping(run.training.patience),
+        target=data.target,
+        truth=training.truth,
+        engine=engine,
+        watch=Watch(engine, training.stop, data.store.table["object_id"], lambda: due(within=True)),
+        seed=run.seed,
+        batch_size=run.data.batch_size,
+        **loaders,
+    )
+
+
+def _images(training: "Training", split: str) -> Loader:
+    """A loader of a split's images."""
+    data = training.run.data
+    spec = LoaderSpec(
+        batch_size=data.batch_size,
+        scaling=data.scaling,
+        flips=data.flips,
+        turns=data.turns,
+        seed=training.run.seed,
+        resident_mb=data.resident_mb,
+        rotation=data.rotation,
+        shift=data.shift,
+        corrupt=data.corrupt,
+    )
+    engine = training.engine
+    loader = open_loader(training.data.store, training.data.rows[split], spec, engine=engine, device=engine.device)
+    training.skipped.append(loader.skipped)
+    training.folder.say(f"{split}: loader {loader.name}, {loader.reason}")
+    return controlled(loader, data.control)
+
+
+def _features(training: "Training", model: VGG16, split: str) -> FeatureLoader:
+    """A loader of what the model's convolutions make of a split; the training split in all its views."""
+    run = training.run
+    views = run.data.feature_views if split == "train" else 1
+    known, features = training.encoder.features(model, training.data.rows[split], views=views)
+    rows = training.readable(split)
+    return FeatureLoader(
+        rows, known, features[:views], batch_size=run.data.batch_size, seed=run.seed, engine=training.engine
+    )
+
+
+def snapshot(net: nn.Module, add: str = "") -> Weights:
+    """A copy on the CPU of the parameters, ``add`` put before their names."""
+    return {add + name: copied(tensor) for name, tensor in net.state_dict().items()}
