@@ -28,7 +28,7 @@ def pyarrow_text(path: Path, columns: Sequence[str], delimiter: str) -> int:
     from pyarrow import csv
 
     with path.open() as stream:
-        names = stream.readline().lstrip("# ").strip().split(delimiter)
+        names = [name.strip('"') for name in stream.readline().lstrip("# ").strip().split(delimiter)]
     table = csv.read_csv(
         path,
         read_options=csv.ReadOptions(column_names=names, skip_rows=1),
@@ -50,7 +50,7 @@ def polars_text(path: Path, columns: Sequence[str], delimiter: str) -> int:
     import polars
 
     with path.open() as stream:
-        names = stream.readline().lstrip("# ").strip().split(delimiter)
+        names = [name.strip('"') for name in stream.readline().lstrip("# ").strip().split(delimiter)]
     frame = polars.scan_csv(path, separator=delimiter, has_header=False, skip_rows=1, new_columns=names)
     return len(frame.select(columns).collect())
 
