@@ -7,6 +7,7 @@ from training_toys import ALL, HEAD, make_run, make_store
 
 from hpc_astrossl import names
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.specs import heads
 from hpc_astrossl.training import control
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.run import train
@@ -80,3 +81,22 @@ def test_a_run_on_shuffled_labels_is_measured_on_the_true_test_labels(tmp_path):
 def test_an_id_of_a_plain_run_is_what_it_was_before_there_were_controls():
     assert names.resolved(make_run(HEAD)).run_id == names.resolved(make_run(HEAD, control="none")).run_id
     assert names.resolved(make_run(HEAD)).run_id != names.resolved(make_run(HEAD, control="masked-centre")).run_id
+
+
+def test_runs_with_labels_of_their_own_are_not_trained_together():
+    def run(seed, control):
+        return names.resolved(make_run(HEAD, seed=seed, control=control, weights="imagenet-vgg16"))
+
+    assert [len(group) for group in heads.groups([run(0, "none"), run(1, "none"), run(0, "masked-centre")])] == [2, 1]
+    assert [len(group) for group in heads.groups([run(0, "shuffled-labels"), run(1, "shuffled-labels")])] == [1, 1]
+
+
+def test_features_kept_on_disk_are_not_those_of_masked_images(tmp_path):
+    make_store(tmp_path / "toy")
+    make_store(tmp_path / "other", prefix="O", ra=100.0)
+    pretext, _ = outcome(tmp_path, ALL, store="other", experiment="toys")
+    weights = f"run:{pretext['run_id']}"
+    _, plain = outcome(tmp_path, HEAD, weights=weights)
+    assert (tmp_path / "features").is_dir()
+    _, masked = outcome(tmp_path, HEAD, weights=weights, control="masked-centre")
+    assert np.abs(plain - masked).max() > 0.01

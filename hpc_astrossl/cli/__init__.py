@@ -13,9 +13,7 @@ from collections.abc import Sequence
 from hpc_astrossl import __version__
 from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_INPUT, InputError, Interrupted, TrainingError
 
-MODULES = (
-    "doctor", "demo", "simulate", "survey", "train", "model", "apply", "explore", "jobs", "follow", "report",
-)  # fmt: skip
+MODULES = ("doctor", "demo", "simulate", "survey", "train", "model", "apply", "explore", "jobs", "follow", "report")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -29,8 +29,8 @@ EARLY = 60  # seconds: Slurm may send a signal up to a minute before it is due
 START = 60  # seconds that an interpreter or a container may take until submitit's clock begins
 HOLD = 60  # seconds: KillWait is 30 by default
 # Exit statuses of srun whose cause lies outside the task: SIGABRT (Horovod ends so when a peer is gone), SIGKILL (out
-# of memory, an operator), SIGTERM (what --kill-on-bad-exit sends to the others).
-KILLED = (134, 137, 143)
+# of memory, an operator), SIGUSR2 (told to save before it listened), SIGTERM (to the other ranks of a dead one).
+KILLED = (134, 137, 140, 143)
 SBATCH = {"requeue": True, "kill-on-invalid-dep": "yes"}
 
 

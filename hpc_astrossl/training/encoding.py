@@ -141,8 +141,9 @@ def open_cache(
         "weights": weights_digest(source.tensors),
         "scaling": run.data.scaling,
         "pooling": run.model.pooling,
-        "masked": run.data.control == MASKED,
         "device": engine.device.type,
         "precision": working_precision(run.model.precision, engine.device),
     }
+    if run.data.control == MASKED:
+        about["control"] = MASKED
     return FeatureCache(workdir / "features", about, say)

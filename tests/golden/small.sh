@@ -37,7 +37,7 @@ at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|143)
+case $status in 134|137|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
         [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
@@ -88,7 +88,7 @@ at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|143)
+case $status in 134|137|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
         [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
@@ -140,7 +140,7 @@ at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|143)
+case $status in 134|137|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
         [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
@@ -191,7 +191,7 @@ at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|143)
+case $status in 134|137|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
         [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;

@@ -38,7 +38,7 @@ at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|143)
+case $status in 134|137|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
         [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
@@ -90,7 +90,7 @@ at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|143)
+case $status in 134|137|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
         [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
@@ -143,7 +143,7 @@ at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|143)
+case $status in 134|137|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
         [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
@@ -196,7 +196,7 @@ at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|143)
+case $status in 134|137|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
         [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
@@ -249,7 +249,7 @@ at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|143)
+case $status in 134|137|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
         [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
