@@ -1,8 +1,8 @@
 """A training step of all of VGG16: ours beside a textbook loop, Lightning and Keras: ``python benchmarks/training.py``.
 
 One optimiser step on the same batch (32 × 32 × 3 pixels, 32 objects, two classes, Adam) is timed in rounds in which the
-variants take turns, beside the machine's own rate of float32 matrix products in the same round, so that other work on
-the machine cancels in the ratios. Peers that are not installed are named as such. Writes
+variants take turns, in CPU time of one thread, beside the machine's own rate of float32 matrix products in the same
+round, so that other work on the machine cancels. Peers that are not installed are named as such. Writes
 benchmarks/results/training.json and prints a table. Keras' network is the same in layers and sizes.
 """
 
@@ -87,6 +87,8 @@ def keras(images: torch.Tensor, labels: torch.Tensor) -> Timed:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import tensorflow as tf
 
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
     layers = tf.keras.layers
     base = tf.keras.applications.VGG16(include_top=False, weights=None, input_shape=(SIDE, SIDE, 3), pooling="avg")
     bound = tf.keras.constraints.MaxNorm(2, axis=0)
@@ -97,13 +99,13 @@ def keras(images: torch.Tensor, labels: torch.Tensor) -> Timed:
     return lambda: model.train_on_batch(batch, truth)
 
 
-def matmul(size: int = 1536) -> float:
+def matmul(size: int = 1024) -> float:
     """The machine's rate of float32 matrix products now, GFLOP/s."""
     first, second = torch.rand(size, size), torch.rand(size, size)
-    begin = time.perf_counter()
+    begin = time.process_time()
     for _ in range(4):
         torch.mm(first, second)
-    return 4 * 2 * size**3 / (time.perf_counter() - begin) / 1e9
+    return 4 * 2 * size**3 / (time.process_time() - begin) / 1e9
 
 
 def variants(images: torch.Tensor, labels: torch.Tensor) -> tuple[dict[str, Timed], list[str]]:
@@ -130,6 +132,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="turns of every variant (default: 7)")
     rounds = parser.parse_args().rounds
     warnings.simplefilter("ignore")  # of the peers
+    torch.set_num_threads(1)
     source = torch.Generator().manual_seed(0)
     images, labels = torch.rand(BATCH, 3, SIDE, SIDE, generator=source), torch.arange(BATCH) % 2
     steps, missing = variants(images, labels)
@@ -138,9 +141,9 @@ def main() -> None:
     for _ in range(rounds):
         for name, step in steps.items():
             rate = matmul()
-            begin = time.perf_counter()
+            begin = time.process_time()
             step()
-            seconds = time.perf_counter() - begin
+            seconds = time.process_time() - begin
             rate = (rate + matmul()) / 2
             times[name].append(seconds)
             shares[name].append(BATCH * GFLOP / seconds / rate)

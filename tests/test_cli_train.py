@@ -31,7 +31,7 @@ def test_a_run_is_trained_with_changes_and_can_be_trained_from_its_own_configura
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("data.train_sizes=8", "unknown key 'train_sizes'; allowed: batch_size"),
+        ("data.train_sizes=8", "unknown key 'train_sizes'; allowed: bands, batch_size"),
         ("scheme=scratchy", "unknown scheme 'scratchy'; allowed:"),
         ("data.train_size=100", "train_size 100 is more than the 32 training objects"),
     ],

@@ -9,8 +9,9 @@ from hpc_astrossl.nets.vgg import VGG16
 from hpc_astrossl.specs.run import PhaseSpec
 from hpc_astrossl.training.control import MaskedLoader, controlled
 from hpc_astrossl.training.features import FeatureLoader
-from hpc_astrossl.training.loop import Phase, agree, copied
+from hpc_astrossl.training.loop import Phase
 from hpc_astrossl.training.optim import Plateau, Stopping, optimizer
+from hpc_astrossl.training.state import agree, copied
 from hpc_astrossl.training.watch import Watch
 
 if TYPE_CHECKING:
