@@ -1,11 +1,14 @@
 """One thread a process: tests start many, and threads that wait for one another on few cores take ten times as long."""
 
 import os
+import signal
 
 import pytest
 import slurm_support
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a background job of a script; what tests start would have it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -138,6 +138,21 @@ def test_what_is_done_is_not_submitted_again(recipe):
     assert not (recipe / "runs/small/.tasks/jobs.jsonl").exists()
 
 
+def test_cancel_reaches_the_tasks_of_a_background_job_of_a_script(recipe):
+    """A shell without a terminal starts its background jobs with interrupts ignored."""
+    command = f"{sys.executable} -m hpc_astrossl submit small.yaml --cluster local & wait"
+    shell = subprocess.Popen(["sh", "-c", command], cwd=recipe, start_new_session=True)
+    ledger = Ledger(recipe, "small")
+    limit = time.monotonic() + 60
+    while not (started := [entry for entry in ledger.entries() if entry.job]):
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+    assert "process" in astrossl("cancel", "small", cwd=recipe).stdout
+    shell.wait(timeout=60)
+    for entry in started:
+        assert not Path(f"/proc/{entry.pid}").exists()
+
+
 def test_an_interrupt_ends_the_children_and_exits_75(recipe):
     arguments = [sys.executable, "-m", "hpc_astrossl", "submit", "small.yaml", "--cluster", "local"]
     process = subprocess.Popen(

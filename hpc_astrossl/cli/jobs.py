@@ -204,6 +204,9 @@ def _watch(foreground, busy: set[str]) -> int | None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
+    # A script's background jobs are born deaf to interrupts, and so would be the tasks, which cancel interrupts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         tally = foreground.run(busy, tell)
     except KeyboardInterrupt:
