@@ -3,7 +3,8 @@
 - Schemes are compared by mean test accuracy at the largest training size of a set, with the paired test over seeds and
   objects of ``statistics.py``: "significantly" means p < 0.05 (for the best scheme of a set after Holm's correction).
   Without predictions there is no test, and the sentence says so.
-- A set on which the best scheme is not significantly above always naming the commonest class shows no skill.
+- A best scheme that is not significantly above always naming the commonest class is said to be so; without a test, one
+  that is within two standard deviations of it.
 - Magnitudes and ImageNet are compared as frozen features and fine-tuned, where both were run.
 - Label efficiency is told at the smallest training size, where the other scheme's curve reaches that accuracy.
 - The paper is compared with only where the set is the paper's: agreement is a difference of at most two joint errors.
@@ -57,7 +58,7 @@ def scope(study: Study) -> str:
 
 
 def best(desk: Desk, set_: str) -> str:
-    """Which scheme has the largest mean on a set, what it cannot be told from, and whether it shows skill."""
+    """Which scheme has the largest mean on a set, what it cannot be told from, and whether it beats the majority."""
     table, size = desk.classes, c.main_size(desk.classes, set_)
     split = "test" if c.best_scheme(table, set_, size, "test", "accuracy") else "validation"
     ranking = c.best_scheme(table, set_, size, split, "accuracy")
@@ -74,8 +75,11 @@ def best(desk: Desk, set_: str) -> str:
         return said
     outcome = desk.said(c.get(table, set_, scheme, size), split)
     test = above_majority(outcome) if outcome else None
-    no_skill = not (test.significant and test.delta > 0) if test else top.mean - share <= 2 * (top.std or 0)
-    return f"{said} {'That is no skill: the' if no_skill else 'The'} majority share is {share:.4f}."
+    not_above = not (test.significant and test.delta > 0) if test else top.mean - share <= 2 * (top.std or 0)
+    if not_above:
+        surely = "significantly" if test else "clearly"
+        return f"{said} That is not {surely} above always naming the commonest class ({share:.4f})."
+    return f"{said} The majority share is {share:.4f}."
 
 
 def lead(desk: Desk, set_: str, size: int | None, split: str, ranking: list[tuple]) -> str:
