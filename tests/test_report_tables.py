@@ -205,7 +205,7 @@ def test_a_missing_configuration_is_named(folder):
 def test_no_skill_is_called_so(folder):
     write_run(folder, spec(), accuracy=0.55, test=0.55, collapsed=True)
     said = " ".join(summary.sentences(desk(folder), []))
-    assert "That is not significantly above always naming the commonest class (0.5500)." in said
+    assert "That is not clearly above always naming the commonest class (0.5500)." in said
     assert "1 run collapsed to one class: " in said
     assert "1,000 objects of survey “simulated” (another survey)" in said
 
