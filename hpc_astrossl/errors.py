@@ -19,7 +19,11 @@ class TrainingError(Exception):
     """Training cannot go on, and neither the input nor a signal is to blame: the message alone, exit status 1."""
 
 
-EXIT_DONE, EXIT_FAULT, EXIT_INPUT, EXIT_CONTINUE = 0, 1, 2, 75
+class PeerLost(TrainingError):
+    """Another rank has ended, and its own end is the cause: exit status 69, after which starting again may help."""
+
+
+EXIT_DONE, EXIT_FAULT, EXIT_INPUT, EXIT_PEER, EXIT_CONTINUE = 0, 1, 2, 69, 75
 
 
 def unknown(kind: str, value: object, allowed: Iterable[str]) -> InputError:

@@ -29,7 +29,7 @@ overrides:
       - {trains: head, optimizer: adam, learning_rate: 1e-3, epochs: %d}
 report: false
 """
-SHORT, LONG, ENDLESS = 2, 600, 100000  # epochs
+SHORT, LONG, ENDLESS = 2, 900, 100000  # epochs
 
 
 @pytest.fixture

@@ -11,7 +11,17 @@ import sys
 from collections.abc import Sequence
 
 from hpc_astrossl import __version__
-from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_INPUT, InputError, Interrupted, TrainingError
+from hpc_astrossl.errors import (
+    EXIT_CONTINUE,
+    EXIT_DONE,
+    EXIT_FAULT,
+    EXIT_INPUT,
+    EXIT_PEER,
+    InputError,
+    Interrupted,
+    PeerLost,
+    TrainingError,
+)
 
 MODULES = ("doctor", "demo", "simulate", "survey", "train", "model", "apply", "explore", "jobs", "follow", "report")
 
@@ -56,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_CONTINUE
     except TrainingError as error:
         print(f"astrossl {arguments.verb}: {error}", file=sys.stderr)
-        return EXIT_FAULT
+        return EXIT_PEER if isinstance(error, PeerLost) else EXIT_FAULT
     except BrokenPipeError:  # the reader of our output (head, say) has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE

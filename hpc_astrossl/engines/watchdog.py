@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hpc_astrossl.errors import EXIT_FAULT, TrainingError
+from hpc_astrossl.errors import EXIT_FAULT, PeerLost
 
 SECONDS = "ASTROSSL_HANG_SECONDS"  # how long a rank waits for the others; 0: for ever
 DEFAULT = 900.0
@@ -29,7 +29,7 @@ class Watchdog:
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Around a collective. TrainingError when it fails, which it does when a rank has ended."""
+        """Around a collective. PeerLost when it fails, which it does when a rank has ended."""
         if self._thread is None and self.seconds > 0:
             self._thread = threading.Thread(target=self._watch, name="astrossl-watchdog", daemon=True)
             self._thread.start()
@@ -38,7 +38,7 @@ class Watchdog:
             yield
         except RuntimeError as error:  # Horovod's and Gloo's failures are of this kind
             reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise TrainingError(
+            raise PeerLost(
                 f"rank {self.rank} of {self.size}: {what} with the other ranks failed ({reason}). A rank has ended or "
                 f"its node cannot be reached: the first error in the ranks' logs is the cause. {AGAIN}"
             ) from error

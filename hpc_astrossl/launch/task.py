@@ -18,13 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from hpc_astrossl import config, names, provenance
-from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_INPUT, Interrupted
+from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_INPUT, EXIT_PEER, Interrupted
 from hpc_astrossl.launch import gaps
 from hpc_astrossl.specs.run import require
 
 
 class TaskFailed(Exception):
     """At least one command of a task ended with a status other than 0; the message names each, a line apiece."""
+
+
+class PeersLost(TaskFailed):
+    """The only fault was that other ranks had ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,8 @@ class Task:
             return self._run_commands()
         except Interrupted:
             raise
+        except PeersLost:  # how the other rank ended decides whether the task starts again
+            raise
         except Exception:
             executors.mark_failed()  # it has words for its end: not killed from outside, and not started again
             raise
@@ -67,7 +73,7 @@ class Task:
         spec = config.load(self.path, TaskSpec)
         os.chdir(spec.workdir)
         command_line = names.resolve(names.ENTRY, "astrossl", "entry")
-        failures = []
+        failures, statuses = [], set()
         with _signals() as heard:
             for number, command in enumerate(spec.commands):
                 self._note(number, "start")
@@ -79,9 +85,10 @@ class Task:
                         gaps.hold_rank()
                     raise Interrupted(f"astrossl {' '.join(command)}: {reason or 'interrupted, to be continued'}")
                 if status != EXIT_DONE:
+                    statuses.add(status)
                     failures.append(f"astrossl {' '.join(command)}: exit {status}: {reason}")
         if failures:
-            raise TaskFailed("\n".join(failures))
+            raise (PeersLost if statuses == {EXIT_PEER} else TaskFailed)("\n".join(failures))
         return len(spec.commands)
 
     def checkpoint(self):
