@@ -49,4 +49,5 @@ class Put(Operation):
 def loader(folder: Path, batch: int, workers: int) -> Loader:
     """FFCV's loader of images.beton, kept in memory by the system's cache."""
     return Loader(str(folder / "images.beton"), batch_size=batch, num_workers=workers, order=OrderOption.RANDOM,
-                  os_cache=True, drop_last=True, pipelines={"image": [NDArrayDecoder(), Put(), ToTensor()]})  # fmt: skip
+                  os_cache=True, drop_last=True,
+                  pipelines={"image": [NDArrayDecoder(), Put(), ToTensor()]})  # fmt: skip
