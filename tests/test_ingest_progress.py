@@ -45,8 +45,11 @@ def test_hours_are_told_as_such():
     assert "1 h 23 min left" in told(Terminal(), [(10, 10)], total=5000)
 
 
-def test_without_a_stream_nothing_is_said():
-    progress = Progress()
+def test_without_a_stream_nothing_is_said(capsys):
+    now = [0.0]
+    progress = Progress(clock=lambda: now[0])
     progress.begin(10)
+    now[0] = 100.0  # a log would have had its line by now
     progress.update(10)
     progress.say("done")
+    assert capsys.readouterr() == ("", "")

@@ -51,10 +51,10 @@ class Cutouts:
 def predictions(run: Run) -> Predictions:
     """Read ``predictions.npz``; InputError when it is missing, damaged or of other shapes."""
     found = _load(run, "predictions.npz", ("object_id", "split", "truth", "output"), ("uncertainty",))
-    wide = len(run.bands) if run.target == "magnitudes" else len(run.class_names)
+    wide = len(run.class_names) if run.target == "classes" else len(run.bands)
     shape = found["output"].shape
     _require(len(shape) == 2 and shape[1] == wide, "predictions.npz", f"output has shape {shape}, expected (M, {wide})")
-    if run.target == "magnitudes":
+    if run.target != "classes":
         alike = all(found[key].shape == shape for key in ("truth", "uncertainty") if key in found)
         _require(alike, "predictions.npz", "truth and output differ in shape")
     else:

@@ -71,7 +71,7 @@ def every_run(study: Study, out: Path) -> Table:
 
 
 def _headline(run: Run, split: str) -> float | None:
-    return run.metric(split, "mae" if run.target == "magnitudes" else "accuracy")
+    return run.metric(split, "accuracy" if run.target == "classes" else "mae")
 
 
 def _relative(folder: Path, out: Path) -> str:
