@@ -2,7 +2,7 @@
 VENV ?= .venv
 OUT ?= demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-long lint clean
 
 demo:  ## the whole chain on a simulated survey and real galaxies; ends by printing the report's path
 	@containers/environment.sh demo $(VENV)
@@ -11,6 +11,11 @@ demo:  ## the whole chain on a simulated survey and real galaxies; ends by print
 test: lint  ## lint and every test; builds the Horovod wheel and brings Slurm the first time
 	@tests/slurm/install.sh
 	@$(VENV)/bin/python -m pytest
+
+test-long:  ## what waits minutes for real time limits on Slurm
+	@containers/environment.sh test $(VENV)
+	@tests/slurm/install.sh
+	@$(VENV)/bin/python -m pytest -m long
 
 lint:
 	@containers/environment.sh test $(VENV)

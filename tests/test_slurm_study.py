@@ -136,7 +136,9 @@ def trains(slurm: Slurm, workdir: Path) -> list[int]:
     return slurm.processes(str(workdir))
 
 
-@pytest.mark.parametrize("event", ["a rank is killed", "the time limit is announced"])
+@pytest.mark.parametrize(
+    "event", ["a rank is killed", pytest.param("the time limit is announced", marks=pytest.mark.long)]
+)
 def test_two_ranks_disturbed_end_as_if_nothing_had_been(slurm, workdir, event):
     text = RANKS.replace("[0, 1]", "[0]") % ("head", 400)
     (workdir / "ranks.yaml").write_text(text)

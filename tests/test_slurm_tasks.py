@@ -174,6 +174,7 @@ def test_preempted_without_a_word_it_goes_on_afterwards(slurm, workdir, undistur
     assert same(result(workdir), undisturbed)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_run_requeued_at_its_time_limit_ends_like_one_without(slurm, workdir, tmp_path_factory, undisturbed):
     """The shortest limit is a minute, and the signal comes 30 to 60 s early: so a run of about 45 s on this machine."""
