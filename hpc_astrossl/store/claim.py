@@ -6,6 +6,7 @@ finished shard) and ``locks/``. Locks are flock: they end with the process that 
 
 import errno
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -43,7 +44,7 @@ def begin(path: Path, plan: dict[str, Any], fill: Callable[[Path], None]) -> Non
     there = partial(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not there.exists():
-        private = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+        private = Path(tempfile.mkdtemp(dir=path.parent, prefix=_private(path)))
         try:
             private.chmod(0o777 & ~_umask())
             for name in (RECORDS, LOCKS):
@@ -58,6 +59,18 @@ def begin(path: Path, plan: dict[str, Any], fill: Callable[[Path], None]) -> Non
         finally:
             shutil.rmtree(private, ignore_errors=True)
     _compare(there, plan)
+
+
+def remove(path: Path) -> None:
+    """Remove what is made for the store at ``path``, and what those left behind who died before it had begun."""
+    shutil.rmtree(partial(path), ignore_errors=True)
+    for private in path.parent.glob(f"{glob.escape(_private(path))}*"):
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _private(path: Path) -> str:
+    """How the names of folders begin in which a store is begun."""
+    return f".{path.name}-"
 
 
 def _umask() -> int:

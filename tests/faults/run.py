@@ -1,0 +1,56 @@
+"""``make faults``: kill, fill and collide, then count what was lost.
+
+    python tests/faults/run.py                    # everything, some tens of minutes on two cores
+    python tests/faults/run.py preprocess embed   # scenes whose names begin so; --kills 8 for a quick look
+    python tests/faults/run.py --list
+
+Prints a table and writes benchmarks/results/faults.json, where scenes that were not run keep their last record.
+Exit status 1 when anything was lost. The seed decides every point.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
+from faults import preprocessing, record, victims
+from faults.trials import Plan, Trials
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("scenes", nargs="*", metavar="SCENE", help="beginnings of names; none: all")
+    parser.add_argument("--kills", type=int, default=50, help="SIGKILLs a scene, chains and whole commands apart")
+    parser.add_argument("--signals", type=int, default=10, help="of SIGTERM, and of SIGUSR2")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--list", action="store_true", help="the names of the scenes")
+    arguments = parser.parse_args()
+    victims.warm_up()
+    known = [*preprocessing.scenes()]
+    chosen = [scene for scene in known if not arguments.scenes or scene.name.startswith(tuple(arguments.scenes))]
+    if arguments.list:
+        print("\n".join(scene.name for scene in known))
+        return 0
+    plan = Plan(kills=arguments.kills, signals=arguments.signals, seed=arguments.seed)
+    # In memory where there is some: a process that is killed loses nothing it has written, synced or not.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    work, lost = Path(tempfile.mkdtemp(prefix="faults-", dir=memory)), 0
+    for number, scene in enumerate(chosen):
+        tally = Trials(scene, work / str(number), plan).run()
+        record.add(tally)
+        print(record.row(tally), flush=True)
+        for words in tally.lost:
+            print(f"  LOST {words}", flush=True)
+        lost += len(tally.lost)
+    if not lost:
+        shutil.rmtree(work)
+    print(record.table())
+    return 1 if lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
