@@ -1,6 +1,5 @@
 """``astrossl preprocess``: one process, several workers, and one task of an array, on a survey of two fields."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from ingest_survey import RECIPES, Survey
@@ -21,17 +20,16 @@ def scenes() -> list[Scene]:
     return [
         _scene("preprocess", "--workers", "1"),
         _scene("preprocess, fluxes of twelve bands", "--workers", "1", *bands, share=0.4),
-        _scene("preprocess, two workers", "--workers", "2", setup=None, share=0.4),
+        _scene("preprocess, two workers", "--workers", "2", setup="", share=0.4),
     ]
 
 
-def _scene(name: str, *options: str, setup: Callable[[], None] | None = small_shards, share: float = 1.0) -> Scene:
+def _scene(name: str, *options: str, setup: str = "faults.preprocessing:small_shards", share: float = 1.0) -> Scene:
     def command(folder: Path, attempt: int) -> Command:
         arguments = ("preprocess", str(RECIPES / "simulated.yaml"), "--source", "survey", "--out", "stores", *options)
         return Command(arguments=arguments, cwd=folder, setup=setup)
 
-    return Scene(name=name, make=_survey, command=command, prints=_prints, whole=_whole, launchable=setup is None,
-                 share=share)  # fmt: skip
+    return Scene(name=name, make=_survey, command=command, prints=_prints, whole=_whole, share=share)  # fmt: skip
 
 
 def _survey(folder: Path) -> None:

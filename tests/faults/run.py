@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
-from faults import preprocessing, record, victims
+from faults import preprocessing, record, training, victims
 from faults.trials import Plan, Trials
 
 
@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="the names of the scenes")
     arguments = parser.parse_args()
     victims.warm_up()
-    known = [*preprocessing.scenes()]
+    known = [*preprocessing.scenes(), *training.scenes()]
     chosen = [scene for scene in known if not arguments.scenes or scene.name.startswith(tuple(arguments.scenes))]
     if arguments.list:
         print("\n".join(scene.name for scene in known))

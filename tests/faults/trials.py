@@ -84,7 +84,7 @@ class Trials:
         """All of them."""
         begin = time.monotonic()
         self.template.mkdir(parents=True)
-        victims.in_child(lambda: self.scene.make(self.template))
+        victims.in_child(lambda: self.scene.make(self.template), self.scene.command(self.template, 0).setup)
         self._undisturbed()
         for kind, point in self._points():
             while self._too_late(kind, point):
@@ -135,7 +135,9 @@ class Trials:
         return sorted({1 + round(n * (last - 1) / max(1, count - 1)) for n in range(count)})
 
     def _point(self, kind: str, at: float) -> Point:
-        return Point(kind=kind, at=at, rank=self.random.choice([*range(self.ranks), None]) if self.ranks > 1 else 0)
+        """Rank 0 writes: what is counted in files is meant for it; a moment may be any rank's, or all ranks'."""
+        either = self.ranks > 1 and kind == "time"
+        return Point(kind=kind, at=at, rank=self.random.choice([*range(self.ranks), None]) if either else 0)
 
     def _too_late(self, kind: str, point: Point) -> bool:
         """Try a point; true, and not counted, when the command was done before it. What it left must be right, too."""
@@ -187,8 +189,10 @@ class Trials:
 
 
 def _manners(ended: Ended, point: Point) -> str | None:
-    """A process may end by the signal, save and say "to be continued" (75), or lose its peer (69): nothing else."""
-    allowed = {0, -point.signal, -signal.SIGXFSZ, 75, 69}
+    """A process may end by the signal, save and say "to be continued" (75), or notice that its peer is lost."""
+    allowed = {0, -point.signal, 75}
+    if len(ended.statuses) > 1:  # 69: its peer was lost; Horovod may abort; at last the launcher kills
+        allowed |= {69, -signal.SIGABRT, -signal.SIGKILL}
     if 124 in ended.statuses:
         return f"hung after the fault: {ended.statuses}: {ended.said[-400:]}"
     if point.signal != signal.SIGKILL and not set(ended.statuses) <= allowed:

@@ -22,7 +22,8 @@ from faults.points import Point, arm
 from hpc_astrossl import cli
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PATIENCE = 180.0  # seconds for a command that is not to be killed, and for peers to notice that one was
+PATIENCE = 180.0  # seconds for a command; then it counts as hung
+LAUNCHER = 10.0  # seconds that ranks have to notice that one has ended; then they are killed, as every launcher does
 WARM = (
     "torch", "zarr", "tensorstore", "hpc_astrossl.ingest", "hpc_astrossl.ingest.progress", "hpc_astrossl.specs.recipe",
     "hpc_astrossl.training.run", "hpc_astrossl.training.together", "hpc_astrossl.training.apply",
@@ -34,7 +35,7 @@ WARM = (
 
 def warm_up() -> None:
     """Import what the commands import, and stay one thread: a fork keeps no other."""
-    os.environ |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONPATH": str(CHECKOUT)}
+    os.environ |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONPATH": f"{CHECKOUT}/tests:{CHECKOUT}"}
     for name in WARM:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(name)
@@ -50,7 +51,7 @@ class Command:
     arguments: tuple[str, ...]
     cwd: Path
     ranks: Sequence[dict[str, str]] = field(default=({},))
-    setup: Callable[[], None] | None = None  # in each child before the command
+    setup: str = ""  # module:function, called in each process before the command: makes the work small
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +89,10 @@ def run(command: Command, point: Point | None = None) -> Ended:
 def run_whole(command: Command, point: Point) -> Ended:
     """The same with an interpreter of its own, killed with everything that it started; a point in time only."""
     begin = time.monotonic()
-    variables = {**os.environ, "PYTHONPATH": str(CHECKOUT), **command.ranks[0]}
+    whole = [sys.executable, "-m", "faults.whole", command.setup, *command.arguments]
     with _log(command, 0).open("w") as log:
-        process = subprocess.Popen([sys.executable, "-m", "hpc_astrossl", *command.arguments], cwd=command.cwd,
-                                   stdout=log, stderr=log, env=variables, start_new_session=True)  # fmt: skip
+        process = subprocess.Popen(whole, cwd=command.cwd, stdout=log, stderr=log, env=os.environ | command.ranks[0],
+                                   start_new_session=True)  # fmt: skip
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(point.at)
         if process.poll() is None:
@@ -101,29 +102,42 @@ def run_whole(command: Command, point: Point) -> Ended:
     return Ended(statuses=(status,), seconds=time.monotonic() - begin, changes=0, said=said)
 
 
-def in_child(work: Callable[[], None]) -> None:
+def call(setup: str) -> None:
+    """Call what ``module:function`` names; nothing for an empty string."""
+    if setup:
+        module, _, name = setup.partition(":")
+        getattr(importlib.import_module(module), name)()
+
+
+def in_child(work: Callable[[], None], setup: str) -> None:
     """Do something in a process of its own: what it opens and starts does not stay in the parent of the victims."""
     child = os.fork()
     if child == 0:
-        _end(lambda: work() or 0)
+        _end(lambda: call(setup) or work() or 0)
     if status := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
         raise RuntimeError(f"preparing ended with {status}; see above")
 
 
 def _fork(command: Command, rank: int, point: Point | None, counts: int) -> int:
+    _log(command, rank).write_bytes(b"")
     child = os.fork()
-    if child:
-        return child
+    if child == 0:
+        _be(command, rank, point, counts)
+    os.setpgid(child, child)  # here as well as there: whoever comes first
+    return child
+
+
+def _be(command: Command, rank: int, point: Point | None, counts: int) -> NoReturn:
+    """In the child: the command, with its output in a log."""
     os.setpgid(0, 0)
-    output = os.open(_log(command, rank), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    output = os.open(_log(command, rank), os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(output, stream)
     os.environ |= command.ranks[rank]
     os.chdir(command.cwd)
 
     def work() -> int:
-        if command.setup:
-            command.setup()
+        call(command.setup)
         changes = arm(point, command.cwd)
         status = cli.main(list(command.arguments))
         os.write(counts, f"{changes()}\n".encode())
@@ -157,20 +171,21 @@ def _strike(children: list[int], point: Point, begin: float) -> None:
 
 
 def _statuses(children: list[int], until: float) -> tuple[int, ...]:
-    """How each child ended; one that has not by ``until`` is killed, and counts as hung (status 124)."""
+    """How each child ended: 124 for all when they had to be killed after ``until`` without one having failed."""
     found: dict[int, int] = {}
-    hung = set()
+    hung = False
     while len(found) < len(children):
-        for child in children:
-            if child not in found:
-                pid, status = os.waitpid(child, os.WNOHANG)
-                if pid:
-                    found[child] = os.waitstatus_to_exitcode(status)
-                elif time.monotonic() > until and child not in hung:
-                    hung.add(child)
-                    os.killpg(child, signal.SIGKILL)
+        for child in set(children) - set(found):
+            pid, status = os.waitpid(child, os.WNOHANG)
+            if pid:
+                found[child] = os.waitstatus_to_exitcode(status)
+                if found[child]:
+                    until = min(until, time.monotonic() + LAUNCHER)
+            elif time.monotonic() > until:
+                hung = hung or not found
+                os.killpg(child, signal.SIGKILL)
         time.sleep(0.002)
-    return tuple(124 if child in hung else found[child] for child in children)
+    return tuple(124 if hung else found[child] for child in children)
 
 
 def _log(command: Command, rank: int) -> Path:
