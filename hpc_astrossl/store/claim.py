@@ -19,14 +19,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.files import NO_LOCKS
 
 PARTIAL = ".partial"
 PLAN, STORE, RECORDS, LOCKS = "plan.json", "store", "manifest", "locks"
-_NO_LOCKS = {
-    errno.ENOSYS,
-    errno.ENOTSUP,
-    errno.ENOLCK,
-}  # Lustre without -o flock, some NFS: shards have one owner anyway
 PATIENCE = 3.0  # seconds: the workers of a killed task need a moment to notice
 
 
@@ -127,7 +123,7 @@ def _acquired(stream: TextIO, blocking: int) -> bool:
             fcntl.flock(stream, fcntl.LOCK_EX | blocking)
             return True
         except OSError as error:
-            if error.errno in _NO_LOCKS:
+            if error.errno in NO_LOCKS:  # shards have one owner anyway
                 return True
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise

@@ -21,7 +21,8 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 class Point:
     """One moment. ``kind``: "event" (number ``at``, from 1), "byte" (of any one file), "time" (seconds after start).
 
-    ``rank`` is which process of several is meant, None for all of them.
+    At a "limit", another number of bytes, no file may grow on, as with a quota, and nobody is killed. ``rank`` is which
+    process of several is meant, None for all of them.
     """
 
     kind: str
@@ -41,6 +42,7 @@ def arm(point: Point | None, root: Path) -> Callable[[], int]:
     """
     if point is not None and point.kind == "byte":
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it, and would raise OSError instead
+    if point is not None and point.kind in ("byte", "limit"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(point.at), resource.RLIM_INFINITY))
     return _count(root, point if point is not None and point.kind == "event" else None)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ingest_survey import RECIPES, Survey
 
-from faults.trials import Prints, Scene, digests
+from faults.scenes import Prints, Scene, digests
 from faults.victims import Command
 from hpc_astrossl.store import layout
 

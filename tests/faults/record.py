@@ -9,13 +9,14 @@ from typing import Any
 from faults.trials import Tally
 from hpc_astrossl import provenance
 
+HEAD = "| what | points | survived | lost | afterwards | of which |"
 FILE = Path(__file__).resolve().parents[2] / "benchmarks/results/faults.json"
 
 
-def add(tally: Tally) -> None:
-    """Put a scene's tally in the place of its last one."""
+def add(part: str, tally: Tally) -> None:
+    """Put a scene's tally in the place of its last one; ``part`` is the kind of fault."""
     entry = asdict(tally) | {"seconds": round(tally.seconds), "longest_end": round(tally.longest_end, 2)}
-    keep("scenes", tally.scene, {key: value for key, value in entry.items() if key != "scene"})
+    keep(part, tally.scene, {key: value for key, value in entry.items() if key != "scene"})
 
 
 def keep(part: str, name: str, entry: dict[str, Any]) -> None:
@@ -42,7 +43,15 @@ def _row(name: str, entry: dict[str, Any]) -> str:
     return f"| {name} | {tried} | {survived} | {len(entry['lost'])} | {entry['same']} | {kinds} |"
 
 
-def table() -> str:
-    """All scenes of the file, in Markdown."""
-    head = ["| what | points | survived | lost | afterwards | of which |", "|---|---|---|---|---|---|"]
-    return "\n".join(head + [_row(name, entry) for name, entry in read().get("scenes", {}).items()])
+def tables() -> str:
+    """All scenes of the file, a table for each kind of fault, in Markdown."""
+    lines = []
+    for part, scenes in read().items():
+        if part in ("kills", "disks", "twins"):
+            lines += [
+                f"\n{part}",
+                "| what | points | survived | lost | afterwards | of which |",
+                "|---|---|---|---|---|---|",
+            ]
+            lines += [_row(name, entry) for name, entry in scenes.items()]
+    return "\n".join(lines)

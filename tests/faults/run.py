@@ -17,7 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
-from faults import preprocessing, record, training, victims
+from faults import applying, disks, preprocessing, record, training, twins, victims
+from faults.prepared import Prepared
 from faults.trials import Plan, Trials
 
 
@@ -27,28 +28,35 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50, help="SIGKILLs a scene, chains and whole commands apart")
     parser.add_argument("--signals", type=int, default=10, help="of SIGTERM, and of SIGUSR2")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", action="append", choices=("kills", "disks", "twins"), help="may be repeated")
+    parser.add_argument("--dry", action="store_true", help="leave the record alone")
     parser.add_argument("--list", action="store_true", help="the names of the scenes")
     arguments = parser.parse_args()
     victims.warm_up()
-    known = [*preprocessing.scenes(), *training.scenes()]
+    known = [*preprocessing.scenes(), *training.scenes(), *applying.scenes()]
     chosen = [scene for scene in known if not arguments.scenes or scene.name.startswith(tuple(arguments.scenes))]
     if arguments.list:
         print("\n".join(scene.name for scene in known))
         return 0
-    plan = Plan(kills=arguments.kills, signals=arguments.signals, seed=arguments.seed)
     # In memory where there is some: a process that is killed loses nothing it has written, synced or not.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    work, lost = Path(tempfile.mkdtemp(prefix="faults-", dir=memory)), 0
+    work = Path(tempfile.mkdtemp(prefix="faults-", dir=memory))
+    plan = Plan(kills=arguments.kills, signals=arguments.signals, seed=arguments.seed)
+    faults = {"kills": lambda prepared: Trials(prepared, plan).run(), "disks": disks.disks, "twins": twins.twins}
+    lost = 0
     for number, scene in enumerate(chosen):
-        tally = Trials(scene, work / str(number), plan).run()
-        record.add(tally)
-        print(record.row(tally), flush=True)
-        for words in tally.lost:
-            print(f"  LOST {words}", flush=True)
-        lost += len(tally.lost)
+        prepared = Prepared(scene, work / str(number))
+        for name in arguments.only or faults:
+            if name != "kills" and not scene.alone:
+                continue
+            tally = faults[name](prepared)
+            lost += len(tally.lost)
+            if not arguments.dry:
+                record.add(name, tally)
+            print("\n".join([record.row(tally), *(f"  LOST {words}" for words in tally.lost)]), flush=True)
     if not lost:
         shutil.rmtree(work)
-    print(record.table())
+    print(record.tables())
     return 1 if lost else 0
 
 

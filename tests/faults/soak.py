@@ -34,7 +34,8 @@ from faults.memory import Memory
 from hpc_astrossl import config
 from hpc_astrossl.specs.run import TrainingSpec
 
-SMALL = {"seeds: [0, 1]": "seeds: [0]", "sizes: [64, 256]": "sizes: [64]", "epochs: 16": "epochs: 4"}
+SMALL = {"seeds: [0, 1]": "seeds: [0]", "sizes: [64, 256]": "sizes: [64]", "epochs: 16": "epochs: 3",
+         "epochs: 4}": "epochs: 1}", "epochs: 3}": "epochs: 1}"}  # fmt: skip
 SITE = """\
 kind: slurm
 partition: debug
@@ -115,10 +116,13 @@ class Soak:
     def __init__(self, folder: Path, small: bool):
         self.folder, self.small = folder, small
         self.memory = Memory()
+        fields = "2" if small else "4"
+        done = astrossl("simulate", "survey", "--fields", fields, "--objects", "700", "--size", "1600", cwd=folder)
+        assert done.returncode == 0, done.stderr
         (folder / "site.yaml").write_text(SITE.format(checkout=CHECKOUT, folder=folder))
 
     def prepare(self, name: str) -> Path:
-        """What ``astrossl demo`` lays out, and its survey."""
+        """What ``astrossl demo`` lays out, and the survey."""
         out = self.folder / name
         for part in ("jobs", "preprocess", "examples"):
             shutil.copytree(CHECKOUT / part, out / part)
@@ -128,8 +132,7 @@ class Soak:
             assert old in text, old
             text = text.replace(old, new)
         recipe.write_text(text)
-        done = astrossl("simulate", "survey", "--fields", "4", "--objects", "700", "--size", "1600", cwd=out)
-        assert done.returncode == 0, done.stderr
+        (out / "survey").symlink_to(self.folder / "survey")
         return out
 
     def truth(self) -> Path:
@@ -207,7 +210,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--rate", type=float, default=20, help="seconds between faults for each running task")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true", help="one seed, one size, fewer epochs")
+    parser.add_argument("--small", action="store_true", help="two fields, one seed, one size, fewer epochs")
     parser.add_argument("--truth", type=Path, help="work directory of an undisturbed study of this size and version")
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from training_toys import ALL, HEAD, make_run, make_store
 
-from faults.trials import Prints, Scene, digests
+from faults.scenes import Prints, Scene, digests
 from faults.victims import Command
 from hpc_astrossl import config, names
 from hpc_astrossl.specs.run import RunSpec, TrainingSpec
@@ -31,15 +31,17 @@ def scenes() -> list[Scene]:
         _scene("train, 2 ranks on Horovod", [BOTH], ranks=_slurm_ranks),
         _scene("train, 2 ranks on torch.distributed", [BOTH], ranks=_torch_ranks),
         _scene("features cached, then a head trained", [_on_features(0, None)], make=_with_source),
-    ]
+        _scene("heads trained together", [_on_features(seed, 20) for seed in (0, 1)] + [_on_features(0, None)],
+               make=_with_source),
+    ]  # fmt: skip
 
 
 def small() -> None:
     """Convolutions of an eighth of their width; a checkpoint after every epoch and step; feature segments of eight."""
-    from hpc_astrossl.nets import vgg
+    from hpc_astrossl.nets import vgg, weights
     from hpc_astrossl.training import checkpoint, encoding
 
-    vgg.cfgs = {"D": [value if value == "M" else value // 8 for value in vgg.cfgs["D"]]}
+    vgg.cfgs = weights.cfgs = {"D": [value if value == "M" else value // 8 for value in vgg.cfgs["D"]]}
     vgg.CHANNELS //= 8
     checkpoint.COST_SHARE, encoding.SEGMENT = 1e9, 8
 
@@ -61,7 +63,7 @@ def _scene(name: str, runs: list[RunSpec], *, ranks: Callable[[int], Sequence[di
         return Command(arguments=("train", *files), cwd=folder, ranks=ranks(attempt), setup=SETUP)
 
     return Scene(name=name, make=lay_out, command=command, prints=prints, whole=whole, same=SAME,
-                 launchable=ranks(0) == [{}])  # fmt: skip
+                 alone=ranks(0) == [{}])  # fmt: skip
 
 
 def _with_store(folder: Path) -> None:

@@ -51,6 +51,7 @@ class Command:
     arguments: tuple[str, ...]
     cwd: Path
     ranks: Sequence[dict[str, str]] = field(default=({},))
+    together: bool = True  # the ranks are one launch's: when one has ended badly, the others are ended, too
     setup: str = ""  # module:function, called in each process before the command: makes the work small
 
 
@@ -78,7 +79,7 @@ def run(command: Command, point: Point | None = None) -> Ended:
     os.close(writing)
     if point and point.kind == "time":
         _strike(children, point, begin)
-    statuses = _statuses(children, begin + PATIENCE)
+    statuses = _statuses(children, begin + PATIENCE, LAUNCHER if command.together else PATIENCE)
     seconds = time.monotonic() - begin
     with open(reading, encoding="ascii") as stream:
         changes = [int(line) for line in stream]
@@ -137,6 +138,7 @@ def _be(command: Command, rank: int, point: Point | None, counts: int) -> NoRetu
     os.chdir(command.cwd)
 
     def work() -> int:
+        time.sleep(float(os.environ.pop("FAULTS_DELAY", "0")))
         call(command.setup)
         changes = arm(point, command.cwd)
         status = cli.main(list(command.arguments))
@@ -170,8 +172,11 @@ def _strike(children: list[int], point: Point, begin: float) -> None:
                 os.killpg(child, point.signal)
 
 
-def _statuses(children: list[int], until: float) -> tuple[int, ...]:
-    """How each child ended: 124 for all when they had to be killed after ``until`` without one having failed."""
+def _statuses(children: list[int], until: float, grace: float) -> tuple[int, ...]:
+    """How each child ended: 124 for all when they had to be killed after ``until`` without one having ended.
+
+    ``grace`` is how many seconds the others have when one has failed.
+    """
     found: dict[int, int] = {}
     hung = False
     while len(found) < len(children):
@@ -180,7 +185,7 @@ def _statuses(children: list[int], until: float) -> tuple[int, ...]:
             if pid:
                 found[child] = os.waitstatus_to_exitcode(status)
                 if found[child]:
-                    until = min(until, time.monotonic() + LAUNCHER)
+                    until = min(until, time.monotonic() + grace)
             elif time.monotonic() > until:
                 hung = hung or not found
                 os.killpg(child, signal.SIGKILL)
