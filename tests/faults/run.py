@@ -34,7 +34,11 @@ def main() -> int:
     arguments = parser.parse_args()
     victims.warm_up()
     known = [*preprocessing.scenes(), *training.scenes(), *applying.scenes()]
-    chosen = [scene for scene in known if not arguments.scenes or scene.name.startswith(tuple(arguments.scenes))]
+    named = [scene for scene in known if scene.name in arguments.scenes]
+    begins = tuple(set(arguments.scenes) - {scene.name for scene in named})
+    chosen = [
+        scene for scene in known if scene in named or not arguments.scenes or (begins and scene.name.startswith(begins))
+    ]
     if arguments.list:
         print("\n".join(scene.name for scene in known))
         return 0
