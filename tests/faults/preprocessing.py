@@ -18,13 +18,15 @@ def scenes() -> list[Scene]:
     """One a way to run it."""
     bands = ("--store", "SG", "--set", "stores.SG.images=bands")
     return [
-        _scene("preprocess", "--workers", "1"),
-        _scene("preprocess, fluxes of twelve bands", "--workers", "1", *bands, share=0.4),
-        _scene("preprocess, two workers", "--workers", "2", setup="", share=0.4),
+        scene("preprocess", "--workers", "1"),
+        scene("preprocess, fluxes of twelve bands", "--workers", "1", *bands, share=0.4),
+        scene("preprocess, two workers", "--workers", "2", setup="", share=0.4),
     ]
 
 
-def _scene(name: str, *options: str, setup: str = "faults.preprocessing:small_shards", share: float = 1.0) -> Scene:
+def scene(name: str, *options: str, setup: str = "faults.preprocessing:small_shards", share: float = 1.0) -> Scene:
+    """``preprocess`` of the simulated survey's recipe with these options."""
+
     def command(folder: Path, attempt: int) -> Command:
         arguments = ("preprocess", str(RECIPES / "simulated.yaml"), "--source", "survey", "--out", "stores", *options)
         return Command(arguments=arguments, cwd=folder, setup=setup)

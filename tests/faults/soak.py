@@ -213,6 +213,7 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="two fields, one seed, one size, fewer epochs")
     parser.add_argument("--truth", type=Path, help="work directory of an undisturbed study of this size and version")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that Slurm is ended, too
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True)
     soak = Soak(folder, arguments.small)
