@@ -113,12 +113,14 @@ class Disturber:
 class Soak:
     """The studies below one folder."""
 
-    def __init__(self, folder: Path, small: bool):
-        self.folder, self.small = folder, small
-        self.memory = Memory()
-        fields = "2" if small else "4"
-        done = astrossl("simulate", "survey", "--fields", fields, "--objects", "700", "--size", "1600", cwd=folder)
-        assert done.returncode == 0, done.stderr
+    def __init__(self, folder: Path, small: bool, truth: Path | None):
+        self.folder, self.small, self.memory = folder, small, Memory()
+        if truth is None:
+            fields = "2" if small else "4"
+            done = astrossl("simulate", "survey", "--fields", fields, "--objects", "700", "--size", "1600", cwd=folder)
+            assert done.returncode == 0, done.stderr
+        else:
+            (folder / "survey").symlink_to((truth / "survey").resolve())
         (folder / "site.yaml").write_text(SITE.format(checkout=CHECKOUT, folder=folder))
 
     def prepare(self, name: str) -> Path:
@@ -211,12 +213,16 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=20, help="seconds between faults for each running task")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--small", action="store_true", help="two fields, one seed, one size, fewer epochs")
-    parser.add_argument("--truth", type=Path, help="work directory of an undisturbed study of this size and version")
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        help="work directory of an undisturbed study of this size and version, the folder truth of another soak",
+    )
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that Slurm is ended, too
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True)
-    soak = Soak(folder, arguments.small)
+    soak = Soak(folder, arguments.small, arguments.truth)
     truth = numbers(arguments.truth or soak.truth())
     studies, begin = [], time.monotonic()
     steady = soak.steady()
