@@ -124,7 +124,7 @@ def test_the_last_of_an_array_starts_again_and_its_neighbour_is_left_alone(slurm
                for one in slurm.processes(str(workdir))}  # fmt: skip
     (last,) = (one for one, (own, array) in numbers.items() if own == array)
     os.kill(last, signal.SIGKILL)
-    slurm.wait(lambda: sorted(starts_of_each(workdir)) == [1, 2], 60, "the last one has started again")
+    slurm.wait(lambda: sorted(starts_of_each(workdir)) == [1, 2], 180, "the last one has started again")
     assert slurm.astrossl("cancel", "toys", cwd=workdir).returncode == 0
     slurm.settle()
     assert sorted(starts_of_each(workdir)) == [1, 2]
