@@ -182,7 +182,7 @@ def ending(path: Path):
 
 def abandon(path: Path) -> None:
     """Remove a store in the making."""
-    shutil.rmtree(claim.partial(path), ignore_errors=True)
+    claim.remove(path)
 
 
 def _empty(folder: Path, shape: tuple[int, ...], dtype: np.dtype, bands: int, encoding: Encoding | None) -> None:
