@@ -13,17 +13,16 @@ import torch
 from hpc_astrossl import names
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import Interrupted, TrainingError
-from hpc_astrossl.loading import Skipped
 from hpc_astrossl.nets.vgg import VGG16, build, empty, pooled
 from hpc_astrossl.specs.run import PhaseSpec, RunSpec
 from hpc_astrossl.training import outcome, progress
-from hpc_astrossl.training.checkpoint import Checkpoints
-from hpc_astrossl.training.data import Data, Source, open_data, open_source
+from hpc_astrossl.training.data import Source, open_data, open_source
 from hpc_astrossl.training.encoding import Encoder, open_cache
 from hpc_astrossl.training.folder import RunFolder, run_path
 from hpc_astrossl.training.keeper import Keeper
 from hpc_astrossl.training.loop import Within, fit, measure, rows_of
 from hpc_astrossl.training.phase import Weights, prepare, snapshot
+from hpc_astrossl.training.shared import Shared
 from hpc_astrossl.training.watch import Stop
 
 
@@ -61,23 +60,10 @@ def told(folder: RunFolder) -> Iterator[None]:
 
 
 @dataclass(kw_only=True)
-class Training:
-    """A run while it is trained: what its phases share."""
+class Training(Shared):
+    """A run while it is trained, from its first weights, through its phases, to what it leaves behind."""
 
-    run: RunSpec
-    data: Data
     source: Source
-    folder: RunFolder
-    encoder: Encoder
-
-    def __post_init__(self):
-        self.engine, self.stop = self.encoder.engine, self.encoder.stop
-        self.truth = torch.from_numpy(self.data.truth).to(self.engine.device)
-        minutes = self.run.training.checkpoint_minutes
-        self.checkpoints = Checkpoints(self.folder.checkpoints, self.folder.say, minutes)
-        self.records: list[dict[str, Any]] = []
-        self.began = time.monotonic()
-        self.skipped: list[Skipped] = []  # by loader of images, what it could not read
 
     def run_phases(self) -> dict[str, Any]:
         """Every phase from the best weights of the one before; then the test, once."""
@@ -165,11 +151,6 @@ class Training:
         self.folder.say(progress.farewell(result, self.folder.path, target.headline))
         engine.barrier()
         return result
-
-    def readable(self, split: str) -> np.ndarray:
-        """The rows of a split without those that the encoder found unreadable; from here on, the split is these."""
-        self.data.rows[split] = self.encoder.readable(self.data.rows[split])
-        return self.data.rows[split]
 
     def left_out(self) -> dict[int, str]:
         """Row -> reason of the objects that could not be read, over all ranks, as ``data.corrupt`` allowed."""
