@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 
+from hpc_astrossl import provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.store import claim, encoded, manifest
 from hpc_astrossl.store.blocks import Blocks, Waiting
@@ -55,6 +56,11 @@ class Store:
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of a split (train, validation or test), ascending, int64."""
         return np.flatnonzero(self.table["split"] == SPLITS.index(split))
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 of the list of its files and their hashes: the same store made of other data has another one."""
+        return provenance.sha256(self.path / manifest.MANIFEST)
 
     @property
     def usable(self) -> np.ndarray:
@@ -146,6 +152,18 @@ class Store:
             ) from None
 
 
+def _check_images(images: zarr.Array | zarr.Group, path: str) -> None:
+    """InputError unless ``images`` is an array as the format has it: of pixels, or of encoded files."""
+    if not isinstance(images, zarr.Array):
+        raise InputError(f"{path}: damaged store, images is a group")
+    try:
+        axes = 2 if encoded.Encoding.of(images.attrs) else 4
+    except InputError as error:
+        raise InputError(f"{path}: damaged store, {error}") from None
+    if images.ndim != axes:
+        raise InputError(f"{path}: damaged store, images has {images.ndim} axes, expected {axes}")
+
+
 def _words(error: Exception) -> str:
     """A library's message on one line and without the facts that it adds for its own developers."""
     return " ".join(str(error).split(" [", 1)[0].split())
@@ -172,6 +190,7 @@ def open_store(path: Path | str, *, verify: bool = True) -> Store:
     missing = [name for name in ("images", *expected) if name not in group]
     if missing:
         raise InputError(f"{path}: damaged store, missing arrays {', '.join(missing)}")
+    _check_images(group["images"], str(path))
     if verify and (faults := manifest.faults(path)):
         raise InputError(f"{path}: damaged store: {'; '.join(faults[:3])}. astrossl check says all; "
                          "make the store again with astrossl preprocess")  # fmt: skip

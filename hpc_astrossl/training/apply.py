@@ -23,7 +23,7 @@ from hpc_astrossl.store import StoreInfo
 from hpc_astrossl.training import control
 from hpc_astrossl.training.folder import RunFolder
 from hpc_astrossl.training.parts import Columns, Parts
-from hpc_astrossl.training.source import open_source
+from hpc_astrossl.training.source import Takes, open_source
 from hpc_astrossl.training.tables import FEATURES, PREDICTIONS, Writer, assemble, check_outs
 
 PART_ROWS = 16384
@@ -39,9 +39,11 @@ class Trained:
     size: tuple[int, int]
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of the images it takes."""
-        return (*self.size, self.model.features[0].in_channels)
+    def takes(self) -> Takes:
+        """The images it takes."""
+        shape = (*self.size, self.model.features[0].in_channels)
+        channels = tuple(self.result["store"].get("channels", ()))  # runs of earlier programs did not note them
+        return Takes(shape=shape, channels=channels, data=self.run.data)
 
     @property
     def target(self):
@@ -117,7 +119,7 @@ def apply(job: Job, verb: Verb) -> int | None:
     InputError when the run is not done, the source does not suit it, or an output cannot be written.
     """
     trained = open_trained(job.run)
-    source = open_source(job.source, trained.shape, trained.run.data)
+    source = open_source(job.source, trained.takes)
     with open_engine("auto", trained.run.device) as engine:
         about = {"verb": verb.name, "run": trained.result["run_id"], **source.about}
         check_outs(job.outs, verb.writers)

@@ -15,6 +15,7 @@ from hpc_astrossl.store import SPLITS, Store, open_store
 from hpc_astrossl.training import control
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.leakage import check_leakage
+from hpc_astrossl.training.source import same_channels
 from hpc_astrossl.training.subset import subset
 
 RUN = "run:"
@@ -96,8 +97,9 @@ def _check_lineage(run: RunSpec, workdir: Path, store: Store) -> tuple[dict[str,
     while name is not None and name.startswith(RUN):
         run_id = name.removeprefix(RUN)
         earlier = config.load(run_path(workdir, run.experiment, run_id) / "config.yaml", RunSpec)
-        found.append(
-            {"store": earlier.data.store, **check_leakage(open_store(workdir / earlier.data.store), store, run_id)}
-        )
+        pretext = open_store(workdir / earlier.data.store)
+        if len(pretext.info.channels) == len(store.info.channels):  # other numbers are told of, or made to fit, later
+            same_channels(str(store.path), store.info.channels, pretext.info.channels)
+        found.append({"store": earlier.data.store, **check_leakage(pretext, store, run_id)})
         name = earlier.weights
     return tuple(found)

@@ -12,7 +12,7 @@ import torch
 
 from hpc_astrossl import names
 from hpc_astrossl.engines import open_engine
-from hpc_astrossl.errors import Interrupted, TrainingError
+from hpc_astrossl.errors import InputError, Interrupted, TrainingError
 from hpc_astrossl.loading import Skipped
 from hpc_astrossl.nets.vgg import VGG16, build, empty, pooled
 from hpc_astrossl.specs.run import PhaseSpec, RunSpec
@@ -105,6 +105,12 @@ class Training:
         if newest is None:
             return None
         saved = self.checkpoints.load(newest)
+        store = self.data.store
+        if saved.get("store", store.identity) != store.identity:
+            raise InputError(
+                f"{store.path}: has been made anew since {self.folder.path} was begun; bring the old store back, or "
+                f"remove {self.checkpoints.folder} to begin again"
+            )
         self.records = saved["records"]
         self.began -= saved["seconds"]
         return saved

@@ -1,0 +1,41 @@
+"""Bad input, case by case: each ends with one clear message, or is taken in a way that is said.
+
+The rows are in the modules ``bad_*.py`` beside this one. Every row begins from good input, which is tried as well.
+"""
+
+import re
+
+import pytest
+
+from faults import bad_catalogues, bad_fits, bad_images, bad_stores, small_release
+from faults.cases import REFUSED
+from hpc_astrossl import cli
+
+CASES = [*bad_fits.CASES, *bad_catalogues.CASES, *bad_images.CASES, *bad_stores.CASES]
+
+
+def answer(arguments, capsys) -> tuple[int, str]:
+    """Exit status of the command line, and what it printed."""
+    status = cli.main(arguments)
+    printed = capsys.readouterr()
+    return status, printed.out + printed.err
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_bad_input_has_a_clear_answer(case, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("ASTROSSL_CACHE", str(tmp_path / "cache"))
+    arguments = case.arrange(tmp_path)
+    status, printed = answer(arguments, capsys)
+    assert (status, "Traceback" in printed) == (case.status, False), printed
+    assert re.search(case.words, printed), printed
+    if status == REFUSED and arguments[0] != "check":  # whose findings are its output
+        assert printed.splitlines()[-1].startswith(f"astrossl {arguments[0]}: "), printed
+
+
+def test_the_table_is_complete():
+    assert len({case.id for case in CASES}) == len(CASES) >= 60
+
+
+@pytest.mark.parametrize("make", [small_release.make])
+def test_what_the_rows_spoil_is_good_before(make, tmp_path, capsys):
+    assert answer(make(tmp_path), capsys)[0] == 0
