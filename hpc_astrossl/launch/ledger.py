@@ -84,12 +84,15 @@ class Ledger:
         if not self._file.exists():
             return []
         entries: list[Entry] = []
-        for line in self._file.read_text(encoding="utf-8").splitlines():
+        for number, line in enumerate(self._file.read_text(encoding="utf-8").splitlines(), start=1):
             try:
                 data = json.loads(line)
             except json.JSONDecodeError:
                 continue  # blank, or the machine went down in the midst of it
-            entry = Entry(**{**data, "items": tuple(data["items"]), "commands": tuple(data.get("commands", ()))})
+            try:
+                entry = Entry(**{**data, "items": tuple(data["items"]), "commands": tuple(data.get("commands", ()))})
+            except (TypeError, KeyError, AttributeError) as error:
+                raise InputError(f"{self._file}: line {number} is not of this program ({error}); remove it") from None
             if entry.kind == "cancelled":
                 entries = entries if cancelled else []
             else:

@@ -13,7 +13,7 @@ from hpc_astrossl.nets import weights
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import SPLITS, Store, open_store
 from hpc_astrossl.training import control
-from hpc_astrossl.training.folder import run_path
+from hpc_astrossl.training.folder import WEIGHTS, RunFolder, run_path
 from hpc_astrossl.training.leakage import check_leakage
 from hpc_astrossl.training.source import same_channels
 from hpc_astrossl.training.subset import subset
@@ -76,9 +76,12 @@ def open_source(run: RunSpec, workdir: Path, store: Store) -> Source:
     if run.weights is None:
         return Source(name=None, sha256=None, tensors={})
     if run.weights.startswith(RUN):
-        path = run_path(workdir, run.experiment, run.weights.removeprefix(RUN)) / "weights.safetensors"
-        if not path.exists():
-            raise InputError(f"weights {run.weights}: there is no {path}; train that run first")
+        folder = RunFolder(run_path(workdir, run.experiment, run.weights.removeprefix(RUN)))
+        path = folder.path / WEIGHTS
+        if folder.result() is None or not path.exists():
+            raise InputError(f"weights {run.weights}: {folder.path} is no finished run's folder; train it first")
+        if folder.weights_digest() not in (None, provenance.sha256(path)):
+            raise InputError(f"{path}: damaged: it is not the file that its run wrote; train that run again")
         leakage = _check_lineage(run, workdir, store)
     else:
         path, leakage = weights.cached(run.weights), ()

@@ -152,7 +152,7 @@ class Training:
             metrics[split] = measure(target, raw, rows_of(self.truth.cpu(), rows))
             answers[split] = target.answer(raw).numpy()
         lost = self.left_out()
-        outcome.write_weights(self.folder, weights, self.run)
+        files = outcome.write_weights(self.folder, weights, self.run)
         outcome.write_predictions(self.folder, self.data, answers)
         outcome.write_samples(self.folder, self.data, shown, answers["validation"])
         result = outcome.summary(self.run, self.data, self.source, metrics=metrics, answers=answers) | {
@@ -163,6 +163,7 @@ class Training:
             "device": torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else "cpu",
             "loader": self.encoder.loader or "none, features from the cache",
             "left_out": len(lost),
+            "files": files,
             "seconds": time.monotonic() - self.began,
         }
         self.folder.write_result(result)

@@ -7,11 +7,19 @@ import re
 
 import pytest
 
-from faults import bad_catalogues, bad_fits, bad_images, bad_stores, small_release
+from faults import bad_catalogues, bad_fits, bad_images, bad_recipes, bad_runs, bad_stores, bad_weights, small_release
 from faults.cases import REFUSED
 from hpc_astrossl import cli
 
-CASES = [*bad_fits.CASES, *bad_catalogues.CASES, *bad_images.CASES, *bad_stores.CASES]
+CASES = [
+    *bad_recipes.CASES,
+    *bad_weights.CASES,
+    *bad_runs.CASES,
+    *bad_fits.CASES,
+    *bad_catalogues.CASES,
+    *bad_images.CASES,
+    *bad_stores.CASES,
+]
 
 
 def answer(arguments, capsys) -> tuple[int, str]:
@@ -24,12 +32,15 @@ def answer(arguments, capsys) -> tuple[int, str]:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_bad_input_has_a_clear_answer(case, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("ASTROSSL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
     arguments = case.arrange(tmp_path)
+    capsys.readouterr()
     status, printed = answer(arguments, capsys)
+    assert not list(tmp_path.rglob("was-here*")), "code from the input was run"
     assert (status, "Traceback" in printed) == (case.status, False), printed
     assert re.search(case.words, printed), printed
     if status == REFUSED and arguments[0] != "check":  # whose findings are its output
-        assert printed.splitlines()[-1].startswith(f"astrossl {arguments[0]}: "), printed
+        assert re.search(f"^astrossl {arguments[0]}: ", printed, re.MULTILINE), printed
 
 
 def test_the_table_is_complete():
