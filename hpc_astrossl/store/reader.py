@@ -152,16 +152,24 @@ class Store:
             ) from None
 
 
-def _check_images(images: zarr.Array | zarr.Group, path: str) -> None:
-    """InputError unless ``images`` is an array as the format has it: of pixels, or of encoded files."""
-    if not isinstance(images, zarr.Array):
-        raise InputError(f"{path}: damaged store, images is a group")
+def _check_arrays(group: zarr.Group, info: StoreInfo, path: str) -> None:
+    """InputError unless every array of the format is there, and ``images`` one of pixels or of encoded files."""
+    expected = [name for name, (_, per_band) in TABLE.items() if info.bands or not per_band]
     try:
-        axes = 2 if encoded.Encoding.of(images.attrs) else 4
-    except InputError as error:
-        raise InputError(f"{path}: damaged store, {error}") from None
-    if images.ndim != axes:
-        raise InputError(f"{path}: damaged store, images has {images.ndim} axes, expected {axes}")
+        missing = [name for name in ("images", *expected) if name not in group]
+        arrays = {name: group[name] for name in ("images", *expected) if name not in missing}
+        if missing:
+            raise InputError(f"missing arrays {', '.join(missing)}")
+        axes = 2 if encoded.Encoding.of(arrays["images"].attrs) else 4
+    except Exception as error:  # as above
+        raise InputError(f"{path}: damaged store, {_words(error)}; make it again with astrossl preprocess") from None
+    for name, array in arrays.items():
+        need = axes if name == "images" else 1 + TABLE[name][1]
+        found = array.ndim if isinstance(array, zarr.Array) else "no"
+        if found != need:
+            raise InputError(f"{path}: damaged store, {name} has {found} axes, expected {need}")
+    if 0 in arrays["images"].chunks:
+        raise InputError(f"{path}: damaged store, chunks of images have no rows")
 
 
 def _words(error: Exception) -> str:
@@ -183,14 +191,10 @@ def open_store(path: Path | str, *, verify: bool = True) -> Store:
     try:
         group = zarr.open_group(path, mode="r", zarr_format=3)
         attributes = dict(group.attrs)
-    except (FileNotFoundError, ValueError, KeyError, OSError):
-        raise InputError(f"{path}: not a Zarr v3 group") from None
+    except Exception:  # whatever damaged or foreign metadata make Zarr raise is the finding
+        raise InputError(f"{path}: not a Zarr v3 group, or its zarr.json is damaged") from None
     info = StoreInfo.from_attributes(attributes, str(path))
-    expected = [name for name, (_, per_band) in TABLE.items() if info.bands or not per_band]
-    missing = [name for name in ("images", *expected) if name not in group]
-    if missing:
-        raise InputError(f"{path}: damaged store, missing arrays {', '.join(missing)}")
-    _check_images(group["images"], str(path))
+    _check_arrays(group, info, str(path))
     if verify and (faults := manifest.faults(path)):
         raise InputError(f"{path}: damaged store: {'; '.join(faults[:3])}. astrossl check says all; "
                          "make the store again with astrossl preprocess")  # fmt: skip

@@ -107,6 +107,6 @@ CASES = [
     status("a plan that is a list", lambda f: (f / "runs/study/experiment.json").write_text("[]"), REFUSED,
            r"experiment\.json: damaged"),
     status("a foreign line in the ledger", lambda f: (f / "runs/study/.tasks/jobs.jsonl").write_text('{"a": 1}\n'),
-           REFUSED, r"jobs\.jsonl: line 1"),
+           REFUSED, r"jobs\.jsonl: not of this program, or damaged: line 1: unknown key 'a'"),
 ]  # fmt: skip
 PICKLE = pickle.dumps(Code())
