@@ -2,9 +2,9 @@
 
     python containers/lock.py        # needs internet; run it after a change of constraints.txt
 
-``requirements.lock`` holds all pins, ``preprocess.lock`` what the extra [preprocess] needs, for Linux on x86-64 and
-Python 3.11 to 3.13. The sums are those of the package index; only metadata are downloaded, and the source of a package
-that has no wheel.
+``requirements.lock`` holds all pins, ``preprocess.lock`` what the extra [preprocess] needs, ``cuda.lock`` the compiler
+that builds Horovod with NCCL; all for Linux on x86-64 and Python 3.11 to 3.13. The sums are those of the package index;
+only metadata are downloaded, and the source of a package that has no wheel.
 """
 
 import configparser
@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -22,13 +23,16 @@ from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).parent
 HEAD = "# Written by containers/lock.py from constraints.txt; installed with pip install --require-hashes --no-deps.\n"
+CUDA = (
+    "nvidia-cuda-nvcc==13.0.88", "nvidia-cuda-crt==13.0.88", "nvidia-nvvm==13.0.88", "nvidia-cuda-cccl==13.0.85",
+    "nvidia-cuda-runtime==13.0.96", "nvidia-cuda-profiler-api==13.0.85", "nvidia-nvtx==13.0.85",
+)  # fmt: skip
 OTHER_PYTHONS = ("3.12", "3.13")
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
 
-def pins() -> dict[str, str]:
-    """Canonical name -> name==version, of constraints.txt."""
-    lines = (HERE / "constraints.txt").read_text().splitlines()
+def by_name(lines: Iterable[str]) -> dict[str, str]:
+    """Canonical name -> name==version, of lines that pin."""
     return {canonicalize_name(line.partition("==")[0]): line for line in lines if "==" in line and line[0] != "#"}
 
 
@@ -74,15 +78,12 @@ def sums(wanted: dict[str, str]) -> dict[str, set[str]]:
 
 def needed(extra: str) -> set[str]:
     """Canonical names of what an extra of setup.cfg needs, by the requirements of the packages installed here."""
-    setup = configparser.RawConfigParser()
+    setup = configparser.ConfigParser()
     setup.read(HERE.parent / "setup.cfg")
-    extras, result = setup["options.extras_require"], set()
+    result: set[str] = set()
 
-    def lines(name: str) -> list[str]:
-        return [each for line in extras[name].split("\n") if line
-                for each in (lines(line[2:-2]) if line.startswith("%(") else [line])]  # fmt: skip
-
-    waiting = [*lines(extra), *setup["options"]["install_requires"].split()]
+    waiting = [line for line in setup["options.extras_require"][extra].split("\n") if line]
+    waiting += setup["options"]["install_requires"].split()
     while waiting:
         name = canonicalize_name(Requirement(waiting.pop()).name)
         if name not in result:
@@ -92,19 +93,20 @@ def needed(extra: str) -> set[str]:
     return result
 
 
-def text(names: list[str], wanted: dict[str, str], digests: dict[str, set[str]]) -> str:
+def write(file: str, wanted: dict[str, str], digests: dict[str, set[str]]) -> None:
     """A lock file in pip's own form."""
-    parts = [" \\\n    ".join([wanted[name], *(f"--hash=sha256:{digest}" for digest in sorted(digests[name]))])
-             for name in names]  # fmt: skip
-    return HEAD + "\n".join(parts) + "\n"
+    lines = [" \\\n    ".join([pin, *(f"--hash=sha256:{digest}" for digest in sorted(digests[name]))])
+             for name, pin in wanted.items()]  # fmt: skip
+    (HERE / file).write_text(HEAD + "\n".join(lines) + "\n")
 
 
 def main() -> None:
-    """Write both files."""
-    wanted = pins()
-    digests, some = sums(wanted), needed("preprocess")
-    (HERE / "requirements.lock").write_text(text(list(wanted), wanted, digests))
-    (HERE / "preprocess.lock").write_text(text([name for name in wanted if name in some], wanted, digests))
+    """Write the files."""
+    wanted, cuda = by_name((HERE / "constraints.txt").read_text().splitlines()), by_name(CUDA)
+    digests, some = sums(wanted), needed("preprocess") | {"setuptools", "wheel"}
+    write("requirements.lock", wanted, digests)
+    write("preprocess.lock", {name: pin for name, pin in wanted.items() if name in some}, digests)
+    write("cuda.lock", cuda, sums(cuda))
 
 
 if __name__ == "__main__":
