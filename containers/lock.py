@@ -43,7 +43,7 @@ def found(wanted: list[str], *options: str) -> dict[str, tuple[str, str]]:
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--no-deps", "--ignore-installed"]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
-        while True:
+        while wanted:
             words = [*command, *options, "--report", str(report), *wanted]
             done = subprocess.run(words, capture_output=True, text=True, env=environment)
             if done.returncode == 0:
@@ -53,7 +53,7 @@ def found(wanted: list[str], *options: str) -> dict[str, tuple[str, str]]:
                 sys.exit(done.stderr)
             print(f"no file of {none[1]} for {' '.join(options)}", file=sys.stderr)
             wanted = [pin for pin in wanted if pin != none[1]]
-        items = json.loads(report.read_text())["install"]
+        items = json.loads(report.read_text())["install"] if wanted else []
     return {
         canonicalize_name(item["metadata"]["name"]): (
             item["download_info"]["url"].rpartition("/")[2],

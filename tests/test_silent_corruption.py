@@ -54,7 +54,8 @@ class TestClassOrder:
     """A class is its name; its number belongs to one store."""
 
     @pytest.fixture(scope="class")
-    def workdir(self, tmp_path_factory):
+    @classmethod
+    def workdir(cls, tmp_path_factory):
         """Stores ``toy`` and ``other`` of the same objects, the second with classes swapped, and a run on the first."""
         workdir = tmp_path_factory.mktemp("classes")
         make_store(workdir / "toy")
@@ -215,13 +216,14 @@ class TestLeaks:
     COUNT = 60
 
     @pytest.fixture(scope="class")
-    def sky(self):
+    @classmethod
+    def sky(cls):
         """(ra, dec) of places of which a third is at the poles and a third at RA 0, and random directions."""
         draw = np.random.default_rng(1)
         ra = np.concatenate([draw.uniform(0, 360, 40), draw.uniform(-3e-4, 3e-4, 20) % 360])
         dec = np.concatenate([np.degrees(np.arcsin(draw.uniform(-1, 1, 20))), draw.choice([-1, 1], 20) * 89.9999,
                               draw.uniform(-60, 60, 20)])  # fmt: skip
-        return ra, dec, draw.uniform(0, 2 * np.pi, self.COUNT)
+        return ra, dec, draw.uniform(0, 2 * np.pi, cls.COUNT)
 
     @pytest.mark.parametrize(("arcsec", "share"), [(0.3, 1), (0.999, 1), (1.001, 0), (5, 0)])
     def test_by_position(self, sky, arcsec, share):
@@ -261,7 +263,8 @@ class TestMetrics:
         return {split: found["accuracy"] for split, found in result["metrics"].items()}, result
 
     @pytest.fixture(scope="class")
-    def alone(self, tmp_path_factory):
+    @classmethod
+    def alone(cls, tmp_path_factory):
         workdir = tmp_path_factory.mktemp("alone")
         make_store(workdir / "toy", objects=60)
         train(make_run(FIXED), workdir)

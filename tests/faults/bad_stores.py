@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import zarr
+from contracts.stores import make_store
 
 from faults import stock
-from faults.cases import REFUSED, cut, flip, nothing, spoiling
+from faults.cases import REFUSED, Case, cut, flip, nothing, spoiling
 from hpc_astrossl.store import manifest
 
 
@@ -96,6 +97,15 @@ def file_instead(folder: Path) -> None:
     (folder / "toy").write_text("moved")
 
 
+def fluxes(folder: Path) -> list[str]:
+    """A store of fluxes, among them a NaN and an infinity."""
+    store = make_store(folder / "fluxes", rows=40, shape=(8, 8, 3), dtype="float32")
+    images = zarr.open_group(store.path, mode="r+")["images"]
+    images[3, 4, 4, 0], images[5, 4, 4, 1] = np.nan, np.inf
+    manifest.write_manifest(store.path, [])
+    return ["check", str(store.path), "--deep"]
+
+
 def half_written(folder: Path) -> None:
     (folder / "toy").rename(folder / "toy.partial")
 
@@ -124,6 +134,7 @@ CASES = [
     info("Zarr of version 2", older_zarr, REFUSED, "toy: not a Zarr v3 group, or"),
     info("a file in its place", file_instead, REFUSED, "toy: not a Zarr v3 group, or"),
     info("half written", half_written, REFUSED, "toy: half-written, no such store yet"),
+    Case("store", "NaN pixels", fluxes, REFUSED, "2 images with NaN or infinite pixels in chunk 0, first row 3"),
     check("repeated ids", column("object_id", lambda ids: np.where(ids == "T0001", "T0000", ids)), REFUSED,
           "1 object ids are repeated"),
     check("a label without a class", column("label", lambda label: label + 1), REFUSED, r"label outside -1\.\.1"),

@@ -6,6 +6,7 @@ The rows are in the modules ``bad_*.py`` beside this one. Every row begins from 
 import re
 
 import pytest
+from launch_support import astrossl
 
 from faults import bad_catalogues, bad_fits, bad_images, bad_recipes, bad_runs, bad_stores, bad_weights, small_release
 from faults.cases import REFUSED
@@ -41,6 +42,16 @@ def test_bad_input_has_a_clear_answer(case, tmp_path, capsys, monkeypatch):
     assert re.search(case.words, printed), printed
     if status == REFUSED and arguments[0] != "check":  # whose findings are its output
         assert re.search(f"^astrossl {arguments[0]}: ", printed, re.MULTILINE), printed
+
+
+@pytest.mark.parametrize("name", ["recipe-billion-laughs", "pickled-weights-code-in-a-pickle", "image-truncated"])
+def test_in_a_process_of_its_own_it_is_the_same(name, tmp_path):
+    (case,) = [case for case in CASES if case.id == name]
+    done = astrossl(*case.arrange(tmp_path), cwd=tmp_path)
+    assert done.returncode == case.status
+    assert re.search(case.words, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "was-here").exists()
 
 
 def test_the_table_is_complete():
