@@ -6,10 +6,10 @@ The rows are in the modules ``bad_*.py`` beside this one. Every row begins from 
 import re
 
 import pytest
-from launch_support import astrossl
+from launch_support import CHECKOUT, astrossl
 
 from faults import bad_catalogues, bad_fits, bad_images, bad_recipes, bad_runs, bad_stores, bad_weights, small_release
-from faults.cases import REFUSED
+from faults.cases import REFUSED, TOLERATED
 from hpc_astrossl import cli
 
 CASES = [
@@ -54,8 +54,26 @@ def test_in_a_process_of_its_own_it_is_the_same(name, tmp_path):
     assert not (tmp_path / "was-here").exists()
 
 
-def test_the_table_is_complete():
-    assert len({case.id for case in CASES}) == len(CASES) >= 60
+KINDS = {
+    "FITS images": ["fits"],
+    "catalogues (CSV, FITS tables)": ["catalogue"],
+    "image files of a set": ["image"],
+    "pictures for `predict`": ["picture"],
+    "stores": ["store"],
+    "recipes: preprocess, jobs, cluster, run": ["recipe", "jobs", "cluster", "run"],
+    "weights": ["weights", "pickled weights", "run's weights"],
+    "run folders and studies": ["run folder", "study"],
+}
+
+
+def test_the_page_counts_the_rows_of_the_table():
+    assert len({case.id for case in CASES}) == len(CASES)
+    page = (CHECKOUT / "docs" / "reliability.md").read_text()
+    assert f"a table of {len(CASES)} rows" in page
+    for name, kinds in KINDS.items():
+        found = [case.status for case in CASES if case.kind in kinds]
+        assert f"| {name} | {len(found)} | {found.count(REFUSED)} | {found.count(TOLERATED)} |" in page
+    assert {case.kind for case in CASES} == {kind for kinds in KINDS.values() for kind in kinds}
 
 
 @pytest.mark.parametrize("make", [small_release.make])
