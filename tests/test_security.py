@@ -5,20 +5,27 @@ import hashlib
 import json
 import os
 import pickletools
+import shlex
+import subprocess
 from pathlib import Path
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
 from faults.bad_weights import Code
+from hypothesis import given, settings
 from launch_support import CHECKOUT, astrossl
 from run_folders import write_study
 from training_toys import make_store
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import TrainingError
-from hpc_astrossl.launch import exposure
+from hpc_astrossl.launch import executors, exposure, gaps
+from hpc_astrossl.launch.plan import Stage
 from hpc_astrossl.report.page import write_report
+from hpc_astrossl.specs.cluster import ClusterSpec
+from hpc_astrossl.specs.jobs import Resources
 from hpc_astrossl.training.checkpoint import Checkpoints
 
 SOURCES = sorted((CHECKOUT / "hpc_astrossl").rglob("*.py"))
@@ -166,6 +173,30 @@ class TestFoldersThatOthersCanChange:
         (warning,) = exposure.exposed(folder)
         assert "can be written to by its owner, nobody" in warning
         assert warning.endswith("work in a folder of your own")
+
+
+words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=30)
+lines = words.filter(str.isprintable)
+some = settings(max_examples=25, derandomize=True, deadline=None, database=None)
+
+
+@some
+@given(words)
+def test_any_variable_of_a_cluster_file_stays_literal_in_bash(value):
+    script = "\n".join([*gaps.exports({"GREETING": value}), 'printf %s "$GREETING"'])
+    assert subprocess.run(["bash", "-c", script], capture_output=True, check=True).stdout == value.encode()
+
+
+@some
+@given(account=lines, comment=lines)
+def test_any_account_and_option_is_one_line_of_the_batch_script(account, comment):
+    cluster = ClusterSpec(kind="slurm", account=account, sbatch={"comment": comment})
+    stage = Stage(name="scratch", items=(), resources=Resources())
+    options = executors.slurm_options("toys.scratch", stage, cluster, Path("/logs"), after="", arrays=1)
+    text = executors.script(1, Path("/logs"), options)
+    directives = [line.removeprefix("#SBATCH ") for line in text.split("\n") if line.startswith("#SBATCH ")]
+    assert [f"--account={account}"] in [shlex.split(line) for line in directives]
+    assert [f"--comment={comment}"] in [shlex.split(line) for line in directives]
 
 
 JOBS = """\
