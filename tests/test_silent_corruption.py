@@ -15,12 +15,12 @@ from faults import small_release as release
 from PIL import Image
 from training_toys import HEAD, make_run, make_store
 
-from hpc_astrossl import cli, config, names
+from hpc_astrossl import cli, config, manifest, names
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest import contact, crossmatch
 from hpc_astrossl.loading import LoaderSpec
 from hpc_astrossl.specs.run import PhaseSpec
-from hpc_astrossl.store import check, embedding, manifest, open_store
+from hpc_astrossl.store import check, embedding, open_store
 from hpc_astrossl.training.checkpoint import Checkpoints
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.leakage import check_leakage, close_pairs

@@ -14,6 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
+from hpc_astrossl.files import write_aside
+
 INK, QUIET, ACCENT, LINE, PAPER = "#1c2228", "#78828c", "#0b6b8c", "#d8dde1", "#ffffff"
 _ON_PAGE = {
     INK: "var(--ink)",
@@ -86,8 +88,13 @@ def keep(figure: Figure, folder: Path, name: str, *, title: str, heading: str = 
     above = figure.suptitle((heading or title).replace("$", r"\$"), x=0.01, ha="left", fontsize=9.5)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once; the three files are alike
-    figure.savefig(folder / f"{name}.png", dpi=200, facecolor=PAPER, metadata={"Software": None})
-    figure.savefig(folder / f"{name}.pdf", facecolor=PAPER, metadata={"CreationDate": None, "Creator": None})
+    for form, more in (
+        ("png", {"dpi": 200, "metadata": {"Software": None}}),
+        ("pdf", {"metadata": {"CreationDate": None, "Creator": None}}),
+    ):
+        whole = io.BytesIO()
+        figure.savefig(whole, format=form, facecolor=PAPER, **more)
+        write_aside(folder / f"{name}.{form}", whole.getbuffer())
     top = figure.get_figheight() - above.get_window_extent().y0 / figure.dpi  # inches
     above.set_visible(False)  # the page says it in its own words
     stream = io.StringIO()

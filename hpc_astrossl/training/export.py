@@ -31,7 +31,7 @@ def export(run: Path, file: Path) -> Path:
 
     InputError when the run is not done or the file is neither ``.safetensors`` nor ``.pth``.
     """
-    result = RunFolder(run).finished()
+    result = RunFolder(run).complete()
     if file.suffix not in (".safetensors", ".pth"):
         raise InputError(f"{file}: weights are exported as .safetensors or .pth")
     tensors = weights.read_whole(run / WEIGHTS, RunFolder(run).weights_digest())

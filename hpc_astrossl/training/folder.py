@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import io
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,8 @@ from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.training import events
 
 FORMAT, VERSION = "astrossl-run", 1
-NEEDED = ("run_id", "target", "class_names", "bands", "store", "metrics", "objects", "provenance", "weights")
+NEEDED = {**dict.fromkeys(("run_id", "target"), str), **dict.fromkeys(("class_names", "bands"), list),
+          **dict.fromkeys(("store", "metrics", "objects", "provenance", "weights"), dict)}  # fmt: skip
 WEIGHTS = "weights.safetensors"
 EVENTS = "events.out.tfevents.0.astrossl"  # TensorBoard looks for the first two words
 
@@ -52,21 +54,27 @@ class RunFolder:
             raise InputError(f"{path}: has version {found.get('version')!r}, this program reads version {VERSION}")
         return found
 
-    def finished(self) -> dict[str, Any]:
+    def complete(self) -> dict[str, Any]:
         """``result.json`` with all that using the run needs; InputError when the run is not done, or it lacks that."""
         found = self.result()
         if found is None:
             raise InputError(f"{self.path}: not the folder of a finished run (there is no result.json in it)")
-        lost = [key for key in NEEDED if key not in found]
-        if lost or not isinstance(found["store"], dict) or "name" not in found["store"]:
-            raise InputError(
-                f"{self.path / 'result.json'}: damaged: it lacks {', '.join(lost) or 'the name of a store'}"
-            )
+        lost = [key for key, kind in NEEDED.items() if not isinstance(found.get(key), kind)]
+        if lost or "name" not in found["store"] or not isinstance(found.get("files", {}), dict):
+            lacks = ", ".join(lost) or "the name of its store, or what its files are"
+            raise InputError(f"{self.path / 'result.json'}: damaged: it lacks {lacks}")
         return found
 
     def weights_digest(self) -> str | None:
         """SHA-256 of ``weights.safetensors`` as the finished run noted it; None where an earlier program did not."""
-        return self.finished().get("files", {}).get(WEIGHTS)
+        return self.complete().get("files", {}).get(WEIGHTS)
+
+    def finished(self) -> dict[str, Any] | None:
+        """The same, for who would train it: of a run that is done no checkpoint stays, wherever its end was cut off."""
+        result = self.result()
+        if result is not None:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+        return result
 
     @contextlib.contextmanager
     def locked(self, engine) -> Iterator[None]:

@@ -10,7 +10,7 @@ from contracts.stores import make_store
 
 from faults import stock
 from faults.cases import REFUSED, Case, cut, flip, nothing, spoiling
-from hpc_astrossl.store import manifest
+from hpc_astrossl import manifest
 
 
 def checked(folder: Path) -> list[str]:

@@ -238,7 +238,7 @@ def test_results_of_runs(folder):
     @given(spoilt(json.loads(text)).map(json.dumps).map(str.encode) | damaged(text))
     def check(change):
         (run / "result.json").write_bytes(change)
-        accepted(RunFolder(run).finished)
+        accepted(RunFolder(run).complete)
 
     check()
 
