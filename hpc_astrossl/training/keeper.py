@@ -59,6 +59,7 @@ class Keeper:
         epoch = len(training.records)
         about = {
             "phase": self.index,
+            "store": training.data.store.identity,
             "first": self.first,
             "frozen": self.frozen,
             "best": self.best,

@@ -12,7 +12,7 @@ import torch
 
 from hpc_astrossl import names
 from hpc_astrossl.engines import open_engine
-from hpc_astrossl.errors import Interrupted, TrainingError
+from hpc_astrossl.errors import InputError, Interrupted, TrainingError
 from hpc_astrossl.nets.vgg import VGG16, build, empty, pooled
 from hpc_astrossl.specs.run import PhaseSpec, RunSpec
 from hpc_astrossl.training import outcome, progress
@@ -91,6 +91,12 @@ class Training(Shared):
         if newest is None:
             return None
         saved = self.checkpoints.load(newest)
+        store = self.data.store
+        if saved.get("store", store.identity) != store.identity:
+            raise InputError(
+                f"{store.path}: has been made anew since {self.folder.path} was begun; bring the old store back, or "
+                f"remove {self.checkpoints.folder} to begin again"
+            )
         self.records = saved["records"]
         self.began -= saved["seconds"]
         return saved
@@ -132,7 +138,7 @@ class Training(Shared):
             metrics[split] = measure(target, raw, rows_of(self.truth.cpu(), rows))
             answers[split] = target.answer(raw).numpy()
         lost = self.left_out()
-        outcome.write_weights(self.folder, weights, self.run)
+        files = outcome.write_weights(self.folder, weights, self.run)
         outcome.write_predictions(self.folder, self.data, answers)
         outcome.write_samples(self.folder, self.data, shown, answers["validation"])
         result = outcome.summary(self.run, self.data, self.source, metrics=metrics, answers=answers) | {
@@ -143,6 +149,7 @@ class Training(Shared):
             "device": torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else "cpu",
             "loader": self.encoder.loader or "none, features from the cache",
             "left_out": len(lost),
+            "files": files,
             "seconds": time.monotonic() - self.began,
         }
         self.folder.write_result(result)
