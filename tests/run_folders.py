@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hpc_astrossl import config
-from hpc_astrossl.names import DOWNSTREAM, SCHEMES, resolved
+from hpc_astrossl.names import PAPER, SCHEMES, resolved
 from hpc_astrossl.specs.run import DataSpec, RunSpec
 
 BANDS = ("u", "f378", "f395", "f410", "f430", "g", "f515", "r", "f660", "i", "f861", "z")
@@ -180,7 +180,7 @@ def _cutouts(labels: np.ndarray, size: int = 32) -> np.ndarray:
     return np.array(images).astype("uint8")
 
 
-def write_study(folder: Path, *, sets=("SG", "EF-4"), seeds=(0, 1), sizes=(100, None), schemes=DOWNSTREAM) -> None:
+def write_study(folder: Path, *, sets=("SG", "EF-4"), seeds=(0, 1), sizes=(100, None), schemes=PAPER) -> None:
     """A whole study: pretext, then every scheme on every set, with predictions, features and cutouts."""
     write_run(folder, spec("pretext", "pretext", 0), arrays=True)
     planned = [spec("pretext", "pretext", 0)]

@@ -4,7 +4,7 @@ import re
 import statistics
 from dataclasses import dataclass
 
-from hpc_astrossl.names import DOWNSTREAM
+from hpc_astrossl.names import PAPER
 from hpc_astrossl.report.published import PAPER_SETS
 from hpc_astrossl.report.records import NOT_STARTED, Pending, Run, Study
 
@@ -108,7 +108,7 @@ def sets_of(table: dict[Key, Cell]) -> list[str]:
 
 def schemes_of(table: dict[Key, Cell]) -> list[str]:
     """The paper's five schemes, then others by name."""
-    return [*DOWNSTREAM, *sorted({key[1] for key in table} - set(DOWNSTREAM))]
+    return [*PAPER, *sorted({key[1] for key in table} - set(PAPER))]
 
 
 def sizes_of(table: dict[Key, Cell], set_: str) -> list[int | None]:

@@ -52,6 +52,10 @@ class Measured(Magnitudes):
         by_object = np.where(known, error, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
         return {"loss": found["loss"], "mae": float(by_object.mean()), "mae_by_band": found["mae_by_band"]}
 
+    def uncertainty(self, table: Columns, rows: np.ndarray) -> Columns:
+        """Nothing: a measurement comes without one."""
+        return {}
+
 
 def measure(image: np.ndarray) -> np.ndarray:
     """The properties of ``RANGES``, float32 (5,), of an image (height, width, channels); NaN without a source."""

@@ -49,7 +49,7 @@ class Trained:
         fields = dict.fromkeys(StoreInfo.__dataclass_fields__)
         known = {key: tuple(self.result[key]) for key in ("class_names", "bands")}
         info = StoreInfo(**fields | known | {"name": self.result["store"]["name"]})
-        return names.resolve(names.TARGETS, self.run.data.target, "target")(info)
+        return names.resolve(names.TARGETS, self.run.data.target, "target")(info, self.run.data)
 
 
 def open_trained(path: Path) -> Trained:
