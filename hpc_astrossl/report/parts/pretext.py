@@ -41,7 +41,9 @@ def _figures(desk: Desk, section: Section, run: Run, shown: Predictions) -> None
         section.drawings.append(
             desk.draw(
                 f"pretext_{run.set}_{kind}",
-                lambda make=make: make(shown, run.bands),
+                make,
+                shown,
+                run.bands,
                 title=f"{run.set}, {title}",
                 caption=caption,
             )
