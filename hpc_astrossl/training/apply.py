@@ -117,7 +117,7 @@ def apply(job: Job, verb: Verb) -> int | None:
     InputError when the run is not done, the source does not suit it, or an output cannot be written.
     """
     trained = open_trained(job.run)
-    source = open_source(job.source, trained.shape, trained.run.data)
+    source = open_source(job.source, trained.shape, trained.run.data, trained.result["store"].get("statistics", {}))
     with open_engine("auto", trained.run.device) as engine:
         about = {"verb": verb.name, "run": trained.result["run_id"], **source.about}
         check_outs(job.outs, verb.writers)

@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.loading import LoaderSpec, open_loader
 from hpc_astrossl.loading.reference import scale
+from hpc_astrossl.loading.scaling import FROM_STORE
 from hpc_astrossl.specs.run import DataSpec
 from hpc_astrossl.store import open_store
 
@@ -20,8 +21,13 @@ PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 class StoreSource:
     """Every object of a store that has an image."""
 
-    def __init__(self, path: Path, shape: tuple[int, int, int], data: DataSpec):
-        self.store, self.data = open_store(path), data
+    def __init__(self, path: Path, shape: tuple[int, int, int], data: DataSpec, statistics: dict[str, Any]):
+        if data.scaling in FROM_STORE and not statistics:
+            raise InputError(
+                f"data.scaling {data.scaling} goes by the statistics of the store that the run was trained on, and its "
+                "result.json does not hold them (an older version wrote it); train the run again"
+            )
+        self.store, self.data, self.statistics = open_store(path), data, statistics
         if self.store.image_shape != shape:
             raise InputError(
                 f"{path}: images are {self.store.image_shape} (height, width, channels), the run takes {shape}"
@@ -40,7 +46,7 @@ class StoreSource:
     def batches(self, start: int, stop: int, engine) -> Iterator[torch.Tensor]:
         """Images as the network takes them, in order; chunks are read as they are needed and not kept."""
         spec = LoaderSpec(batch_size=max(self.data.batch_size, 64), scaling=self.data.scaling, flips=False,
-                          turns=False, seed=0, resident_mb=0)  # fmt: skip
+                          turns=False, seed=0, resident_mb=0, statistics=self.statistics)  # fmt: skip
         loader = open_loader(self.store, self.rows[start:stop], spec, engine=Alone(), device=engine.device)
         try:
             for batch in loader.evaluate():
@@ -58,7 +64,7 @@ class Alone:
 class PictureSource:
     """The pictures of a folder by name; each is cut to its central square and resized to the run's size."""
 
-    def __init__(self, folder: Path, shape: tuple[int, int, int], data: DataSpec):
+    def __init__(self, folder: Path, shape: tuple[int, int, int], data: DataSpec, _statistics: dict[str, Any]):
         if not folder.is_dir():
             raise InputError(f"{folder}: neither a store nor a folder of images")
         self.files = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES)
@@ -67,10 +73,10 @@ class PictureSource:
         if shape[2] != 3:
             raise InputError(f"{folder}: images have red, green and blue, the run takes {shape[2]} channels; "
                              "give it a store")  # fmt: skip
-        if data.scaling not in ("unit", "caffe", "none"):
+        if data.scaling in FROM_STORE:
             raise InputError(
-                f"{folder}: the run scales by its store's statistics ({data.scaling}), which pictures do not have; "
-                "give it a store"
+                f"{folder}: the run scales by the statistics of its store ({data.scaling}), which need not hold for "
+                "pictures; give it a store"
             )
         self.size, self.data = shape[:2], data
         self.about: dict[str, Any] = {"store": None, "images": str(folder.resolve()), "class_names": []}
@@ -103,7 +109,12 @@ class PictureSource:
         return scale(np.asarray(square), self.data.scaling).transpose(2, 0, 1)
 
 
-def open_source(path: Path, shape: tuple[int, int, int], data: DataSpec) -> StoreSource | PictureSource:
-    """The store or the folder of pictures at ``path``, for a network that takes images of ``shape``."""
+def open_source(
+    path: Path, shape: tuple[int, int, int], data: DataSpec, statistics: dict[str, Any]
+) -> StoreSource | PictureSource:
+    """The store or the folder of pictures at ``path``, for a network that takes images of ``shape``.
+
+    ``statistics`` are those of the store that the network was trained on.
+    """
     kind = StoreSource if (path / "zarr.json").exists() else PictureSource
-    return kind(path, shape, data)
+    return kind(path, shape, data, statistics)
