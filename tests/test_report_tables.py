@@ -6,6 +6,7 @@ import io
 import pytest
 from run_folders import begin_run, spec, write_plan, write_run
 
+from hpc_astrossl.names import PAPER
 from hpc_astrossl.report import accuracy, inventory, run_lists, summary
 from hpc_astrossl.report.cells import Spread
 from hpc_astrossl.report.desk import Desk
@@ -134,6 +135,18 @@ def test_table_two_shows_the_whole_training_split_and_low_data_every_size(folder
     assert list(dict.fromkeys(sizes)) == ["100", "~100", "1,000", "all"]
     assert row(table, "SG", "1,000", "validation")["scratch"].text == "0.8000"
     assert row(table, "SG", "~100")["features-magnitudes"].text == "0.9727"
+
+
+def test_table_three_gets_a_computed_difference(folder):
+    for seed, value in enumerate((0.90, 0.92, 0.97)):
+        write_run(folder, spec("SG", "features-imagenet", seed, 100), accuracy=value)
+    write_run(folder, spec("SG", "features-imagenet", 0, None))
+    rows = [row for row in accuracy.low_data(desk(folder)).rows if row[1].value == "~100"]
+    paper, ours = (dict(zip(("labels", "split", "majority", *PAPER), one[1:], strict=True)) for one in rows)
+    assert paper["features-imagenet"].text == "0.8702"
+    # 0.9300 - 0.8702; our std sqrt(.0013) over sqrt(3), and sqrt(.8702 * .1298 / 5009): together 0.0214
+    assert (ours["features-imagenet"].text, ours["features-imagenet"].note) == ("+0.0598", "± 0.0214, 2.8 σ")
+    assert ours["scratch"].text == "–"
 
 
 def test_one_size_needs_no_low_data_table(folder):

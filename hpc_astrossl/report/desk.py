@@ -58,7 +58,7 @@ class Desk:
         return cls(
             study=study,
             classes={key: cell for key, cell in everything.items() if key not in controls},
-            pretext=c.cells(study, "magnitudes"),
+            pretext=c.cells(study, pretext=True),
             controls=controls,
             out=out,
             projection=projection,
@@ -74,6 +74,12 @@ class Desk:
             if problem not in self.problems:
                 self.problems.append(problem)
             return None
+
+    @property
+    def taught(self) -> str:
+        """What the pretext run learnt, in words: what the schemes ``*-magnitudes`` begin with."""
+        measured = any(run.target == "measured" for cell in self.pretext.values() for run in cell.runs)
+        return "measured properties" if measured else "magnitudes"
 
     def said(self, cell: Cell, split: str) -> Outcome | None:
         """What the cell's runs said of a split's objects; read once."""

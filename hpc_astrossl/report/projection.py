@@ -62,8 +62,8 @@ def project(found: Features, method: str = "tsne", kept: Kept | None = None) -> 
         words, points = METHODS[method](reduced)
     made = Projection(
         method=words,
-        points=points,
-        label=label[rows],
+        points=points.astype(np.float64),  # as they come back from a record
+        label=label[rows].astype(np.int64),
         silhouette=silhouette(values, label),
         neighbour_accuracy=neighbour_accuracy(values, label),
         objects=len(values),

@@ -14,6 +14,9 @@ def accuracy(desk: Desk) -> Section | None:
     section.tables.append(tables.table_two(desk))
     section.folded.append(tables.every_cell(desk))
     section.notes += summary.other_sets(desk.study)
+    if desk.taught != "magnitudes":
+        section.notes.append(f"The schemes *-magnitudes begin here with weights learnt from {desk.taught}; the paper's "
+                             "with magnitudes.")  # fmt: skip
     return section
 
 
