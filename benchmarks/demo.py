@@ -44,7 +44,7 @@ def main() -> None:
     began = time.monotonic()
     accuracies.astrossl("demo", "--out", out)
     seconds = time.monotonic() - began
-    runs = accuracies.results(out, "demo")
+    runs = accuracies.results(out, "demo").runs
     found = accuracies.cells(runs)
     (pretext,) = [run for run in runs if run["set"] == "pretext"]
     record = {
