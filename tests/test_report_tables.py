@@ -231,6 +231,13 @@ def test_the_summary_counts_what_was_skipped(folder):
     assert "2 runs skipped: no ImageNet weights: run astrossl weights fetch (features-imagenet)." in said
 
 
+def test_the_summary_counts_runs_beside_the_plan_apart(folder):
+    for seed in (0, 1):
+        write_run(folder, spec(seed=seed))
+    write_plan(folder, [spec()])
+    assert summary.scope(read_study(folder)) == "1 run of 1 planned is done, 1 more beside the plan."
+
+
 def test_a_run_configured_otherwise_is_told(folder):
     for seed in (0, 1):
         write_run(folder, spec("SG", "scratch", seed))

@@ -89,17 +89,17 @@ def measured_table(cell: Cell, found: Predictions | None) -> Table:
     guess = median_guess(found, names) if found else None
     scaled = scaled_guess(guess) if guess else None
     overall = (_entry(cell.spread(split, "mae"), 4) for split in SPLITS)
-    rows = [(text("all, of their ranges"), text(""), *overall, number(scaled, 4, mark="quiet"))]
+    rows = [(text("all, of their ranges"), text(""), *overall, number(scaled, 4, mark="quiet"), text(""))]
     for name in names:
         known = PROPERTIES.get(name)
-        about = {"note": known.about if known else ""}
-        rows.append((text(name, **about), text(known.unit if known else ""),
+        rows.append((text(name), text(known.unit if known else ""),
                      *(_entry(_spread(cell, split, name, ""), 3) for split in SPLITS),
-                     number(_of(guess, name, 1.0), 3, mark="quiet")))  # fmt: skip
+                     number(_of(guess, name, 1.0), 3, mark="quiet"),
+                     text(known.about if known else "", mark="quiet")))  # fmt: skip
     return Table(
         name=f"pretext_{cell.set}_n{c.size_name(cell.size).replace(',', '')}",
         title=f"Mean absolute error of the predicted properties ({cell.set})",
-        columns=("property", "unit", "validation", "test", "guessing the median"),
+        columns=("property", "unit", "validation", "test", "guessing the median", "what it is"),
         rows=tuple(rows),
         caption=f"Mean ± sample standard deviation (ddof = 1), n = {len(cell.runs)}. Truth: measured from the cutout "
         "itself. Guessing the median: the error, on the objects drawn, of always naming a property's median.",

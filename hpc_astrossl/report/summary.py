@@ -48,9 +48,10 @@ def sentences(desk: Desk, equal: list[Equal]) -> list[str]:
 
 def scope(study: Study) -> str:
     """How much of the study is there."""
-    done, open_runs = len(study.runs), len(study.unfinished)
+    done, open_runs = len(study.runs) - study.unplanned, len(study.unfinished)
     of = f" of {study.planned:,} planned" if study.planned is not None else ""
-    rest = [f"{open_runs:,} not finished"] if open_runs else []
+    rest = [f"{study.unplanned:,} more beside the plan"] if study.unplanned else []
+    rest += [f"{open_runs:,} not finished"] if open_runs else []
     rest += [f"{len(study.skipped):,} skipped"] if study.skipped else []
     return (
         f"{_count(done, 'run', 'runs')}{of} {'is' if done == 1 else 'are'} done" + "".join(f", {r}" for r in rest) + "."
