@@ -2,7 +2,7 @@
 VENV ?= .venv
 OUT ?= demo
 
-.PHONY: demo test test-long lint clean
+.PHONY: demo test test-long faults lint clean
 
 demo:  ## the whole chain on a simulated survey and real galaxies; ends by printing the report's path
 	@containers/environment.sh demo $(VENV)
@@ -16,6 +16,10 @@ test-long:  ## what waits minutes for real time limits on Slurm
 	@containers/environment.sh test $(VENV)
 	@tests/slurm/install.sh
 	@$(VENV)/bin/python -m pytest -m long
+
+faults:  ## kill, fill and collide, some tens of minutes: docs/reliability.md
+	@containers/environment.sh test $(VENV)
+	@$(VENV)/bin/python tests/faults/run.py
 
 lint:
 	@containers/environment.sh test $(VENV)

@@ -97,6 +97,12 @@ class Slurm:
         self.wait(lambda: set(self.jobs().values()) <= done, seconds, "everything has ended")
 
 
+def variable(process: int, name: str) -> str:
+    """A variable of a process' environment."""
+    pairs = (pair.partition("=") for pair in Path(f"/proc/{process}/environ").read_text().split("\0"))
+    return next(value for key, _, value in pairs if key == name)
+
+
 @contextmanager
 def running(folder: Path) -> Iterator[Slurm]:
     """A Slurm of its own in that folder; the test skips, visibly, where the packages are missing."""

@@ -1,10 +1,15 @@
 """Flips and turns as codes and as matrices, by enumeration; warps against arithmetic written out."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from hpc_astrossl.loading.draws import Augmentation
-from hpc_astrossl.loading.geometry import codes, matrices, view
+from hpc_astrossl.loading.geometry import codes, matrices
+from hpc_astrossl.loading.kernel import put as put_all
 from hpc_astrossl.loading.reference import put, warp
 
 FLAGS = np.array([(h, v, k) for h in (0, 1) for v in (0, 1) for k in range(4)])
@@ -13,11 +18,37 @@ WAYS = Augmentation(
 )
 
 
-def test_every_flip_and_turn_is_one_of_eight_views():
-    image = np.arange(5 * 5 * 2).reshape(5, 5, 2)
+@pytest.mark.parametrize("planes_first", [True, False])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_every_flip_and_turn_is_one_of_eight_codes(dtype, planes_first):
+    images = np.random.default_rng(0).integers(0, 255, (3, 5, 5, 2)).astype(dtype)
+    stored = images.transpose(0, 3, 1, 2)
+    stored = np.ascontiguousarray(stored) if planes_first else stored
     assert set(codes(WAYS)) == set(range(8))
-    for code, (h, v, k) in zip(codes(WAYS), FLAGS, strict=True):
-        assert np.array_equal(view(image, code), put(image, h, v, k).transpose(2, 0, 1))
+    moves = np.stack([np.arange(16) % 3, np.arange(16)[::-1], codes(WAYS)], axis=1)
+    out = np.empty((16, 2, 5, 5), dtype=np.float32)
+    subtract, multiply = np.array([1, 2.5], dtype=np.float32), np.array([3, 1 / 255], dtype=np.float32)
+    put_all(stored, moves, subtract, multiply, out)
+    for (number, place, _), (h, v, k) in zip(moves, FLAGS, strict=True):
+        wanted = (put(images[number], h, v, k).astype(np.float32) - subtract) * multiply
+        assert np.array_equal(out[place], wanted.transpose(2, 0, 1))
+
+
+KERNEL = """
+import resource, sys
+import numpy as np
+from hpc_astrossl.loading.kernel import put
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # as on a full disk, a write fails
+out, zero, one = np.empty((1, 1, 1, 1), np.float32), np.zeros(1, np.float32), np.ones(1, np.float32)
+put(np.full((1, 1, 1, 1), 7, np.uint8), np.zeros((1, 3), np.int64), zero, one, out)
+sys.exit(int(out[0, 0, 0, 0]))
+"""
+
+
+def test_a_kernel_that_cannot_be_kept_on_disk_is_used_nevertheless(tmp_path):
+    done = subprocess.run([sys.executable, "-c", KERNEL], env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)})
+    assert done.returncode == 7
+    assert not list(tmp_path.rglob("*.nbc"))
 
 
 @pytest.mark.parametrize("shape", [(5, 5, 2), (4, 7, 1)])

@@ -10,7 +10,7 @@ from statistics import median
 
 import pytest
 from launch_support import astrossl
-from slurm_support import Slurm, site
+from slurm_support import Slurm, site, variable
 from training_toys import make_store
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
@@ -91,10 +91,15 @@ def same(found: dict, wanted: dict) -> bool:
     return found["metrics"] == wanted["metrics"] and found["epochs"] == wanted["epochs"]
 
 
+def starts_of_each(workdir: Path) -> list[int]:
+    """How often each task was begun."""
+    logs = [path.read_text().splitlines() for path in workdir.glob("runs/toys/.tasks/scratch-*.jsonl")]
+    return [sum(json.loads(line)["event"] == "start" for line in lines) for lines in logs]
+
+
 def starts(workdir: Path) -> int:
-    """How often the run was begun."""
-    events = workdir.glob("runs/toys/.tasks/scratch-*.jsonl")
-    return sum(json.loads(line)["event"] == "start" for path in events for line in path.read_text().splitlines())
+    """How often the one run was begun."""
+    return sum(starts_of_each(workdir))
 
 
 def test_killed_it_starts_again_by_itself_and_ends_as_if_nothing_had_been(slurm, workdir, undisturbed):
@@ -107,6 +112,22 @@ def test_killed_it_starts_again_by_itself_and_ends_as_if_nothing_had_been(slurm,
     assert same(result(workdir), undisturbed)
     assert starts(workdir) == 2
     assert row(slurm, workdir)["state"] == "done"
+
+
+def test_the_last_of_an_array_starts_again_and_its_neighbour_is_left_alone(slurm, workdir):
+    """Slurm gives the last element the number of the whole array."""
+    (workdir / "toys.yaml").write_text((RECIPE % ENDLESS).replace("seeds: [0]", "seeds: [0, 1]"))
+    sent = slurm.astrossl("submit", "toys.yaml", "--cluster", site(workdir), cwd=workdir)
+    assert sent.returncode == 0, sent.stderr
+    slurm.wait(lambda: len(slurm.processes(str(workdir))) == 2, 60, "both have started")
+    numbers = {one: [variable(one, f"SLURM_{part}JOB_ID") for part in ("", "ARRAY_")]
+               for one in slurm.processes(str(workdir))}  # fmt: skip
+    (last,) = (one for one, (own, array) in numbers.items() if own == array)
+    os.kill(last, signal.SIGKILL)
+    slurm.wait(lambda: sorted(starts_of_each(workdir)) == [1, 2], 180, "the last one has started again")
+    assert slurm.astrossl("cancel", "toys", cwd=workdir).returncode == 0
+    slurm.settle()
+    assert sorted(starts_of_each(workdir)) == [1, 2]
 
 
 def test_told_to_save_before_it_can_listen_it_starts_again(slurm, workdir):

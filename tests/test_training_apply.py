@@ -100,6 +100,7 @@ def test_a_second_try_makes_only_what_is_missing(workdir, folder, tmp_path, monk
 
 def test_a_damaged_part_is_named(tmp_path):
     made = parts.Parts(tmp_path / "p", 2, 1, {})
+    made.open()
     made.write(0, {"x": np.zeros(3)})
     (tmp_path / "p" / "part-000001.npz").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"part-000001\.npz: damaged"):
@@ -107,9 +108,34 @@ def test_a_damaged_part_is_named(tmp_path):
 
 
 def test_parts_of_other_work_are_not_mixed_in(tmp_path):
-    parts.Parts(tmp_path / "p", 2, 1, {"run": "a"})
+    parts.Parts(tmp_path / "p", 2, 1, {"run": "a"}).open()
     with pytest.raises(InputError, match="holds parts of other work"):
-        parts.Parts(tmp_path / "p", 2, 1, {"run": "b"})
+        parts.Parts(tmp_path / "p", 2, 1, {"run": "b"}).open()
+
+
+@pytest.mark.parametrize(
+    "left", ["both forms and the parts", "one form and the parts", "parts that were being removed"]
+)
+def test_interrupted_at_its_end_it_is_finished_by_the_same_command(workdir, folder, tmp_path, monkeypatch, left):
+    outs = [tmp_path / "table.csv", tmp_path / "table.npz"]
+    work = apply.Job(run=folder, source=workdir / "toy", outs=outs, part_rows=10)
+    assert apply.predict(work) == 48
+    whole = [out.read_bytes() for out in outs]
+    for out in outs:
+        out.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.Parts, "remove", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            apply.predict(work)
+    if left == "one form and the parts":
+        outs[1].unlink()
+    if left == "parts being removed":
+        (tmp_path / "table.csv.parts").rename(tmp_path / ".table.csv.parts.done")
+    assert apply.predict(work) == 48
+    assert [out.read_bytes() for out in outs] == whole
+    assert sorted(tmp_path.iterdir()) == outs
+    with pytest.raises(InputError, match="is there already"):
+        apply.predict(work)
 
 
 def test_answers_are_those_of_the_run(workdir, folder, tmp_path):

@@ -244,6 +244,17 @@ def test_killed_at_any_file_event_of_a_checkpoint_and_started_again_gives_the_sa
     same(folder(workdir, SHORT), undisturbed_short)
 
 
+def test_killed_between_its_result_and_its_end_no_checkpoint_stays(workdir, undisturbed_short, monkeypatch):
+    monkeypatch.setattr(checkpoint, "COST_SHARE", 1e9)
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "remove", lambda self: die())
+        with pytest.raises(Killed):
+            train(SHORT, workdir)
+    assert (folder(workdir, SHORT) / "checkpoint").exists()
+    train(SHORT, workdir)
+    same(folder(workdir, SHORT), undisturbed_short)
+
+
 def test_a_full_disk_stops_the_run_in_words_and_room_lets_it_go_on(workdir, undisturbed_short, monkeypatch, capsys):
     monkeypatch.setattr(checkpoint, "COST_SHARE", 1e9)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

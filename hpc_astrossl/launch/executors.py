@@ -51,7 +51,7 @@ def start_local(
     executor.update_parameters(
         timeout_min=YEAR, gpus_per_node=len(gpus), visible_gpus=tuple(gpus), stderr_to_stdout=True
     )
-    variables = {**_threads(stage), **cluster.environment}
+    variables = {**_threads(stage), **cluster.variables}
     with _variables(variables), _errors_to(logs / "controllers.log"):
         return executor.submit(task)
 
@@ -90,7 +90,7 @@ def slurm_options(name: str, stage: Stage, cluster: ClusterSpec, logs: Path, *, 
     """
     need = stage.resources
     delay = min(cluster.signal_delay, need.minutes * 30)
-    variables = {**_threads(stage), **cluster.environment, gaps.DELAY: str(delay)}
+    variables = {**_threads(stage), **cluster.variables, gaps.DELAY: str(delay)}
     parameters = {
         "job_name": name,
         "time": need.minutes,

@@ -99,17 +99,18 @@ def last_lines(logs: Path, retries: int) -> list[str]:
     return [
         "status=$?",
         "job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}",
-        f"at={shlex.quote(str(logs))}/${{job:-$SLURM_JOB_ID}}",
+        "job=${job:-$SLURM_JOB_ID}",  # an element's own number may be that of the whole array
+        f"at={shlex.quote(str(logs))}/$job",
         'echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"',
         "again=",
         'if [ -e "$at.requeue" ]; then again=1; fi',
         f"case $status in {'|'.join(map(str, KILLED))})",
         '    if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi',
         f'    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le {retries} ] &&',
-        '        [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;',
+        '        [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then again=1; fi ;;',
         "esac",
         'rm -f "$at.requeue" "$at.failed"',
-        'if [ -n "$again" ]; then scontrol requeue "$SLURM_JOB_ID"; fi',
+        'if [ -n "$again" ]; then scontrol requeue "$job"; fi',
         "exit $status",
     ]
 

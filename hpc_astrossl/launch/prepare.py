@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hpc_astrossl import cache, config, names
+from hpc_astrossl import cache, config, manifest, names
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.launch.ledger import Ledger
@@ -85,6 +85,9 @@ def _check_store(path: Path, run: RunSpec) -> None:
         raise InputError(f"store {path}: its zarr.json is damaged; make the store again") from None
     if attributes.get("format") != "astrossl-store":
         raise InputError(f"{path} is no astrossl store (attribute format is {attributes.get('format')!r})")
+    if faults := manifest.faults(path):
+        raise InputError(f"store {path} of set {run.set} is damaged: {'; '.join(faults[:3])}. astrossl check says all; "
+                         "make the store again with astrossl preprocess")  # fmt: skip
     column = {"classes": "class_names", "magnitudes": "bands"}.get(run.data.target)
     if column and not attributes.get(column):
         raise InputError(f"store {path} has no {column}, so it cannot be learnt with target {run.data.target}")

@@ -1,4 +1,4 @@
-"""Flips, turns and warps as arithmetic: eight ways to view an image, a warp by bilinear interpolation, and matrices.
+"""Flips, turns and warps as arithmetic: eight ways to put an image, a warp by bilinear interpolation, and matrices.
 
 A flip-and-turn is a transposition or none, then rows upside down or not, then a mirror or none. A warp turns the
 picture about its centre and moves it; what lies outside is the nearest pixel of the border.
@@ -21,14 +21,6 @@ def codes(drawn: Augmentation) -> np.ndarray:
     upside_down = np.where(odd, ~drawn.horizontal, drawn.vertical) ^ half
     mirrored = np.where(odd, drawn.vertical, drawn.horizontal) ^ half
     return TRANSPOSED * odd + UPSIDE_DOWN * upside_down + MIRRORED * mirrored
-
-
-def view(image: np.ndarray, code: int) -> np.ndarray:
-    """A view of an image (height, width, channels) as (channels, height, width), flipped and turned by its code."""
-    image = image.transpose(2, 1, 0) if code & TRANSPOSED else image.transpose(2, 0, 1)
-    if code & UPSIDE_DOWN:
-        image = image[:, ::-1]
-    return image[:, :, ::-1] if code & MIRRORED else image
 
 
 def warp_matrices(warp: np.ndarray, height: int, width: int) -> np.ndarray:

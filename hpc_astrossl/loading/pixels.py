@@ -35,13 +35,16 @@ class Pixels:
     holds as many as the order keeps in use (``order.epoch_order``), and READ_AHEAD more.
 
     ``prepare`` is called with (chunk number, what the store holds of it) once a chunk, and gives what is kept; it may
-    work in place.
+    work in place. ``planes_first`` lays resident images out in memory as (channels, height, width); their shape is as
+    ever.
     """
 
     def __init__(self, store: Store, rows: np.ndarray, resident_mb: int, *, skipped: Skipped,
-                 prepare: Callable[[int, np.ndarray], np.ndarray] | None, shape: tuple[int, ...]):  # fmt: skip
+                 prepare: Callable[[int, np.ndarray], np.ndarray] | None, shape: tuple[int, ...],
+                 planes_first: bool = False):  # fmt: skip
         self.store, self.rows, self.shape, self.skipped, self.reads = store, rows, shape, skipped, 0
         self._prepare = prepare or (lambda index, chunk: chunk)
+        self._planes_first = planes_first
         self.resident = fits(store, rows, resident_mb, shape)
         self._chunks: dict[int, np.ndarray] = {}
         self._left: dict[int, int] = {}
@@ -62,7 +65,7 @@ class Pixels:
         """Announce the rows that the next iteration will take, in this order; reading begins."""
         self.release()
         if self.resident and self._kept is None and len(rows):
-            self._kept = np.empty((len(self.rows), *self.shape), dtype=self.store.dtype)
+            self._kept = self._room()
         chunks, first, counts = np.unique(rows // self.store.chunk_rows, return_index=True, return_counts=True)
         coming = chunks[np.argsort(first, kind="stable")].tolist()
         if self.resident:
@@ -92,13 +95,22 @@ class Pixels:
 
     def take(self, rows: np.ndarray) -> list[np.ndarray]:
         """The images of rows that are ready, as views that hold until the next call of ``ready``."""
-        if self.resident:
-            kept = self._kept
-            return [kept[place] for place in np.searchsorted(self.rows, rows).tolist()]
-        size, chunks = self.store.chunk_rows, self._chunks
-        images = [chunks[row // size][row % size] for row in rows.tolist()]
-        self._used(rows)
+        images: list[np.ndarray] = [None] * len(rows)
+        for held, numbers, places in self.pieces(rows):
+            for number, place in zip(numbers, places, strict=True):
+                images[place] = held[number]
         return images
+
+    def pieces(self, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """What ``take`` gives, array by array: (images, numbers of wanted ones in them, their places in ``rows``)."""
+        if not len(rows):
+            return []
+        if self.resident:
+            return [(self._kept, np.searchsorted(self.rows, rows), np.arange(len(rows)))]
+        self._used(rows)
+        chunks, numbers = np.divmod(rows, self.store.chunk_rows)
+        places = {index: np.flatnonzero(chunks == index) for index in np.unique(chunks).tolist()}
+        return [(self._chunks[index], numbers[here], here) for index, here in places.items()]
 
     def release(self) -> None:
         """Forget the chunks of the iteration; resident rows stay."""
@@ -137,6 +149,14 @@ class Pixels:
             chunk = np.zeros((size, *self.shape), dtype=self.store.dtype)
         self._read_on()
         return index, chunk
+
+    def _room(self) -> np.ndarray:
+        """Memory for the resident images."""
+        count, dtype = len(self.rows), self.store.dtype
+        if not self._planes_first:
+            return np.empty((count, *self.shape), dtype=dtype)
+        height, width, channels = self.shape
+        return np.empty((count, channels, height, width), dtype=dtype).transpose(0, 2, 3, 1)
 
     def _keep(self, index: int, chunk: np.ndarray) -> None:
         size = self.store.chunk_rows

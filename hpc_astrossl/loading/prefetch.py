@@ -1,8 +1,10 @@
 """Work ahead in a thread."""
 
+import atexit
 import queue
 import threading
 from collections.abc import Generator, Iterator
+from functools import partial
 from typing import Any
 
 _DONE = object()
@@ -12,7 +14,8 @@ def ahead(source: Generator[Any, None, None], depth: int) -> Iterator[Any]:
     """The items of ``source``, made in a thread at most ``depth`` items ahead of the reader.
 
     An error of the source is raised where its item would have come. Closing this generator stops the thread, closes
-    the source in it, and waits for both.
+    the source in it, and waits for both; so does the end of the interpreter, which a thread that is inside a library
+    does not survive.
     """
     items: queue.Queue = queue.Queue(maxsize=depth)
     stop = threading.Event()
@@ -30,6 +33,8 @@ def ahead(source: Generator[Any, None, None], depth: int) -> Iterator[Any]:
             source.close()
 
     thread = threading.Thread(target=work, name="astrossl-loading", daemon=True)
+    end = partial(_end, thread, stop, items)
+    atexit.register(end)
     thread.start()
     try:
         while True:
@@ -40,10 +45,16 @@ def ahead(source: Generator[Any, None, None], depth: int) -> Iterator[Any]:
                 return
             yield item
     finally:
-        stop.set()
-        while thread.is_alive():
-            _drain(items)
-            thread.join(timeout=0.01)
+        atexit.unregister(end)
+        end()
+
+
+def _end(thread: threading.Thread, stop: threading.Event, items: queue.Queue) -> None:
+    """Stop the thread and wait for it; what it made is thrown away."""
+    stop.set()
+    while thread.is_alive():
+        _drain(items)
+        thread.join(timeout=0.01)
 
 
 def _drain(items: queue.Queue) -> None:

@@ -1,7 +1,7 @@
-"""The loader of arrays on the CPU: strided copies into memory that is used again, then arithmetic on whole batches.
+"""The loader of arrays on the CPU: one compiled loop from stored pixels into memory that is used again.
 
 DALI's price for each sample, some 30 µs of CPU, is more than all of this work (docs/loading.md), so where pixels need
-no decoding and no GPU is there, the pixels are put by numpy.
+no decoding and no GPU is there, the pixels are put by a kernel of our own.
 """
 
 import os
@@ -12,13 +12,16 @@ import numpy as np
 import torch
 
 from hpc_astrossl.loading.buffers import Buffers
-from hpc_astrossl.loading.geometry import codes, view, warped
+from hpc_astrossl.loading.geometry import codes, warped
+from hpc_astrossl.loading.kernel import put
 from hpc_astrossl.loading.loader import Batch, Loader, Task
 from hpc_astrossl.loading.order import Part
+from hpc_astrossl.loading.pixels import Pixels
 from hpc_astrossl.loading.prefetch import ahead
+from hpc_astrossl.loading.scaling import scaling
 
 AHEAD = 3  # finished batches that may wait for the training step
-THREADS = min(2, len(os.sched_getaffinity(0)))  # that put a batch together; numpy works beside Python
+THREADS = min(2, len(os.sched_getaffinity(0)))  # that put a batch together
 
 
 class VectorisedLoader(Loader):
@@ -31,23 +34,26 @@ class VectorisedLoader(Loader):
         self._buffers, self._pool = Buffers(), ThreadPoolExecutor(THREADS, "astrossl-putting")
         height, width, channels = self.store.image_shape
         self._shape = channels, height, width
-        if self._staged:
-            self._staging = np.empty((-(-self.spec.batch_size // self.size), *self._shape), dtype=np.uint8)
-            values = np.repeat(np.arange(256, dtype=np.float32)[:, None], channels, axis=1)
-            self._table = self.scaling.apply(values, values).T.copy()  # (channels, 256)
+        # What is left to the kernel: all linear scaling of uint8; anything else has been done when a chunk was read.
+        linear = self.scaling if self._bytes and self.scaling.soften is None else scaling("none", channels)
+        self._subtract, self._multiply = linear.subtract, linear.multiply
 
     def close(self) -> None:
         super().close()
         self._pool.shutdown()
 
     @property
-    def _staged(self) -> bool:
-        """Whether pixels are put as uint8, a quarter of the bytes, and scaled afterwards."""
+    def _bytes(self) -> bool:
+        """Whether chunks hold bytes, a quarter of the memory; they are scaled when they are put."""
         return self.store.dtype == np.uint8
+
+    def _open_pixels(self) -> Pixels:
+        return Pixels(self.store, self.rows, self.spec.resident_mb, skipped=self.skipped, prepare=self._prepare,
+                      shape=self.store.image_shape, planes_first=True)  # fmt: skip
 
     def _prepare(self, index: int, chunk: np.ndarray) -> np.ndarray:
         images = super()._prepare(index, chunk)
-        return images if self._staged or not self.scaling.changes else self.scaling.apply(images, images)
+        return images if self._bytes or not self.scaling.changes else self.scaling.apply(images, images)
 
     def _batches(self, tasks: Iterator[Task]) -> Iterator[Batch]:
         made = ahead(self._made(tasks), AHEAD)
@@ -60,48 +66,23 @@ class VectorisedLoader(Loader):
     def _made(self, tasks: Iterator[Task]) -> Generator[tuple[Part, torch.Tensor], None, None]:
         """Runs in the thread."""
         for task in tasks:
-            count = len(task.part.rows)
-            images = self._buffers.lend((count, *self._shape))
-            out = images.numpy()
-            put = self._staging[:count] if self._staged else out
-            self._put(task, put)
-            if self._staged:
-                self._scale(put, out)
-            if task.augmentation is not None and task.augmentation.warp is not None and count:
+            images = self._buffers.lend((len(task.part.rows), *self._shape))
+            self._put(task, images.numpy())
+            if task.augmentation is not None and task.augmentation.warp is not None and len(images):
                 images = warped(images, task.augmentation.warp)
             yield task.part, images.to(self.device)
 
     def _put(self, task: Task, out: np.ndarray) -> None:
-        """Copy the images of a task into ``out`` (B, channels, height, width), flipped and turned."""
-        rows = task.part.rows
-        code = [0] * len(rows) if task.augmentation is None else codes(task.augmentation).tolist()
-        images = self.pixels.take(rows)
+        """Put the images of a task into ``out`` (B, channels, height, width), flipped, turned and scaled."""
+        code = np.zeros(len(out), dtype=np.int64) if task.augmentation is None else codes(task.augmentation)
+        pieces = [(images.transpose(0, 3, 1, 2), np.stack([numbers, places, code[places]], axis=1))
+                  for images, numbers, places in self.pixels.pieces(task.part.rows)]  # fmt: skip
 
-        def some(places: range) -> None:
-            for place in places:
-                out[place] = view(images[place], code[place])
+        def share(thread: int) -> None:
+            for images, moves in pieces:
+                put(images, moves[thread::THREADS], self._subtract, self._multiply, out)
 
-        self._share(some, len(rows))
-
-    def _scale(self, pixels: np.ndarray, out: np.ndarray) -> None:
-        """Scale uint8 ``pixels`` into ``out``, both (B, channels, height, width), bit by bit as the reference does."""
-        subtract, multiply = (values[:, None, None] for values in (self.scaling.subtract, self.scaling.multiply))
-
-        def some(places: range) -> None:
-            part = slice(places.start, places.stop)
-            if self.scaling.soften is not None:
-                for channel, table in enumerate(self._table):
-                    out[part, channel] = table[pixels[part, channel]]
-            elif not subtract.any():
-                np.multiply(pixels[part], multiply, out=out[part])
-            else:
-                np.subtract(pixels[part], subtract, out=out[part])
-                if (multiply != 1).any():
-                    np.multiply(out[part], multiply, out=out[part])
-
-        self._share(some, len(out))
-
-    def _share(self, work, count: int) -> None:
-        """Do ``work`` on ranges of places, in the threads."""
-        size = -(-count // THREADS) or 1
-        list(self._pool.map(work, [range(first, min(first + size, count)) for first in range(0, count, size)]))
+        list(self._pool.map(share, range(THREADS)))
+        if self._bytes and self.scaling.soften is not None:
+            shown = out.transpose(0, 2, 3, 1)
+            self.scaling.apply(shown, shown)

@@ -14,6 +14,7 @@ from hpc_astrossl.specs.run import ModelSpec
 
 CHANNELS = 512  # of the last convolution
 SHRINK = 32  # five poolings halve each side: 32 pixels become one
+FEW_PIXELS = 64 * 32 * 32  # in a batch: below, a CPU spends more on turning weights than channels-last images save it
 
 
 class Head(nn.Module):
@@ -81,8 +82,10 @@ class VGG16(nn.Module):
     def encode(self, images: Tensor) -> Tensor:
         """What the head sees of images: (B, 512), or (B, 512 × cells) when the last map is flattened."""
         low = working_precision(self.precision, images.device) == "bfloat16"
+        few = images.device.type == "cpu" and images[:, 0].numel() < FEW_PIXELS
+        layout = torch.contiguous_format if few else torch.channels_last
         with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
-            maps = self.features(images.contiguous(memory_format=torch.channels_last)).to(images.dtype)
+            maps = self.features(images.contiguous(memory_format=layout)).to(images.dtype)
         return maps.mean(dim=(2, 3)) if self.pooling == "average" else maps.flatten(1)
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:

@@ -17,6 +17,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
+from hpc_astrossl.files import write_aside
+
 INK, QUIET, ACCENT, LINE, PAPER = "#1c2228", "#78828c", "#0b6b8c", "#d8dde1", "#ffffff"
 _ON_PAGE = {
     INK: "var(--ink)",
@@ -97,8 +99,11 @@ def keep(figure: Figure, folder: Path, name: str, *, title: str) -> dict[str, An
     figure.set_layout_engine("none")  # laid out once; the three files are alike
     top = figure.get_figheight() - above.get_window_extent().y0 / figure.dpi  # inches
     figure.dpi = _DPI
-    figure.canvas.print_png(folder / f"{name}.png", metadata={"Software": None})
-    FigureCanvasPdf(figure).print_pdf(folder / f"{name}.pdf", metadata={"CreationDate": None, "Creator": None})
+    png, pdf = io.BytesIO(), io.BytesIO()
+    figure.canvas.print_png(png, metadata={"Software": None})
+    FigureCanvasPdf(figure).print_pdf(pdf, metadata={"CreationDate": None, "Creator": None})
+    write_aside(folder / f"{name}.png", png.getbuffer())
+    write_aside(folder / f"{name}.pdf", pdf.getbuffer())
     above.set_visible(False)  # the page says it in its own words
     for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
         patch.set_alpha(0)

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from hpc_astrossl.files import write_aside
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Kept:
@@ -29,7 +31,7 @@ class Kept:
     def put(self, name: str, key: str, record: Mapping[str, Any]) -> None:
         """Keep a record in the place of an older one."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / f"{name}.json").write_text(json.dumps({"key": key, **record}), encoding="utf-8")
+        write_aside(self.folder / f"{name}.json", json.dumps({"key": key, **record}).encode())
 
 
 def digest(make: Callable, *things: Any) -> str:

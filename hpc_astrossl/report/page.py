@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from hpc_astrossl import __version__
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.files import alone, write_aside
 from hpc_astrossl.provenance import now
 from hpc_astrossl.report import efficiency, published, summary
 from hpc_astrossl.report.desk import Desk, Section
@@ -20,21 +21,26 @@ from hpc_astrossl.report.tables import write
 def write_report(experiment: Path, out: Path, projection: str = "tsne") -> Path:
     """Write the report of an experiment's folder below ``out``; return the path of ``report.html``.
 
-    InputError when no run there is done or begun, or when ``out`` cannot be written.
+    Every file appears whole, the page last; another process that writes there is waited for. InputError when no run is
+    done or begun, or when ``out`` cannot be written.
     """
     study = read_study(experiment)
     try:
         for folder in ("tables", "figures"):
             (out / folder).mkdir(parents=True, exist_ok=True)
+        with alone(out / ".lock"):
+            return _write(Desk.of(study, out, projection))
     except OSError as error:
         raise InputError(f"{out}: the report cannot be written there ({error})") from None
-    desk = Desk.of(study, out, projection)
+
+
+def _write(desk: Desk) -> Path:
     sections = [section for make in SECTIONS if (section := make(desk))]
     for section in sections:
         for table in (*section.tables, *section.folded):
-            write(table, out / "tables")
-    page = out / "report.html"
-    page.write_text(_render(desk, sections), encoding="utf-8")
+            write(table, desk.out / "tables")
+    page = desk.out / "report.html"
+    write_aside(page, _render(desk, sections).encode())
     return page
 
 

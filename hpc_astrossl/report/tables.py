@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from hpc_astrossl.files import write_aside
+
 Mark = Literal["", "best", "level", "bad", "absent", "quiet"]  # level: shares the first place
 MINUS, DASH = "−", "–"
 
@@ -98,7 +100,7 @@ FORMATS = {"csv": to_csv, "tex": to_latex, "md": to_markdown}
 def write(table: Table, folder: Path) -> None:
     """Write ``<name>.csv``, ``<name>.tex`` and ``<name>.md`` below ``folder``."""
     for suffix, make in FORMATS.items():
-        (folder / f"{table.name}.{suffix}").write_text(make(table), encoding="utf-8")
+        write_aside(folder / f"{table.name}.{suffix}", make(table).encode())
 
 
 def _plain(entry: Entry) -> str:

@@ -6,6 +6,7 @@ finished shard) and ``locks/``. Locks are flock: they end with the process that 
 
 import errno
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -18,14 +19,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.files import NO_LOCKS
 
 PARTIAL = ".partial"
 PLAN, STORE, RECORDS, LOCKS = "plan.json", "store", "manifest", "locks"
-_NO_LOCKS = {
-    errno.ENOSYS,
-    errno.ENOTSUP,
-    errno.ENOLCK,
-}  # Lustre without -o flock, some NFS: shards have one owner anyway
 PATIENCE = 3.0  # seconds: the workers of a killed task need a moment to notice
 
 
@@ -43,7 +40,7 @@ def begin(path: Path, plan: dict[str, Any], fill: Callable[[Path], None]) -> Non
     there = partial(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not there.exists():
-        private = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+        private = Path(tempfile.mkdtemp(dir=path.parent, prefix=_private(path)))
         try:
             private.chmod(0o777 & ~_umask())
             for name in (RECORDS, LOCKS):
@@ -58,6 +55,18 @@ def begin(path: Path, plan: dict[str, Any], fill: Callable[[Path], None]) -> Non
         finally:
             shutil.rmtree(private, ignore_errors=True)
     _compare(there, plan)
+
+
+def remove(path: Path) -> None:
+    """Remove what is made for the store at ``path``, and what those left behind who died before it had begun."""
+    shutil.rmtree(partial(path), ignore_errors=True)
+    for private in path.parent.glob(f"{glob.escape(_private(path))}*"):
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _private(path: Path) -> str:
+    """How the names of folders begin in which a store is begun."""
+    return f".{path.name}-"
 
 
 def _umask() -> int:
@@ -114,7 +123,7 @@ def _acquired(stream: TextIO, blocking: int) -> bool:
             fcntl.flock(stream, fcntl.LOCK_EX | blocking)
             return True
         except OSError as error:
-            if error.errno in _NO_LOCKS:
+            if error.errno in NO_LOCKS:  # shards have one owner anyway
                 return True
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import zarr
 
+from hpc_astrossl import manifest
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store import claim, encoded, manifest
+from hpc_astrossl.store import claim, encoded
 from hpc_astrossl.store.blocks import Blocks, Waiting
 from hpc_astrossl.store.layout import REJECTED, SPLITS, TABLE, StoreInfo
 

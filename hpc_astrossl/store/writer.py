@@ -13,12 +13,12 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-from hpc_astrossl import provenance
+from hpc_astrossl import manifest, provenance
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store import claim, encoded, manifest
+from hpc_astrossl.manifest import Record
+from hpc_astrossl.store import claim, encoded
 from hpc_astrossl.store.encoded import Encoding
 from hpc_astrossl.store.layout import SPLITS, TABLE, TABLE_CHUNK, StoreInfo, chunk_rows
-from hpc_astrossl.store.manifest import Record
 from hpc_astrossl.store.statistics import statistics
 
 
@@ -182,7 +182,7 @@ def ending(path: Path):
 
 def abandon(path: Path) -> None:
     """Remove a store in the making."""
-    shutil.rmtree(claim.partial(path), ignore_errors=True)
+    claim.remove(path)
 
 
 def _empty(folder: Path, shape: tuple[int, ...], dtype: np.dtype, bands: int, encoding: Encoding | None) -> None:

@@ -118,20 +118,26 @@ def apply(job: Job, verb: Verb) -> int | None:
     """
     trained = open_trained(job.run)
     source = open_source(job.source, trained.shape, trained.run.data, trained.result["store"].get("statistics", {}))
+    about = {"verb": verb.name, "run": trained.result["run_id"], **source.about}
+    parts = Parts(job.outs[0].with_name(job.outs[0].name + ".parts"), len(source), job.part_rows, about)
     with open_engine("auto", trained.run.device) as engine:
-        about = {"verb": verb.name, "run": trained.result["run_id"], **source.about}
-        check_outs(job.outs, verb.writers)
-        parts = Parts(job.outs[0].with_name(job.outs[0].name + ".parts"), len(source), job.part_rows, about)
-        trained.model.to(engine.device)
-        worker, workers = job.task[0] * engine.size + engine.rank, job.task[1] * engine.size
-        for part in parts.open_parts():
-            if part % workers == worker:
-                parts.write(part, _part(trained, source, parts.rows(part), verb, engine))
-        engine.barrier()
+        begun, there = engine.gather((parts.begun, all(out.exists() for out in job.outs)))[0]
+        check_outs(job.outs, verb.writers, begun=begun)
+        if not there:  # else it was interrupted while it removed the parts
+            parts.open()
+            trained.model.to(engine.device)
+            worker, workers = job.task[0] * engine.size + engine.rank, job.task[1] * engine.size
+            with parts.working(worker, workers):
+                for part in parts.open_parts():
+                    if part % workers == worker:
+                        parts.write(part, _part(trained, source, parts.rows(part), verb, engine))
+            engine.barrier()
         if engine.rank == 0:
             with parts.assembling() as complete:
                 if complete:
                     assemble(job.outs, parts, verb.writers, about)
+            if there:
+                parts.remove()
         engine.barrier()
     return len(source) if all(out.exists() for out in job.outs) else None
 

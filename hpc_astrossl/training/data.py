@@ -1,6 +1,7 @@
 """What a run is trained on, checked before anything is computed: the store, the target, the rows, the first weights."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hpc_astrossl import config, names, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.nets import weights
 from hpc_astrossl.specs.run import RunSpec
-from hpc_astrossl.store import SPLITS, Store, open_store
+from hpc_astrossl.store import SPLITS, Store, nearest, open_store
 from hpc_astrossl.training import control
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.leakage import check_leakage
@@ -31,8 +32,11 @@ class Data:
 
 
 def open_data(run: RunSpec, workdir: Path) -> Data:
-    """The data of a run; InputError when the store does not fit the target, or has too few objects."""
-    store = open_store(workdir / run.data.store)
+    """The data of a run; InputError when the store does not fit the target, or has too few objects.
+
+    The store is read from its copy on the node's own disk where the site names one.
+    """
+    store = open_store(nearest(workdir / run.data.store, partial(print, flush=True)))
     target = names.resolve(names.TARGETS, run.data.target, "target")(store.info, run.data)
     table = target.columns(store)
     usable = target.usable(table)

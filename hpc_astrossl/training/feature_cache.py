@@ -74,11 +74,19 @@ class FeatureCache:
                 while not stop.name:
                     with contextlib.suppress(BlockingIOError):
                         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        self._tidy()
                         break
                     time.sleep(0.1)
             except OSError as error:
                 self.warn(f"warning: {self.folder}: no lock here ({error.strerror}); features may be computed twice")
             yield
+
+    def _tidy(self) -> None:
+        """Remove what writers of this node left behind that died while they wrote."""
+        for path in self.folder.glob(f".view*.npz.{platform.node()}-*"):
+            writer = path.name.removesuffix(".partial").rpartition("-")[2]
+            if not Path(f"/proc/{writer}").exists():
+                path.unlink(missing_ok=True)
 
     def read(self, rows: np.ndarray, view: int) -> tuple[np.ndarray, np.ndarray | None]:
         """(found bool (N,), values (N, D) float32) of ``rows``, ascending; values of rows not found are undefined.

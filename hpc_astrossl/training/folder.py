@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import io
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,13 @@ class RunFolder:
             return json.loads((self.path / "result.json").read_text())
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def finished(self) -> dict[str, Any] | None:
+        """The same, for who would train it: of a run that is done no checkpoint stays, wherever its end was cut off."""
+        result = self.result()
+        if result is not None:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+        return result
 
     @contextlib.contextmanager
     def locked(self, engine) -> Iterator[None]:

@@ -2,9 +2,10 @@
 and whoever comes back goes on where it was left."""
 
 import contextlib
-import fcntl
 import io
 import json
+import os
+import platform
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -13,47 +14,61 @@ from typing import Any
 
 import numpy as np
 
-from hpc_astrossl.errors import InputError
-from hpc_astrossl.files import write_aside
+from hpc_astrossl.errors import InputError, TrainingError
+from hpc_astrossl.files import alone, write_aside
 
 Columns = dict[str, np.ndarray]
 
 
 class Parts:
-    """Columns of ``total`` rows as files of ``size`` rows in ``folder``. ``about`` (plain data) says of what.
-
-    InputError when the folder holds parts of something else.
-    """
+    """Columns of ``total`` rows as files of ``size`` rows in ``folder``. ``about`` (plain data) says of what."""
 
     def __init__(self, folder: Path, total: int, size: int, about: dict[str, Any]):
         self.folder, self.total, self.size = folder, total, size
         self.count = -(-total // size)
-        text = json.dumps(about | {"rows": total, "part": size}, indent=1, sort_keys=True)
+        self._done = folder.with_name(f".{folder.name}.done")  # for as long as the removing takes
+        self._about = json.dumps(about | {"rows": total, "part": size}, indent=1, sort_keys=True)
+
+    @property
+    def begun(self) -> bool:
+        """Whether an earlier attempt has left something: parts, or parts that it was about to remove."""
+        return self.folder.exists() or self._done.exists()
+
+    def open(self) -> None:
+        """Make the folder, or join those who use it; InputError when it holds parts of something else."""
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             with self._lock():
-                found = folder / "about.json"
+                found = self.folder / "about.json"
                 if not found.exists():
-                    write_aside(found, text.encode())
-                elif found.read_text() != text:
-                    raise InputError(f"{folder}: holds parts of other work (see its about.json); remove it, or choose "
-                                     "another --out")  # fmt: skip
+                    write_aside(found, self._about.encode())
+                elif found.read_text() != self._about:
+                    raise InputError(f"{self.folder}: holds parts of other work (see its about.json); remove it, or "
+                                     "choose another --out")  # fmt: skip
         except OSError as error:
-            raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
+            raise InputError(f"{self.folder}: cannot be written ({error.strerror})") from None
 
     def rows(self, part: int) -> tuple[int, int]:
         """(start, stop) of a part."""
         return part * self.size, min((part + 1) * self.size, self.total)
 
     def open_parts(self) -> list[int]:
-        """Numbers of the parts that are not there yet."""
+        """Numbers of the parts that are not there yet; none when all have been assembled and removed."""
+        if not self.folder.exists():
+            return []
         return [part for part in range(self.count) if not self._path(part).exists()]
 
     def write(self, part: int, columns: Columns) -> None:
-        """Write one part whole; an equal one that another worker wrote meanwhile is replaced by an equal one."""
-        buffer = io.BytesIO()
+        """Write one part whole; an equal one that another worker wrote meanwhile is replaced by an equal one.
+
+        TrainingError when the disk is full, or the like.
+        """
+        buffer, path = io.BytesIO(), self._path(part)
         np.savez(buffer, **columns)
-        write_aside(self._path(part), buffer.getbuffer())
+        aside = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}")  # of this worker alone
+        with written(path):
+            write_aside(aside, buffer.getbuffer())
+            aside.replace(path)
 
     def read(self) -> Iterator[Columns]:
         """The parts in order, one in memory at a time. InputError names a damaged one."""
@@ -76,18 +91,27 @@ class Parts:
             yield self.folder.exists() and not self.open_parts()
 
     def remove(self) -> None:
-        """Remove the folder: what it held is in its final form."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the folder: what it held is in its final form. It goes at once, so that nobody finds half of it."""
+        with contextlib.suppress(FileNotFoundError):
+            self.folder.rename(self._done)
+        shutil.rmtree(self._done, ignore_errors=True)
+
+    def working(self, worker: int, workers: int) -> contextlib.AbstractContextManager:
+        """Keep another process that was started for the same share of the work waiting for the time of the block."""
+        return alone(self.folder / f".worker-{worker}-of-{workers}")
 
     def _lock(self) -> contextlib.AbstractContextManager:
-        return _locked(self.folder / ".lock")
+        return alone(self.folder / ".lock")
 
     def _path(self, part: int) -> Path:
         return self.folder / f"part-{part:06d}.npz"
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+def written(path: Path) -> Iterator[None]:
+    """Around the writing of ``path``: a disk that is full, or the like, becomes a TrainingError."""
+    try:
         yield
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot be written ({error.strerror or error}); make room and run the same "
+                            "command again: finished parts stay") from None  # fmt: skip

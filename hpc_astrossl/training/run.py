@@ -35,7 +35,7 @@ def train(run: RunSpec, workdir: Path) -> dict[str, Any]:
     """
     run = names.resolved(run)
     folder = RunFolder(run_path(workdir, run.experiment, run.run_id))
-    if (result := folder.result()) is not None:
+    if (result := folder.finished()) is not None:
         print(f"{folder.path}: this run is done already", flush=True)
         return result
     with Stop().listening() as stop:

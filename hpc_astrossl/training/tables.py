@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.files import remove, sync
 from hpc_astrossl.store import embedding
-from hpc_astrossl.training.parts import Parts
+from hpc_astrossl.training.parts import Parts, written
 
 Writer = Callable[[Path, Parts, dict[str, Any]], None]
 
@@ -69,12 +70,15 @@ PREDICTIONS: dict[str, Writer] = {".csv": write_csv, ".parquet": write_parquet, 
 FEATURES: dict[str, Writer] = {".zarr": write_zarr, ".parquet": write_parquet, ".npz": write_npz}
 
 
-def check_outs(outs: list[Path], writers: dict[str, Writer]) -> None:
-    """InputError for a name that no writer knows, a library that is missing, or a file that is there already."""
+def check_outs(outs: list[Path], writers: dict[str, Writer], *, begun: bool) -> None:
+    """InputError for a name that no writer knows, a library that is missing, or a file that is there already.
+
+    When this work has ``begun`` before, a file that is there is its own, finished before it was interrupted.
+    """
     for out in outs:
         if out.suffix not in writers:
             raise InputError(f"--out {out}: the name must end with one of {', '.join(writers)}")
-        if out.exists():
+        if out.exists() and not begun:
             raise InputError(f"--out {out}: is there already; remove it first, or choose another name")
     if any(out.suffix == ".parquet" for out in outs):
         try:
@@ -85,9 +89,19 @@ def check_outs(outs: list[Path], writers: dict[str, Writer]) -> None:
 
 
 def assemble(outs: list[Path], parts: Parts, writers: dict[str, Writer], about: dict[str, Any]) -> None:
-    """Write every form of the table, each aside and renamed, then remove the parts."""
+    """Write every form of the table that is not there, each aside, synced and renamed, then remove the parts.
+
+    TrainingError when the disk is full, or the like: the parts stay.
+    """
     for out in outs:
-        aside = out.with_name(f".{out.name}.aside")
-        writers[out.suffix](aside, parts, about)
-        aside.replace(out)
+        if not out.exists():
+            aside = out.with_name(f".{out.name}.aside")
+            with written(out):
+                try:
+                    writers[out.suffix](aside, parts, about)
+                    sync(aside)
+                    aside.replace(out)
+                except OSError:
+                    remove(aside)
+                    raise
     parts.remove()

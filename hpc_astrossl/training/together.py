@@ -32,7 +32,7 @@ def train_together(runs: list[RunSpec], workdir: Path) -> list[dict[str, Any]]:
     state saved, when a signal asked to stop. InputError as of a run alone, before any of them begins.
     """
     folders = [RunFolder(run_path(workdir, run.experiment, run.run_id)) for run in runs]
-    todo = [(run, folder) for run, folder in zip(runs, folders, strict=True) if folder.result() is None]
+    todo = [(run, folder) for run, folder in zip(runs, folders, strict=True) if folder.finished() is None]
     if todo:
         begin = time.monotonic()
         with Stop().listening() as stop:

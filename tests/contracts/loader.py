@@ -229,8 +229,9 @@ class LoaderContract:
         loader, chunks = make(rgb, resident_mb=0), -(-ROWS // rgb.chunk_rows)
         assert chunks > 4
         held = []
-        take = loader.pixels.take
-        monkeypatch.setattr(loader.pixels, "take", lambda rows: (held.append(loader.pixels.chunks_held), take(rows))[1])
+        pieces = loader.pixels.pieces
+        monkeypatch.setattr(loader.pixels, "pieces",
+                            lambda rows: (held.append(loader.pixels.chunks_held), pieces(rows))[1])  # fmt: skip
         for epoch in range(2):
             list(loader.epoch(epoch))
             assert loader.pixels.reads == (epoch + 1) * chunks

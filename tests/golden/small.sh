@@ -33,17 +33,18 @@ srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' 
 # teardown
 status=$?
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
+job=${job:-$SLURM_JOB_ID}
+at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|137|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
-        [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
+        [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then again=1; fi ;;
 esac
 rm -f "$at.requeue" "$at.failed"
-if [ -n "$again" ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+if [ -n "$again" ]; then scontrol requeue "$job"; fi
 exit $status
 
 #  0: astrossl train runs/small/pretext_pretext_nall_s0-bc283baa/config.yaml --workdir .
@@ -84,17 +85,18 @@ srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%A_%a_%t_log.ou
 # teardown
 status=$?
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
+job=${job:-$SLURM_JOB_ID}
+at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|137|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
-        [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
+        [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then again=1; fi ;;
 esac
 rm -f "$at.requeue" "$at.failed"
-if [ -n "$again" ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+if [ -n "$again" ]; then scontrol requeue "$job"; fi
 exit $status
 
 #  0: astrossl train runs/small/SG_scratch_nall_s0-df5cf5c1/config.yaml --workdir .
@@ -136,17 +138,18 @@ srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' 
 # teardown
 status=$?
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
+job=${job:-$SLURM_JOB_ID}
+at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|137|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
-        [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
+        [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then again=1; fi ;;
 esac
 rm -f "$at.requeue" "$at.failed"
-if [ -n "$again" ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+if [ -n "$again" ]; then scontrol requeue "$job"; fi
 exit $status
 
 #  0: astrossl train runs/small/SG_features-magnitudes_nall_s0-8d9ec787/config.yaml runs/small/SG_features-magnitudes_nall_s1-2d1ba4c8/config.yaml --workdir .
@@ -187,17 +190,18 @@ srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' 
 # teardown
 status=$?
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-at='/WORK/my disk/runs/small/.tasks/logs'/${job:-$SLURM_JOB_ID}
+job=${job:-$SLURM_JOB_ID}
+at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|137|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
-        [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then again=1; fi ;;
+        [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then again=1; fi ;;
 esac
 rm -f "$at.requeue" "$at.failed"
-if [ -n "$again" ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+if [ -n "$again" ]; then scontrol requeue "$job"; fi
 exit $status
 
 #  0: astrossl report small --workdir .

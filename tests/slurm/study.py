@@ -21,7 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from slurm_support import Slurm  # noqa: E402
+from slurm_support import Slurm, variable  # noqa: E402
 
 CHECKOUT = HERE.parent.parent
 USER = "astrossl-test"
@@ -135,12 +135,6 @@ class Study:
         states = {state for counts in told["stages"].values() for state in counts}
         report = (workdir / "reports/demo/report.html").exists()
         return states <= {"done", "skipped"} and report and len(here) == len(there) == self.seen["same_numbers"] > 0
-
-
-def variable(process: int, name: str) -> str:
-    """A variable of a process' environment."""
-    pairs = (pair.partition("=") for pair in Path(f"/proc/{process}/environ").read_text().split("\0"))
-    return next(value for key, _, value in pairs if key == name)
 
 
 def results(workdir: Path) -> dict[str, dict]:

@@ -1,4 +1,4 @@
-"""The store's own list of its files, and the records of shards from which it grows; no Zarr here.
+"""A store's own list of its files, and the records of shards from which it grows. No Zarr here: a login node reads it.
 
 Zarr reads a shard of zero bytes, or a missing one, as zeros, without a word. So every file is listed with its size
 and SHA-256: a shard counts as written when its record is there and the file is what the record says.

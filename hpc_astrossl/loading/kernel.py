@@ -1,0 +1,52 @@
+"""The innermost loop of the vectorised loader, compiled by numba: from stored pixels to the network's.
+
+What was compiled is kept on disk (beside this file, or where NUMBA_CACHE_DIR says), so that it costs a second once.
+"""
+
+import numpy as np
+from numba import njit
+
+from hpc_astrossl.loading.geometry import MIRRORED, TRANSPOSED, UPSIDE_DOWN
+
+
+def put(images: np.ndarray, moves: np.ndarray, subtract: np.ndarray, multiply: np.ndarray, out: np.ndarray) -> None:
+    """Put images (n, channels, height, width) of any type and layout, flipped, turned and scaled, into ``out``.
+
+    ``moves`` is int64 (k, 3): the number of an image, its place in ``out``, its code (``geometry.codes``). ``subtract``
+    and ``multiply`` are float32 (channels,), ``out`` float32 (B, channels, height, width). Nothing is fused, so that
+    the numbers are bit by bit those of ``Scaling.apply``. Other threads run meanwhile.
+    """
+    try:
+        _put(images, moves, subtract, multiply, out)
+    except OSError:  # compiled, and no room on the disk to keep it
+        _put(images, moves, subtract, multiply, out)
+
+
+def _put(images, moves, subtract, multiply, out):
+    for move in range(len(moves)):
+        number, place, code = moves[move]
+        for channel in range(out.shape[1]):
+            plane, target = images[number, channel], out[place, channel]
+            if code & TRANSPOSED:  # two calls: each is compiled for the layout that it meets
+                _plane(plane.T, code, subtract[channel], multiply[channel], target)
+            else:
+                _plane(plane, code, subtract[channel], multiply[channel], target)
+
+
+@njit(nogil=True)
+def _plane(plane, code, subtract, multiply, out):
+    height, width = out.shape
+    for y in range(height):
+        row = plane[height - 1 - y if code & UPSIDE_DOWN else y]
+        if code & MIRRORED:
+            for x in range(width):
+                out[y, x] = (np.float32(row[width - 1 - x]) - subtract) * multiply
+        else:
+            for x in range(width):
+                out[y, x] = (np.float32(row[x]) - subtract) * multiply
+
+
+try:
+    _put = njit(nogil=True, cache=True)(_put)
+except RuntimeError:  # no folder that could be written
+    _put = njit(nogil=True)(_put)

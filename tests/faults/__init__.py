@@ -1,0 +1,1 @@
+"""The fault suite, run by ``make faults``: real processes are killed, real disks filled, real writers collide."""

@@ -1,0 +1,68 @@
+"""``make faults``: kill, fill and collide, then count what was lost.
+
+    python tests/faults/run.py                    # everything, some tens of minutes on two cores
+    python tests/faults/run.py preprocess embed   # scenes whose names begin so; --kills 8 for a quick look
+    python tests/faults/run.py --list
+
+Prints a table and writes benchmarks/results/faults.json, where scenes that were not run keep their last record.
+Exit status 1 when anything was lost. The seed decides every point.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
+from faults import applying, disks, preprocessing, record, training, twins, victims
+from faults.prepared import Prepared
+from faults.trials import Plan, Trials
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("scenes", nargs="*", metavar="SCENE", help="beginnings of names; none: all")
+    parser.add_argument("--kills", type=int, default=50, help="SIGKILLs a scene, chains and whole commands apart")
+    parser.add_argument("--signals", type=int, default=10, help="of SIGTERM, and of SIGUSR2")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", action="append", choices=("kills", "disks", "twins"), help="may be repeated")
+    parser.add_argument("--dry", action="store_true", help="leave the record alone")
+    parser.add_argument("--list", action="store_true", help="the names of the scenes")
+    arguments = parser.parse_args()
+    victims.warm_up()
+    known = [*preprocessing.scenes(), *training.scenes(), *applying.scenes()]
+    named = [scene for scene in known if scene.name in arguments.scenes]
+    begins = tuple(set(arguments.scenes) - {scene.name for scene in named})
+    chosen = [
+        scene for scene in known if scene in named or not arguments.scenes or (begins and scene.name.startswith(begins))
+    ]
+    if arguments.list:
+        print("\n".join(scene.name for scene in known))
+        return 0
+    # In memory where there is some: a process that is killed loses nothing it has written, synced or not.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    work = Path(tempfile.mkdtemp(prefix="faults-", dir=memory))
+    plan = Plan(kills=arguments.kills, signals=arguments.signals, seed=arguments.seed)
+    faults = {"kills": lambda prepared: Trials(prepared, plan).run(), "disks": disks.disks, "twins": twins.twins}
+    lost = 0
+    for number, scene in enumerate(chosen):
+        prepared = Prepared(scene, work / str(number))
+        for name in arguments.only or faults:
+            if name != "kills" and not scene.alone:
+                continue
+            tally = faults[name](prepared)
+            lost += len(tally.lost)
+            if not arguments.dry:
+                record.add(name, tally)
+            print("\n".join([record.row(tally), *(f"  LOST {words}" for words in tally.lost)]), flush=True)
+    if not lost:
+        shutil.rmtree(work)
+    print(record.tables())
+    return 1 if lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
