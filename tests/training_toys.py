@@ -15,7 +15,9 @@ ALL = PhaseSpec(trains="all", optimizer="sgd", learning_rate=1e-3, epochs=2)
 BANDS = ("g", "r", "i")
 
 
-def make_store(path: Path, *, objects: int = 48, seed: int = 0, prefix: str = "T", ra: float = 10.0) -> Path:
+def make_store(
+    path: Path, *, objects: int = 48, seed: int = 0, prefix: str = "T", ra: float = 10.0, statistics: dict | None = None
+) -> Path:
     """A labelled store with magnitudes: class 1 is blue and bright, and bright objects have small magnitudes.
 
     A sixth each of the objects is for validation and test. Positions are a degree apart, from ``ra`` on.
@@ -30,12 +32,13 @@ def make_store(path: Path, *, objects: int = 48, seed: int = 0, prefix: str = "T
     writer = create(path, shape=images.shape, dtype=images.dtype, bands=3)
     for start, stop in writer.shards:
         writer.write_images(start, images[start:stop])
+    split = np.select([np.arange(objects) % 12 < 2, np.arange(objects) % 12 < 4], [1, 2], 0).astype(np.uint8)
     writer.write_table(
         {
             "object_id": np.array([f"{prefix}{i:04d}" for i in range(objects)]),
             "ra": ra + np.arange(objects),
             "dec": np.full(objects, -30.0),
-            "split": np.select([np.arange(objects) % 12 < 2, np.arange(objects) % 12 < 4], [1, 2], 0).astype(np.uint8),
+            "split": split,
             "label": label,
             "magnitudes": magnitudes,
             "magnitude_errors": np.full((objects, 3), 0.05, dtype=np.float32),
@@ -52,6 +55,7 @@ def make_store(path: Path, *, objects: int = 48, seed: int = 0, prefix: str = "T
             pixel_scale=None,
             counts={"kept": objects, "rejected": {}},
             recipe={},
+            statistics=statistics or writer.statistics(split),
         )
     )
 

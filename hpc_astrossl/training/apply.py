@@ -44,8 +44,9 @@ class Trained:
     def takes(self) -> Takes:
         """The images it takes."""
         shape = (*self.size, self.model.features[0].in_channels)
-        channels = tuple(self.result["store"].get("channels", ()))  # runs of earlier programs did not note them
-        return Takes(shape=shape, channels=channels, data=self.run.data)
+        known = self.result["store"]
+        channels = tuple(known.get("channels", ()))  # runs of earlier programs did not note them, nor statistics
+        return Takes(shape=shape, channels=channels, data=self.run.data, statistics=known.get("statistics") or {})
 
     @property
     def target(self):
@@ -53,7 +54,7 @@ class Trained:
         fields = dict.fromkeys(StoreInfo.__dataclass_fields__)
         known = {key: tuple(self.result[key]) for key in ("class_names", "bands")}
         info = StoreInfo(**fields | known | {"name": self.result["store"]["name"]})
-        return names.resolve(names.TARGETS, self.run.data.target, "target")(info)
+        return names.resolve(names.TARGETS, self.run.data.target, "target")(info, self.run.data)
 
 
 def open_trained(path: Path) -> Trained:

@@ -11,6 +11,7 @@ import torch
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.loading import LoaderSpec, open_loader
 from hpc_astrossl.loading.reference import scale
+from hpc_astrossl.loading.scaling import FROM_STORE
 from hpc_astrossl.specs.run import DataSpec
 from hpc_astrossl.store import open_store
 
@@ -20,18 +21,28 @@ PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 @dataclass(frozen=True, kw_only=True)
 class Takes:
-    """The images that a network takes: (height, width, channels), the channels' names, and how they were read."""
+    """The images that a network takes: (height, width, channels), the channels' names, and how they were read.
+
+    ``statistics`` are those of the store that the network was trained on, by which images are scaled.
+    """
 
     shape: tuple[int, int, int]
     channels: tuple[str, ...]
     data: DataSpec
+    statistics: dict[str, Any]
 
 
 class StoreSource:
     """Every object of a store that has an image."""
 
     def __init__(self, path: Path, takes: "Takes"):
-        self.store, self.data = open_store(path), takes.data
+        data, statistics = takes.data, takes.statistics
+        if data.scaling in FROM_STORE and not statistics:
+            raise InputError(
+                f"data.scaling {data.scaling} goes by the statistics of the store that the run was trained on, and its "
+                "result.json does not hold them (an older version wrote it); train the run again"
+            )
+        self.store, self.data, self.statistics = open_store(path), data, statistics
         if self.store.image_shape != takes.shape:
             raise InputError(
                 f"{path}: images are {self.store.image_shape} (height, width, channels), the run takes {takes.shape}"
@@ -52,7 +63,7 @@ class StoreSource:
     def batches(self, start: int, stop: int, engine) -> Iterator[torch.Tensor]:
         """Images as the network takes them, in order; chunks are read as they are needed and not kept."""
         spec = LoaderSpec(batch_size=max(self.data.batch_size, 64), scaling=self.data.scaling, flips=False,
-                          turns=False, seed=0, resident_mb=0)  # fmt: skip
+                          turns=False, seed=0, resident_mb=0, statistics=self.statistics)  # fmt: skip
         loader = open_loader(self.store, self.rows[start:stop], spec, engine=Alone(), device=engine.device)
         try:
             for batch in loader.evaluate():
@@ -81,10 +92,10 @@ class PictureSource:
             raise InputError(f"{folder}: images have red, green and blue, the run takes {shape[2]} channels; "
                              "give it a store")  # fmt: skip
         same_channels(str(folder), COLOURS, takes.channels)
-        if data.scaling not in ("unit", "caffe", "none"):
+        if data.scaling in FROM_STORE:
             raise InputError(
-                f"{folder}: the run scales by its store's statistics ({data.scaling}), which pictures do not have; "
-                "give it a store"
+                f"{folder}: the run scales by the statistics of its store ({data.scaling}), which need not hold for "
+                "pictures; give it a store"
             )
         if shape[0] != shape[1]:
             raise InputError(f"{folder}: pictures are cut to squares, the run takes {shape[0]} × {shape[1]} pixels; "
