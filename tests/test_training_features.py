@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import os
+import platform
 import signal
+import subprocess
 import threading
 
 import numpy as np
@@ -158,6 +161,21 @@ def test_two_writers_at_once_find_the_same(tmp_path, model):
     assert torch.equal(found[0], found[1])
     assert len(list(kept.folder.glob("*.npz"))) == 1  # the second waited, and found what it needed
     assert not [path for path in kept.folder.iterdir() if "partial" in path.name]
+
+
+def test_what_dead_writers_left_is_removed_and_what_living_ones_write_is_not(tmp_path):
+    kept = cache(tmp_path)
+    kept.folder.mkdir(parents=True)
+    with subprocess.Popen(["true"]) as dead:
+        pass
+    written = "view0-000000000-0d01d486.npz"
+    left, living = (f".{written}.{platform.node()}-{writer}" for writer in (dead.pid, os.getpid()))
+    elsewhere = f".{written}.another-node-{dead.pid}"  # whether that one lives cannot be seen from here
+    for name in (written, left, f"{left}.partial", living, f"{living}.partial", elsewhere):
+        (kept.folder / name).write_bytes(b"some of it")
+    with kept.writing(Stop()):
+        there = {path.name for path in kept.folder.iterdir()}
+    assert there == {written, living, f"{living}.partial", elsewhere, "about.json", ".lock"}
 
 
 def test_an_interrupted_encoding_keeps_the_segments_it_has(tmp_path, model, encoded, monkeypatch):
