@@ -85,7 +85,7 @@ class Slurm:
         self.wait(lambda: "down" not in self.ask("sinfo", "--noheader", "--format=%T"), 60, f"{node} is back")
 
     def wait(self, what: Callable[[], bool], seconds: float, saying: str) -> None:
-        """Until ``what`` holds; fails with the state of the queue when it does not within ``seconds``, times PATIENCE."""
+        """Until ``what`` holds; fails with the state of the queue when it does not in ``seconds`` × PATIENCE."""
         seconds *= PATIENCE
         end = time.monotonic() + seconds
         while not what():
