@@ -199,7 +199,7 @@ def test_a_run_that_kept_no_statistics_is_named(tmp_path, capsys):
     [
         ("gone", "a.csv", "gone: neither a store nor a folder of images"),
         ("empty", "a.csv", "empty: no images in it (.png, .jpg"),
-        ("broken", "a.csv", "broken/a.png: cannot be read as an image"),
+        ("broken", "a.csv", "broken/a.png: unreadable or truncated image"),
         ("toy", "a.fits", "a.fits: the name must end with one of .csv, .parquet, .npz"),
         ("toy", "there.csv", "there.csv: is there already"),
     ],

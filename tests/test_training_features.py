@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import os
+import platform
 import signal
+import subprocess
 import threading
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file, save_file
-from training_toys import ALL, HEAD, make_run, make_store
+from safetensors.numpy import load_file
+from training_toys import ALL, HEAD, make_run, make_store, replace_weights
 
 from hpc_astrossl import names
 from hpc_astrossl.engines import open_engine
@@ -160,6 +163,21 @@ def test_two_writers_at_once_find_the_same(tmp_path, model):
     assert not [path for path in kept.folder.iterdir() if "partial" in path.name]
 
 
+def test_what_dead_writers_left_is_removed_and_what_living_ones_write_is_not(tmp_path):
+    kept = cache(tmp_path)
+    kept.folder.mkdir(parents=True)
+    with subprocess.Popen(["true"]) as dead:
+        pass
+    written = "view0-000000000-0d01d486.npz"
+    left, living = (f".{written}.{platform.node()}-{writer}" for writer in (dead.pid, os.getpid()))
+    elsewhere = f".{written}.another-node-{dead.pid}"  # whether that one lives cannot be seen from here
+    for name in (written, left, f"{left}.partial", living, f"{living}.partial", elsewhere):
+        (kept.folder / name).write_bytes(b"some of it")
+    with kept.writing(Stop()):
+        there = {path.name for path in kept.folder.iterdir()}
+    assert there == {written, living, f"{living}.partial", elsewhere, "about.json", ".lock"}
+
+
 def test_an_interrupted_encoding_keeps_the_segments_it_has(tmp_path, model, encoded, monkeypatch):
     monkeypatch.setattr(encoding, "SEGMENT", 10)
     kept, stop = cache(tmp_path), Stop()
@@ -208,7 +226,7 @@ def test_weights_that_change_are_another_source(tmp_path, encoded):
     path = run_path(tmp_path, "toys", run_id) / "weights.safetensors"
     tensors = load_file(path)
     tensors["features.0.bias"] = tensors["features.0.bias"] + 1
-    save_file(tensors, path)
+    replace_weights(path.parent, tensors)
     del encoded[:]
     train(dataclasses.replace(later, seed=1), tmp_path)
     assert encoded == [32, 32, 32]

@@ -21,7 +21,7 @@ from hpc_astrossl.targets.classes import Classes
 from hpc_astrossl.training import checkpoint, together
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.optim import optimizer
-from hpc_astrossl.training.run import train
+from hpc_astrossl.training.run import Training, train
 from hpc_astrossl.training.stack import Stack
 from hpc_astrossl.training.together import train_together
 
@@ -57,6 +57,10 @@ def same(workdir, other, run):
     assert sorted(path.name for path in folder(workdir, run).iterdir()) == sorted(
         path.name for path in folder(other, run).iterdir()
     )
+
+
+class EndOfProcess(Exception):
+    """Stands for a kill."""
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +142,29 @@ def test_begun_together_and_ended_alone_and_the_other_way_round(source, workdir,
     train(runs[0], workdir)
     train_together(runs, workdir)
     assert "and 2 steps" in (folder(workdir, runs[0]) / "log").read_text()
+    for run in runs:
+        same(workdir, tmp_path / "alone", run)
+
+
+def test_cut_off_between_the_last_epoch_and_the_results_they_end_once(source, workdir, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "COST_SHARE", 1e9)
+    runs = heads(source)[:3]
+    shutil.copytree(source[0], tmp_path / "alone")
+    alone(runs, tmp_path / "alone")
+    finish, ended = Training.finish, []
+
+    def dying(self, *arguments, **more):
+        raise EndOfProcess
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "finish", dying)
+        with pytest.raises(EndOfProcess):
+            train_together(runs, workdir)
+    monkeypatch.setattr(
+        Training, "finish", lambda self, *a, **more: (ended.append(self.run), finish(self, *a, **more))[1]
+    )
+    train_together(runs, workdir)
+    assert sorted(run.run_id for run in ended) == sorted(run.run_id for run in runs)
     for run in runs:
         same(workdir, tmp_path / "alone", run)
 

@@ -18,6 +18,7 @@ from submitit.slurm.slurm import SlurmJobEnvironment
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.launch import gaps
+from hpc_astrossl.launch.ledger import OURS
 from hpc_astrossl.launch.plan import Stage
 from hpc_astrossl.specs.cluster import ClusterSpec
 
@@ -46,7 +47,7 @@ def start_local(
     task: Callable[[], int], logs: Path, stage: Stage, cluster: ClusterSpec, gpus: Sequence[int] = ()
 ) -> LocalJob:
     """Start a task as processes of this machine; returns at once. ``gpus`` are the numbers of its GPUs."""
-    logs.mkdir(parents=True, exist_ok=True)
+    logs.mkdir(OURS, parents=True, exist_ok=True)
     executor = LocalExecutor(logs, python=cluster.python)
     executor.update_parameters(
         timeout_min=YEAR, gpus_per_node=len(gpus), visible_gpus=tuple(gpus), stderr_to_stdout=True
@@ -63,7 +64,7 @@ def submit_array(tasks: Sequence[Callable[[], int]], logs: Path, options: dict) 
     """
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise InputError("sbatch is not on this machine; submit from the cluster's login node, or try --dry-run")
-    logs.mkdir(parents=True, exist_ok=True)
+    logs.mkdir(OURS, parents=True, exist_ok=True)
     try:
         executor = SlurmExecutor(logs, python=options["python"], max_num_timeout=options["attempts"])
         executor.update_parameters(**options["parameters"])

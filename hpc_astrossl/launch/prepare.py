@@ -75,13 +75,13 @@ def validate(plan: Plan, jobs: JobsSpec, workdir: Path) -> None:
 def _check_store(path: Path, run: RunSpec) -> None:
     """Whether the run can learn from it. A Zarr v3 group's attributes are plain JSON, which needs no Zarr to read."""
     try:
-        attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8")).get("attributes", {})
+        attributes = dict(json.loads((path / "zarr.json").read_bytes()).get("attributes", {}))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"store {path} of set {run.set} does not exist; make it with astrossl preprocess, or list it under "
             "preprocess in the recipe"
         ) from None
-    except json.JSONDecodeError:
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise InputError(f"store {path}: its zarr.json is damaged; make the store again") from None
     if attributes.get("format") != "astrossl-store":
         raise InputError(f"{path} is no astrossl store (attribute format is {attributes.get('format')!r})")
@@ -114,9 +114,12 @@ def write_experiment(plan: Plan, recipe: str, workdir: Path) -> None:
     planned: dict[str, Any] = {}
     skipped: dict[str, Any] = {}
     for part in sorted(parts.glob("*.json")):
-        data = json.loads(part.read_text(encoding="utf-8"))
-        planned.update({record["run_id"]: record for record in data["planned"]})
-        skipped.update({record["run_id"]: record for record in data["skipped"]})
+        try:
+            data = json.loads(part.read_text(encoding="utf-8"))
+            planned.update({record["run_id"]: record for record in data["planned"]})
+            skipped.update({record["run_id"]: record for record in data["skipped"]})
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{part}: damaged ({error}); remove it, and submit its recipe again") from None
     skipped = {key: record for key, record in skipped.items() if key not in planned}
     whole = {"experiment": plan.experiment, "planned": [*planned.values()], "skipped": [*skipped.values()]}
     _write(folder / "experiment.json", json.dumps(whole, indent=1) + "\n")

@@ -59,6 +59,11 @@ class ClusterSpec:
                 re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None,
                 f"environment: {name!r} is no name of a variable (letters, digits and _)",
             )
+        for name in self.sbatch:
+            require(re.fullmatch(r"[a-z][a-z0-9-]*", name) is not None, f"sbatch: {name!r} is no name of an option")
+        lines = {name: getattr(self, name) for name in ("partition", "account", "qos", "constraint")}
+        for name, value in {**lines, **{f"sbatch: {key}": value for key, value in self.sbatch.items()}}.items():
+            require(str(value).isprintable(), f"{name} must be one line of plain text, found {value!r}")
         for name in ("parallel", "max_array", "signal_delay", "attempts"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} must be at least 1, found {value}")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from hpc_astrossl import config, names
 from hpc_astrossl.errors import InputError, unknown
-from hpc_astrossl.specs.run import require
+from hpc_astrossl.specs.run import require, require_name
 
 ALL = "all"
 KINDS = ("preprocess", "pretext", "features", "finetune", "scratch", "report")
@@ -119,6 +119,7 @@ class JobsSpec:
     report: bool = True
 
     def __post_init__(self):
+        require_name("experiment", self.experiment)
         something = self.sets or self.pretext is not None or self.preprocess
         require(bool(something), "nothing to run: give preprocess, pretext or sets")
         for scheme in self.schemes:

@@ -14,8 +14,9 @@ from hpc_astrossl.nets import weights
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import SPLITS, Store, nearest, open_store
 from hpc_astrossl.training import control
-from hpc_astrossl.training.folder import run_path
+from hpc_astrossl.training.folder import WEIGHTS, RunFolder, run_path
 from hpc_astrossl.training.leakage import check_leakage
+from hpc_astrossl.training.source import same_channels
 from hpc_astrossl.training.subset import subset
 
 RUN = "run:"
@@ -79,9 +80,12 @@ def open_source(run: RunSpec, workdir: Path, store: Store) -> Source:
     if run.weights is None:
         return Source(name=None, sha256=None, tensors={})
     if run.weights.startswith(RUN):
-        path = run_path(workdir, run.experiment, run.weights.removeprefix(RUN)) / "weights.safetensors"
-        if not path.exists():
-            raise InputError(f"weights {run.weights}: there is no {path}; train that run first")
+        folder = RunFolder(run_path(workdir, run.experiment, run.weights.removeprefix(RUN)))
+        path = folder.path / WEIGHTS
+        if folder.result() is None or not path.exists():
+            raise InputError(f"weights {run.weights}: {folder.path} is no finished run's folder; train it first")
+        if folder.weights_digest() not in (None, provenance.sha256(path)):
+            raise InputError(f"{path}: damaged: it is not the file that its run wrote; train that run again")
         leakage = _check_lineage(run, workdir, store)
     else:
         path, leakage = weights.cached(run.weights), ()
@@ -100,8 +104,9 @@ def _check_lineage(run: RunSpec, workdir: Path, store: Store) -> tuple[dict[str,
     while name is not None and name.startswith(RUN):
         run_id = name.removeprefix(RUN)
         earlier = config.load(run_path(workdir, run.experiment, run_id) / "config.yaml", RunSpec)
-        found.append(
-            {"store": earlier.data.store, **check_leakage(open_store(workdir / earlier.data.store), store, run_id)}
-        )
+        pretext = open_store(workdir / earlier.data.store)
+        if len(pretext.info.channels) == len(store.info.channels):  # other numbers are told of, or made to fit, later
+            same_channels(str(store.path), store.info.channels, pretext.info.channels)
+        found.append({"store": earlier.data.store, **check_leakage(pretext, store, run_id)})
         name = earlier.weights
     return tuple(found)

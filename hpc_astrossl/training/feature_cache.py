@@ -68,8 +68,7 @@ class FeatureCache:
         """
         with contextlib.ExitStack() as stack:
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                write_aside(self.folder / "about.json", (json.dumps(self.about, indent=1) + "\n").encode())
+                self._put("about.json", (json.dumps(self.about, indent=1) + "\n").encode())
                 stream = stack.enter_context((self.folder / ".lock").open("a"))
                 while not stop.name:
                     with contextlib.suppress(BlockingIOError):
@@ -81,9 +80,16 @@ class FeatureCache:
                 self.warn(f"warning: {self.folder}: no lock here ({error.strerror}); features may be computed twice")
             yield
 
+    def _put(self, name: str, data: bytes | memoryview) -> None:
+        """Let a file appear whole, whoever else writes it at the same time."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        aside = self.folder / f".{name}.{platform.node()}-{os.getpid()}"  # of this writer alone
+        write_aside(aside, data)
+        aside.replace(self.folder / name)
+
     def _tidy(self) -> None:
         """Remove what writers of this node left behind that died while they wrote."""
-        for path in self.folder.glob(f".view*.npz.{platform.node()}-*"):
+        for path in self.folder.glob(f".*.{platform.node()}-*"):
             writer = path.name.removesuffix(".partial").rpartition("-")[2]
             if not Path(f"/proc/{writer}").exists():
                 path.unlink(missing_ok=True)
@@ -110,10 +116,7 @@ class FeatureCache:
         np.savez(buffer, rows=rows, values=values)
         name = f"view{view}-{rows[0]:09d}-{zlib.crc32(rows.tobytes()):08x}.npz"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            aside = self.folder / f".{name}.{platform.node()}-{os.getpid()}"  # of this writer alone
-            write_aside(aside, buffer.getbuffer())
-            aside.replace(self.folder / name)
+            self._put(name, buffer.getbuffer())
         except OSError as error:
             self.warn(f"warning: {self.folder / name}: features cannot be kept ({error.strerror}); going on without")
             return False

@@ -77,6 +77,8 @@ class Together:
         """All of them to their results."""
         self._encode()
         self.heads = [_Head(training) for training in self.trainings]
+        for head in self.heads:
+            self._answer(head, None)
         stack = self._stack()
         while self.heads:
             ended = [head for head in self.heads if not isinstance(head.request, Step)]
@@ -138,10 +140,9 @@ class _Head:
         self.weights = {name: tensor for name, tensor in self.weights.items() if name.startswith("head.")}
         self.course = training_course(self.keeper.phase, epochs, self.keeper, place)
         self.request = None
-        self.go_on(None)
 
     def go_on(self, answer: Any) -> bool:
-        """Answer the course and take its next request; False when it has ended and the result is written."""
+        """Answer the course (None: begin) and take its request; False when it has ended and the result is written."""
         try:
             send = self.course.throw if isinstance(answer, Interrupted) else self.course.send
             self.request = send(answer)

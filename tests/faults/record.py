@@ -11,6 +11,7 @@ from hpc_astrossl import provenance
 
 HEAD = "| what | points | survived | lost | afterwards | of which |"
 FILE = Path(__file__).resolve().parents[2] / "benchmarks/results/faults.json"
+CODE = provenance.code()  # of the beginning: this record's being written makes a checkout differ from its commit
 
 
 def add(part: str, tally: Tally) -> None:
@@ -22,7 +23,7 @@ def add(part: str, tally: Tally) -> None:
 def keep(part: str, name: str, entry: dict[str, Any]) -> None:
     """Put an entry, with what made it and when, into a part of the file."""
     whole = read()
-    head = {"date": provenance.now(), **provenance.code(), "cores": len(os.sched_getaffinity(0))}
+    head = {"date": provenance.now(), **CODE, "cores": len(os.sched_getaffinity(0))}
     whole.setdefault(part, {})[name] = entry | head
     FILE.write_text(json.dumps(whole, indent=1) + "\n")
 
@@ -50,7 +51,7 @@ def tables() -> str:
         if part in ("kills", "disks", "twins"):
             lines += [
                 f"\n{part}",
-                "| what | points | survived | lost | afterwards | of which |",
+                HEAD,
                 "|---|---|---|---|---|---|",
             ]
             lines += [_row(name, entry) for name, entry in scenes.items()]

@@ -49,15 +49,16 @@ def main() -> int:
     faults = {"kills": lambda prepared: Trials(prepared, plan).run(), "disks": disks.disks, "twins": twins.twins}
     lost = 0
     for number, scene in enumerate(chosen):
-        prepared = Prepared(scene, work / str(number))
+        prepared, tallies = Prepared(scene, work / str(number)), {}
         for name in arguments.only or faults:
-            if name != "kills" and not scene.alone:
-                continue
-            tally = faults[name](prepared)
-            lost += len(tally.lost)
+            if name == "kills" or scene.alone:
+                tallies[name] = tally = faults[name](prepared)
+                print("\n".join([record.row(tally), *(f"  LOST {words}" for words in tally.lost)]), flush=True)
+        lost += sum(len(tally.lost) for tally in tallies.values())
+        # Not before the scene is over: results name the commit they were made by, and whether the checkout differs.
+        for name, tally in tallies.items():
             if not arguments.dry:
                 record.add(name, tally)
-            print("\n".join([record.row(tally), *(f"  LOST {words}" for words in tally.lost)]), flush=True)
     if not lost:
         shutil.rmtree(work)
     print(record.tables())
