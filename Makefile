@@ -17,9 +17,10 @@ test-long:  ## what waits minutes for real time limits on Slurm
 	@tests/slurm/install.sh
 	@$(VENV)/bin/python -m pytest -m long
 
-faults:  ## kill, fill and collide, some tens of minutes: docs/reliability.md
+faults:  ## kill, fill, collide and fuzz, some tens of minutes: docs/reliability.md
 	@containers/environment.sh test $(VENV)
 	@$(VENV)/bin/python tests/faults/run.py
+	@FUZZ_EXAMPLES=1000 $(VENV)/bin/python -m pytest tests/faults/test_fuzz.py
 
 lint:
 	@containers/environment.sh test $(VENV)

@@ -6,6 +6,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,33 @@ def lay_out(workdir: Path) -> None:
         shutil.copytree(BENCHMARKS.parent / name, workdir / name, dirs_exist_ok=True)
 
 
-def results(workdir: Path, experiment: str) -> list[dict[str, Any]]:
-    """``result.json`` of every planned run; FileNotFoundError when one is not done."""
+def run(recipe: str, workdir: Path, *, collect: bool = False) -> None:
+    """``astrossl submit`` of a recipe on this machine, below a work directory; nothing with ``collect``."""
+    if not collect:
+        lay_out(workdir)
+        astrossl("submit", workdir / recipe, "--cluster", "local", "--workdir", workdir)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What ``result.json`` of the finished runs holds, and how many were planned."""
+
+    runs: list[dict[str, Any]]
+    planned: int
+
+
+def results(workdir: Path, experiment: str, *, partly: bool = False) -> Done:
+    """The results of the planned runs, ``partly``: of those that are done; FileNotFoundError when one is missing."""
     folder = workdir / "runs" / experiment
     planned = sorted({run["run_id"] for run in json.loads((folder / "experiment.json").read_text())["planned"]})
-    return [json.loads((folder / run_id / "result.json").read_text()) for run_id in planned]
+    paths = [folder / run_id / "result.json" for run_id in planned]
+    return Done([json.loads(path.read_text()) for path in paths if path.exists() or not partly], len(planned))
+
+
+def pretext(done: Done) -> dict[str, Any]:
+    """Objects and test errors of the pretext run, as an entry of a record; none without one."""
+    found = [one for one in done.runs if one["target"] != "classes"]
+    return {"pretext": {"objects": found[0]["objects"], "test": found[0]["metrics"]["test"]}} if found else {}
 
 
 def cells(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -57,11 +80,14 @@ def shown(value: dict[str, float]) -> str:
     return f"{value['mean']:.3f} ± {value['std']:.3f}"
 
 
-def provenances(runs: list[dict[str, Any]]) -> dict[str, Any]:
+def provenances(done: Done) -> dict[str, Any]:
     """What made the runs: the commits and dates they carry, which may be older than the collecting."""
+    runs = done.runs
     codes = {(run["provenance"]["code"]["version"], run["provenance"]["code"]["commit"]) for run in runs}
     dates = sorted(run["provenance"]["date"] for run in runs)
     return {
+        "done": len(runs),
+        "planned": done.planned,
         "code": [{"version": version, "commit": commit} for version, commit in sorted(codes, key=str)],
         "dates": [dates[0], dates[-1]],
         "devices": sorted({run["device"] for run in runs}),
@@ -69,12 +95,12 @@ def provenances(runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def write(name: str, record: dict[str, Any]) -> Path:
+def write(name: str, record: dict[str, Any], *, command: str | None = None) -> Path:
     """``results/<name>.json``: the record after what every result file begins with."""
     path = RESULTS / f"{name}.json"
     RESULTS.mkdir(exist_ok=True)
     head = {
-        "command": f"python benchmarks/{name}.py",
+        "command": command or f"python benchmarks/{name}.py",
         **provenance.code(),
         "date": provenance.now(),
         "cores": len(os.sched_getaffinity(0)),

@@ -20,14 +20,14 @@ from hpc_astrossl import names
 def table(found: list[dict]) -> str:
     """The README's table: test accuracy of each scheme, a row a set and size."""
     rows = [
-        "| set, labels | majority | " + " | ".join(names.DOWNSTREAM) + " |",
-        "|---" * (2 + len(names.DOWNSTREAM)) + "|",
+        "| set, labels | majority | " + " | ".join(names.PAPER) + " |",
+        "|---" * (2 + len(names.PAPER)) + "|",
     ]
     for key in dict.fromkeys((cell["set"], cell["train_size"]) for cell in found):
         here = {cell["scheme"]: cell for cell in found if (cell["set"], cell["train_size"]) == key}
         shown = [
             accuracies.shown(here[s]["test"]) + (" †" if here[s]["collapsed"] else "") if s in here else "no weights"
-            for s in names.DOWNSTREAM
+            for s in names.PAPER
         ]
         majority = next(iter(here.values()))["majority"]
         rows.append(f"| {key[0]}, {key[1]} | {majority:.3f} | " + " | ".join(shown) + " |")
@@ -44,7 +44,7 @@ def main() -> None:
     began = time.monotonic()
     accuracies.astrossl("demo", "--out", out)
     seconds = time.monotonic() - began
-    runs = accuracies.results(out, "demo")
+    runs = accuracies.results(out, "demo").runs
     found = accuracies.cells(runs)
     (pretext,) = [run for run in runs if run["set"] == "pretext"]
     record = {

@@ -1,7 +1,8 @@
-"""Magnitudes against ImageNet and scratch at 100 labels, on a simulated survey: ``python benchmarks/simulated.py``.
+"""Magnitudes against ImageNet and scratch on a simulated survey: ``python benchmarks/simulated.py [--study NAME]``.
 
-Simulates the survey in ``--workdir``, runs ``astrossl submit jobs/simulated.yaml`` there, and writes
-benchmarks/results/simulated.json. Started again, it goes on where it was.
+Simulates the survey in ``--workdir``, runs ``astrossl submit jobs/NAME.yaml`` there, and writes
+benchmarks/results/NAME.json. ``simulated`` has three schemes at 100 labels, ``lowdata_simulated`` the whole low-data
+curve with the same pretext run. Started again, it goes on where it was; ``--collect`` runs nothing.
 """
 
 import argparse
@@ -13,12 +14,15 @@ SURVEY = ("--fields", "8", "--objects", "1600", "--size", "2200")
 
 
 def table(found: list[dict]) -> str:
-    """Accuracy of each scheme at 100 labels."""
-    rows = [f"| SG, {found[0]['train_size']} labels | validation | test |", "|---|---|---|"]
-    rows += [
-        f"| {cell['scheme']} | {accuracies.shown(cell['validation'])} | {accuracies.shown(cell['test'])} |"
-        for cell in sorted(found, key=lambda cell: cell["test"]["mean"])
-    ]
+    """Test accuracy: a row a set and number of labels, a column a scheme."""
+    schemes = list(dict.fromkeys(cell["scheme"] for cell in found))
+    places = sorted({(cell["set"], cell["train_size"]) for cell in found})
+    by_place = {(cell["set"], cell["train_size"], cell["scheme"]): cell for cell in found}
+    rows = ["| test accuracy | " + " | ".join(schemes) + " |", "|---" * (1 + len(schemes)) + "|"]
+    for set_, size in places:
+        cells = (by_place.get((set_, size, scheme)) for scheme in schemes)
+        shown = (f"{accuracies.shown(cell['test'])} ({cell['seeds']})" if cell else "–" for cell in cells)
+        rows.append(f"| {set_}, {size} labels | " + " | ".join(shown) + " |")
     return "\n".join(rows)
 
 
@@ -26,25 +30,19 @@ def main() -> None:
     """Simulate, run, collect, write, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", type=Path, default=Path("simulated"), help="default: simulated")
-    workdir = parser.parse_args().workdir
-    accuracies.lay_out(workdir)
-    if not (workdir / "survey/done").exists():
+    parser.add_argument("--study", choices=("simulated", "lowdata_simulated"), default="simulated")
+    parser.add_argument("--collect", action="store_true", help="run nothing: collect the runs that are done")
+    options = parser.parse_args()
+    workdir, recipe = options.workdir, f"jobs/{options.study}.yaml"
+    if not options.collect and not (workdir / "survey/done").exists():
         accuracies.astrossl("simulate", workdir / "survey", *SURVEY, "--seed", "0")
         (workdir / "survey/done").touch()
-    accuracies.astrossl("submit", workdir / "jobs/simulated.yaml", "--cluster", "local", "--workdir", workdir)
-    runs = accuracies.results(workdir, "simulated")
-    (pretext,) = [run for run in runs if run["set"] == "pretext"]
-    found = accuracies.cells(runs)
-    path = accuracies.write(
-        "simulated",
-        {
-            "survey": " ".join(SURVEY),
-            "runs": accuracies.provenances(runs),
-            "objects": {"pretext": pretext["objects"], "SG": next(r["objects"] for r in runs if r["set"] == "SG")},
-            "pretext_mae_magnitudes": {s: pretext["metrics"][s]["mae_magnitudes"] for s in ("validation", "test")},
-            "cells": found,
-        },
-    )
+    accuracies.run(recipe, workdir, collect=options.collect)
+    done = accuracies.results(workdir, "simulated", partly=options.collect)
+    found = accuracies.cells(done.runs)
+    record = {"recipe": recipe, "survey": " ".join(SURVEY), "runs": accuracies.provenances(done),
+              **accuracies.pretext(done), "cells": found}  # fmt: skip
+    path = accuracies.write(options.study, record, command=f"python benchmarks/simulated.py --study {options.study}")
     print(f"\n{table(found)}\n\nwritten: {path}")
 
 

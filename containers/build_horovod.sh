@@ -12,6 +12,7 @@ set -euo pipefail
 variant=${1:-cpu}
 python=${PYTHON:-python3}
 version=0.28.1
+sha256=92a43f5a94c43907a56805bad15f19700c62ffc83b7ca483f9e104e229f67ef0  # of its sdist
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${ASTROSSL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hpc_astrossl}/wheels
 
@@ -36,7 +37,9 @@ if [ -n "$(done_wheel)" ]; then done_wheel; exit 0; fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 echo "building Horovod $version ($variant) for torch $torch; about 4 minutes on 2 cores" >&2
-"$python" -m pip download --quiet --no-deps --no-build-isolation --no-binary=:all: -d "$work" "horovod==$version" >&2
+echo "horovod==$version --hash=sha256:$sha256" >"$work/horovod.txt"  # pip compares before it runs anything of it
+"$python" -m pip download --quiet --no-deps --no-build-isolation --no-binary=:all: -d "$work" \
+    --require-hashes -r "$work/horovod.txt" >&2
 tar -xzf "$work/horovod-$version.tar.gz" -C "$work"
 source=$work/horovod-$version
 "$python" "$here/horovod_edits.py" "$source"
@@ -48,9 +51,7 @@ if [ "$variant" = cpu ]; then
     export HOROVOD_WITHOUT_CUDA=1
 else
     # nvcc, the runtime headers and NCCL as PyPI packages: the machine needs no CUDA toolkit of its own.
-    "$python" -m pip install --quiet --no-deps --target "$work/cuda" \
-        nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-cccl==13.0.85 \
-        nvidia-cuda-runtime==13.0.96 nvidia-cuda-profiler-api==13.0.85 nvidia-nvtx==13.0.85 >&2
+    "$python" -m pip install --quiet --no-deps --require-hashes --target "$work/cuda" -r "$here/cuda.lock" >&2
     toolkit=$work/cuda/nvidia/cu13
     mkdir -p "$toolkit/targets/x86_64-linux"
     ln -sfn lib "$toolkit/lib64"

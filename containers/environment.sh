@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Make a Python environment with what a job needs, at the tested versions of constraints.txt.
+# Make a Python environment with what a job needs, at the tested versions of constraints.txt, each file of which is held
+# against its SHA-256 in requirements.lock.
 #
 #   containers/environment.sh demo .venv    # everything the demo runs: simulate, preprocess, train, report
 #   containers/environment.sh test .venv    # that, the Horovod wheel (built when it is not cached) and the test tools
@@ -40,18 +41,24 @@ if [ "$purpose" = test ]; then
         "test -e \$($python -c 'import sysconfig; print(sysconfig.get_paths()[\"include\"])')/Python.h" python3-dev
 fi
 
-wanted=$(cat "$root/setup.cfg" "$here/constraints.txt" "$here/build_horovod.sh" "$here/horovod_edits.py" | sha256sum)
+wanted=$(cat "$root/setup.cfg" "$here/constraints.txt" "$here/requirements.lock" "$here/build_horovod.sh" "$here/horovod_edits.py" | sha256sum)
 stamp=$venv/.astrossl-$purpose
 if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$wanted $root" ]; then exit 0; fi
 
 echo "setting up $venv for '$purpose' (about 6 GB; minutes the first time)" >&2
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
-pip install --quiet -c "$here/constraints.txt" setuptools wheel packaging cffi torch torchvision numpy
+case "$(uname -sm) $("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" in
+    "Linux x86_64 3.11" | "Linux x86_64 3.12" | "Linux x86_64 3.13")
+        pip install --quiet --require-hashes --no-deps -r "$here/requirements.lock" ;;
+    *)
+        echo "requirements.lock has no sums for this system and Python: the versions alone are held to" >&2
+        pip install --quiet -c "$here/constraints.txt" setuptools wheel packaging cffi torch torchvision numpy ;;
+esac
 if [ "$purpose" = test ]; then
     # The wheel that this build is for comes first: the extra [train] is then satisfied and builds nothing.
     wheel=$(PYTHON=$(realpath -s "$venv/bin/python") "$here/build_horovod.sh" cpu)
     pip install --quiet -c "$here/constraints.txt" "$wheel"
 fi
-pip install --quiet -c "$here/constraints.txt" -e "$root[$extras]"
+pip install --quiet --no-build-isolation -c "$here/constraints.txt" -e "$root[$extras]"
 echo "$wanted $root" > "$stamp"

@@ -1,7 +1,10 @@
 """The folder outside every tree where weights and built wheels are kept: ``$ASTROSSL_CACHE``."""
 
 import os
+import re
 from pathlib import Path
+
+from hpc_astrossl.errors import InputError
 
 
 def cache_folder() -> Path:
@@ -12,5 +15,10 @@ def cache_folder() -> Path:
 
 
 def weights_file(name: str) -> Path:
-    """Where the weights of that name lie once ``astrossl weights add`` or ``fetch`` has put them there."""
+    """Where the weights of that name lie once ``astrossl weights add`` or ``fetch`` has put them there.
+
+    InputError for a name that would be a path.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise InputError(f"weights {name!r}: a name has letters, digits, '_', '-' and '.', and is no path")
     return cache_folder() / "weights" / f"{name}.safetensors"

@@ -1,13 +1,14 @@
 """Strict YAML: a file becomes a frozen dataclass or a message that says which key is wrong.
 
 An unknown key is answered with the allowed ones, derived from the fields. The YAML dialect is a safe subset:
-no tags, no anchors or aliases, no repeated keys; ``1e-3`` is a number and only ``true`` and ``false`` are
-booleans.
+no tags, no aliases, no repeated keys; ``1e-3`` is a number, ``010`` and ``1:30`` are text, no number is beyond 64 bits,
+and only ``true`` and ``false`` are booleans.
 """
 
 import dataclasses
 import hashlib
 import json
+import math
 import re
 import types
 import typing
@@ -23,17 +24,26 @@ T = TypeVar("T")
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader without aliases, repeated keys, YAML 1.1 booleans and dates."""
+    """PyYAML's safe loader without tags, aliases, repeated keys, and YAML 1.1's booleans, dates, octals and hours."""
 
     yaml_implicit_resolvers: typing.ClassVar = {
-        first: [(tag, pattern) for tag, pattern in rules if not tag.endswith((":bool", ":float", ":timestamp"))]
+        first: [(tag, pattern) for tag, pattern in rules if not tag.endswith((":bool", ":int", ":float", ":timestamp"))]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError(f"line {self.peek_event().start_mark.line + 1}: aliases (*name) are not allowed")
+        if self.peek_event().tag is not None:
+            raise yaml.YAMLError(f"line {self.peek_event().start_mark.line + 1}: tags (!name) are not allowed")
         return super().compose_node(parent, index)
+
+    def construct_number(self, node):
+        """A number that fits into 64 bits: a larger one is a slip, and no library below would take it."""
+        value = float(node.value) if set(node.value) & set(".eE") else int(node.value)
+        if not abs(value) < 2**63 and not (isinstance(value, float) and math.isfinite(value)):
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: number {node.value[:40]} is too large")
+        return value
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -44,11 +54,23 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$"),
     list("-+.0123456789"),
 )
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
+
+
+def safe_yaml(text: str, where: str) -> Any:
+    """The plain data that YAML text describes; InputError, opening with ``where``, when it is none."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader with less: no tag can build an object
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
@@ -60,10 +82,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
         raise InputError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-    try:
-        data = yaml.load(text, Loader=_Loader)  # a SafeLoader with less: no tag can build an object
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    data = safe_yaml(text, str(path))
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a mapping of keys to values, found {type(data).__name__}")
     return data
@@ -217,10 +236,7 @@ def settings(pairs: list[str]) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise InputError(f"--set {pair!r}: expected key=value, for example data.batch_size=64")
-        try:
-            value = yaml.load(text, Loader=_Loader)
-        except yaml.YAMLError as error:
-            raise InputError(f"--set {key}: not valid YAML: {' '.join(str(error).split())}") from None
+        value = safe_yaml(text, f"--set {key}")
         for part in reversed(key.split(".")):
             value = {part: value}
         result = merge(result, value)

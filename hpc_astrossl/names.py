@@ -48,8 +48,12 @@ SCHEMES: dict[str, Scheme] = {
     "finetune-magnitudes": Scheme(
         weights="pretext", phases=(_TOP_FIRST, _FINE), about="magnitudes convolutions, fine-tuned"
     ),
+    "features-random": Scheme(
+        weights="none", phases=(_HEAD,), about="frozen convolutions as they are drawn from the seed: a floor to beat"
+    ),
 }
 DOWNSTREAM = tuple(name for name in SCHEMES if name != "pretext")
+PAPER = DOWNSTREAM[:5]  # the five schemes of the paper, in the order of its tables
 
 TARGETS = {
     "magnitudes": "hpc_astrossl.targets.magnitudes:Magnitudes",

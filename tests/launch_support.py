@@ -6,16 +6,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hpc_astrossl.manifest import write_manifest
+
 CHECKOUT = Path(__file__).parent.parent
 
 
 def make_store(workdir: Path, path: str) -> None:
-    """The one file of a store that a login node reads."""
+    """The files of a store that a login node reads."""
     folder = workdir / path
     folder.mkdir(parents=True)
     attributes = {"format": "astrossl-store", "version": 1, "class_names": ["star", "galaxy"], "bands": ["r"]}
     attributes["counts"] = {"splits": {"train": 50000, "validation": 100, "test": 100}}
     (folder / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}))
+    list_files(folder)
+
+
+def list_files(store: Path) -> None:
+    """Write a manifest of the store's files as they are now."""
+    (store / "images").mkdir(exist_ok=True)
+    write_manifest(store, [])
 
 
 def make_workdir(folder: Path, *stores: str) -> Path:

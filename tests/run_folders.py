@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hpc_astrossl import config
-from hpc_astrossl.names import DOWNSTREAM, SCHEMES, resolved
+from hpc_astrossl.names import PAPER, SCHEMES, resolved
 from hpc_astrossl.specs.run import DataSpec, RunSpec
 
 BANDS = ("u", "f378", "f395", "f410", "f430", "g", "f515", "r", "f660", "i", "f861", "z")
@@ -18,7 +18,7 @@ WEIGHTS = {"none": None, "imagenet": "imagenet-vgg16", "pretext": "run:pretext_p
 def spec(set_="SG", scheme="scratch", seed=0, size=None, experiment="study", **data) -> RunSpec:
     """A resolved run; keywords go to its DataSpec."""
     source = SCHEMES[scheme].weights if scheme in SCHEMES else "none"
-    target = "magnitudes" if scheme == "pretext" else "classes"
+    target = data.pop("target", "magnitudes" if scheme == "pretext" else "classes")
     return resolved(
         RunSpec(
             experiment=experiment,
@@ -65,7 +65,8 @@ def result(run: RunSpec, *, accuracy=0.9, test=None, **change) -> dict:
             "date": "2026-01-01T00:00:00+00:00",
         },
     }
-    own = _magnitudes() if run.data.target == "magnitudes" else _classes(run, accuracy, test)
+    regressions = {"magnitudes": _magnitudes, "measured": _measured}
+    own = regressions[run.data.target]() if run.data.target in regressions else _classes(run, accuracy, test)
     return {**common, **own, **change}
 
 
@@ -88,6 +89,11 @@ def _magnitudes() -> dict:
     by_band = {band: 0.1 + 0.01 * index for index, band in enumerate(BANDS)}
     one = {"loss": 0.005, "mae": 0.005, "mae_magnitudes": 0.15, "mae_by_band": by_band}
     return {"metrics": {"validation": one, "test": one}, "class_names": [], "bands": list(BANDS)}
+
+
+def _measured() -> dict:
+    one = {"loss": 0.05, "mae": 0.05, "mae_by_band": {"log_flux": 0.4, "size": 0.05}}
+    return {"metrics": {"validation": one, "test": one}, "class_names": [], "bands": ["log_flux", "size"]}
 
 
 def write_run(folder: Path, run: RunSpec, *, arrays: bool = False, epochs: int = 12, **change) -> Path:
@@ -144,6 +150,11 @@ def write_arrays(path: Path, content: dict, *, objects: int = 60) -> None:
     generator = np.random.default_rng([content["seed"], len(content["scheme"]), len(content["set"])])
     ids = np.array([f"{content['set']}-{row:04d}" for row in range(2 * objects)])
     split = np.repeat(["validation", "test"], objects)
+    if content["target"] == "measured":
+        truth = np.random.default_rng(1).uniform((2, 0), (6, 1), (2 * objects, 2)).astype("float32")
+        output = truth + generator.normal(0, 0.05, truth.shape).astype("float32")
+        np.savez(path / "predictions.npz", object_id=ids, split=split, truth=truth, output=output)
+        return
     if content["target"] == "magnitudes":
         truth = np.random.default_rng(1).uniform(14, 21, (2 * objects, len(BANDS))).astype("float32")
         output = (truth + generator.normal(0, 0.15, truth.shape)).astype("float32")
@@ -180,7 +191,7 @@ def _cutouts(labels: np.ndarray, size: int = 32) -> np.ndarray:
     return np.array(images).astype("uint8")
 
 
-def write_study(folder: Path, *, sets=("SG", "EF-4"), seeds=(0, 1), sizes=(100, None), schemes=DOWNSTREAM) -> None:
+def write_study(folder: Path, *, sets=("SG", "EF-4"), seeds=(0, 1), sizes=(100, None), schemes=PAPER) -> None:
     """A whole study: pretext, then every scheme on every set, with predictions, features and cutouts."""
     write_run(folder, spec("pretext", "pretext", 0), arrays=True)
     planned = [spec("pretext", "pretext", 0)]

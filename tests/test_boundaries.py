@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "hpc_astrossl"
-FLOOR = {"config", "specs", "errors", "files", "names", "provenance", "cache", ""}  # "" is the package itself
+FLOOR = {
+    "config",
+    "specs",
+    "errors",
+    "files",
+    "manifest",
+    "names",
+    "provenance",
+    "cache",
+    "",
+}  # "": the package
 MIDDLE = {"store", "launch", "report"}
 SIBLINGS = {"nets", "targets", "engines", "loading", "ingest", "simulate"}
 # Room -> rooms of the package it may import, besides itself.
@@ -26,6 +36,7 @@ DOORS = {
     "zarr": {"store"},
     "numcodecs": {"store"},
     "tensorstore": {"store"},
+    "numba": {"loading"},
     "nvidia": {"loading", "cli"},
     "horovod": {"engines", "cli"},
     "submitit": {"launch"},

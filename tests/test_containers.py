@@ -104,3 +104,54 @@ def test_the_check_of_an_image_passes_in_this_environment(tmp_path):
     assert done.stdout.endswith("result.json\ncheck.sh: all of it works\n")
     wrong = subprocess.run([script, "all"], capture_output=True, text=True, env=environment)
     assert (wrong.returncode, wrong.stderr) == (2, "check.sh: unknown check 'all'; allowed: train, preprocess\n")
+
+
+def locked(name):
+    """Canonical name and version -> SHA-256 sums, of a lock file."""
+    text = (ROOT / "containers" / name).read_text().replace("\\\n", "")
+    lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
+    return {words[0].lower().replace("_", "-"): words[1:] for words in lines}
+
+
+def test_the_lock_files_have_a_sum_for_every_pin():
+    pins = {f"{name}=={version}".lower().replace("_", "-") for name, version in PINS.items()}
+    assert set(locked("requirements.lock")) == pins
+    assert set(locked("preprocess.lock")) < pins
+    for name in ("requirements.lock", "preprocess.lock", "cuda.lock"):
+        for pin, sums in locked(name).items():
+            assert sums, pin
+            assert all(re.fullmatch("--hash=sha256:[0-9a-f]{64}", one) for one in sums), pin
+
+
+def test_the_lock_of_preprocessing_holds_what_that_needs_and_no_torch():
+    names = {pin.partition("==")[0] for pin in locked("preprocess.lock")}
+    assert {requirement.name.lower() for requirement in extras()["preprocess"]} <= names
+    assert not {name for name in names if name.startswith(("torch", "nvidia", "horovod"))}
+
+
+def test_pip_refuses_a_file_with_another_sum(tmp_path):
+    """What the lock files are for, tried on a package made here."""
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "tiny"\nversion = "1"\n')
+    (tmp_path / "tiny.py").touch()
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    made = tmp_path / "made"
+    subprocess.run([*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", made, tmp_path], check=True)
+    (tmp_path / "tiny.lock").write_text(f"tiny==1 --hash=sha256:{'0' * 64}\n")
+    command = [*pip, "install", "--no-deps", "--no-index", "--find-links", made, "--target", tmp_path / "site"]
+    done = subprocess.run([*command, "--require-hashes", "-r", tmp_path / "tiny.lock"], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
+    assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize("name", ["environment.sh", "build_horovod.sh", "hpc_astrossl.def", "preprocess.def"])
+def test_everything_that_is_fetched_is_held_against_a_sum(name):
+    """What is installed without sums is this project, its Horovod wheel, or said to be so."""
+    text = (ROOT / "containers" / name).read_text().replace("\\\n", "")
+    fetched = [line.strip() for line in text.splitlines() if re.search(r"pip (install|download)|-m pip wheel", line)]
+    assert fetched
+    ours = ("$wheel", "build_horovod.sh", "$root[", "/opt/hpc_astrossl[", "$source")
+    unheld = [line for line in fetched if "--require-hashes" not in line and not any(word in line for word in ours)]
+    allowed = ["-c", "torchvision"] if name == "environment.sh" else []  # systems without sums, which it tells of
+    assert len(unheld) == bool(allowed)
+    assert all(word in line for line in unheld for word in allowed)

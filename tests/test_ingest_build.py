@@ -250,7 +250,7 @@ class TestSurvey:
     def test_overwrite_removes_stores_only(self, survey, tmp_path, capsys):
         (tmp_path / "out" / "SG.zarr").mkdir(parents=True)
         (tmp_path / "out" / "SG.zarr" / "thesis.tex").write_text("precious")
-        assert "not a Zarr v3 group. To replace it say --overwrite" in refused(
+        assert "not a Zarr v3 group, or its zarr.json is damaged. To replace it say --overwrite" in refused(
             capsys, preprocess(survey.write(), tmp_path / "out")
         )
         assert "is no Zarr group, so --overwrite will not remove it" in refused(

@@ -32,7 +32,7 @@ def test_every_set_scheme_size_and_seed_once():
     runs = [run for run in plan().runs if run.set != "pretext"]
     cells = [(run.set, run.scheme, run.data.train_size, run.seed) for run in runs]
     assert len(cells) == len(set(cells))
-    assert set(cells) == set(itertools.product(("SG", "MG"), names.DOWNSTREAM, (64, None), (0, 1)))
+    assert set(cells) == set(itertools.product(("SG", "MG"), names.PAPER, (64, None), (0, 1)))
     assert len({run.run_id for run in runs}) == len(runs)
 
 
@@ -56,6 +56,13 @@ def test_one_pretext_run_feeds_every_magnitudes_scheme():
     }
 
 
+def test_the_pretext_run_may_learn_what_is_measured_instead():
+    made = plan(pretext={"store": "stores/pretext.zarr", "target": "measured"}, schemes=["features-magnitudes"])
+    (pretext,) = [run for run in made.runs if run.set == "pretext"]
+    assert pretext.data.target == "measured"
+    assert {run.weights for run in made.runs} == {None, f"run:{pretext.run_id}"}
+
+
 def test_runs_are_resolved():
     for run in plan().runs:
         assert run == names.resolved(run)
@@ -65,7 +72,7 @@ def test_runs_are_resolved():
 
 def test_stages_follow_what_they_need():
     stages = {stage.name: stage for stage in plan().stages}
-    assert list(stages) == ["pretext", *names.DOWNSTREAM, "report"]
+    assert list(stages) == ["pretext", *names.PAPER, "report"]
     assert stages["features-magnitudes"].after == ("pretext",)
     assert stages["features-imagenet"].after == stages["scratch"].after == ()
     assert set(stages["report"].after) == set(stages) - {"report"}

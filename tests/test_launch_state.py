@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from launch_support import SMALL, astrossl, finish_run, make_workdir
+from launch_support import SMALL, astrossl, finish_run, list_files, make_workdir
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
@@ -229,6 +229,7 @@ def test_a_missing_store_is_found_before_anything_is_written(workdir):
 def test_a_store_without_classes_cannot_be_a_labelled_set(workdir):
     path = workdir / "stores/SG.zarr/zarr.json"
     path.write_text(path.read_text().replace('["star", "galaxy"]', "[]"))
+    list_files(path.parent)
     with pytest.raises(InputError, match="has no class_names, so it cannot be learnt with target classes"):
         validate(expand(jobs()), jobs(), workdir)
 
@@ -237,6 +238,16 @@ def test_more_training_objects_than_the_store_has_are_refused(workdir):
     spec = jobs(sizes=["all", 64, 50001, 100])
     with pytest.raises(InputError, match=r"has 50000 training objects, and set SG is to be trained on 50001"):
         validate(expand(spec), spec, workdir)
+
+
+def test_a_store_that_has_lost_a_file_is_refused(workdir):
+    shard = workdir / "stores/SG.zarr/images/c"
+    shard.write_bytes(b"pixels")
+    list_files(workdir / "stores/SG.zarr")
+    validate(expand(jobs()), jobs(), workdir)
+    shard.write_bytes(b"")
+    with pytest.raises(InputError, match=r"SG.zarr of set SG is damaged: images/c: 0 bytes, the manifest says 6"):
+        validate(expand(jobs()), jobs(), workdir)
 
 
 def test_a_folder_that_is_no_store_is_refused(workdir):

@@ -16,9 +16,7 @@ def run(**changes):
 
 
 def test_the_five_schemes_are_the_paper_s():
-    phases = {
-        name: [(p.trains, p.optimizer, p.epochs) for p in names.SCHEMES[name].phases] for name in names.DOWNSTREAM
-    }
+    phases = {name: [(p.trains, p.optimizer, p.epochs) for p in names.SCHEMES[name].phases] for name in names.PAPER}
     assert phases == {
         "scratch": [("all", "adam", 200)],
         "features-imagenet": [("head", "adam", 100)],

@@ -29,10 +29,27 @@ RUN = make_run(HEAD, dataclasses.replace(ALL, epochs=2), train_size=17)
 MAGNITUDES = make_run(dataclasses.replace(HEAD, optimizer="sgd"), target="magnitudes", train_size=17)
 
 
-def start(engine, workdir, run):
+ODD = """
+import sys
+from hpc_astrossl.training import loop
+
+whole = loop.train_step
+
+def drifting(phase, request):
+    loss = whole(phase, request)
+    phase.head.output.bias.data += phase.engine.rank
+    return loss
+
+loop.train_step = drifting
+from hpc_astrossl.cli import main
+sys.exit(main(["train", "run.yaml"]))
+"""
+
+
+def start(engine, workdir, run, program=("-m", "hpc_astrossl", "train", "run.yaml")):
     (workdir / "run.yaml").write_text(config.dump(run))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([*LAUNCHERS[engine], "-m", "hpc_astrossl", "train", "run.yaml"], cwd=workdir,
+    return subprocess.run([*LAUNCHERS[engine], *program], cwd=workdir,
                           env=environment, capture_output=True, text=True, timeout=200)  # fmt: skip
 
 
@@ -74,3 +91,13 @@ def test_what_is_wrong_is_told_by_every_rank_and_hangs_none(alone, tmp_path):
     done = start("torch", tmp_path, RUN)
     assert done.returncode != 0
     assert "toy: no such store; make it with astrossl preprocess" in done.stderr
+
+
+@pytest.mark.parametrize("engine", ["horovod", "torch"])
+def test_ranks_whose_weights_drift_apart_are_stopped_after_the_epoch(alone, tmp_path, engine):
+    shutil.copytree(alone / "toy", tmp_path / "toy")
+    (tmp_path / "odd.py").write_text(ODD)
+    done = start(engine, tmp_path, RUN, program=["odd.py"])
+    assert done.returncode != 0
+    assert "weights after epoch 1: rank 1 of 2 differs from rank 0" in done.stdout + done.stderr
+    assert not list(tmp_path.rglob("result.json"))

@@ -1,5 +1,6 @@
 """The page as a whole: complete, self-contained, escaped, and honest about what is missing."""
 
+import csv
 import json
 import re
 import urllib.parse
@@ -176,6 +177,43 @@ def test_a_pretext_run_alone_makes_a_report(tmp_path):
     page = Page(write_report(tmp_path / "study", tmp_path / "out").read_text())
     assert "1.5 times the paper's 0.0034" in page.words
     assert "accuracy" not in page.ids
+
+
+def test_a_pretext_run_on_measured_properties_is_told_in_their_units(tmp_path):
+    write_run(tmp_path / "study", spec("pretext", "pretext", target="measured"), arrays=True)
+    write_run(tmp_path / "study", spec("EF-4", "features-magnitudes"))
+    out = tmp_path / "out"
+    page = Page(write_report(tmp_path / "study", out).read_text())
+    assert "Predicting measured properties from images" in page.words
+    assert "predicted with a mean absolute error of 0.0500 of their ranges on test objects" in page.words
+    assert "The schemes *-magnitudes begin here with weights learnt from measured properties" in page.words
+    table = list(csv.DictReader((out / "tables/pretext_pretext_nall.csv").read_text().splitlines()))
+    assert [(line["unit"], line["test"]) for line in table] == [
+        ("", "0.0500"),
+        ("dex", "0.400"),
+        ("half sides", "0.050"),
+    ]
+    # log10 of the flux was drawn evenly from 2 to 6: naming the median is 1 dex off on average
+    assert float(table[1]["guessing the median"]) == pytest.approx(1.0, abs=0.2)
+    assert (out / "figures/pretext_pretext_predicted.pdf").exists()
+
+
+def test_a_second_report_draws_only_what_has_changed(tmp_path):
+    write_study(tmp_path / "study", sets=("SG",), seeds=(0,), sizes=(100, None))
+    out = tmp_path / "out"
+    first = write_report(tmp_path / "study", out).read_text()
+    for file in (out / "figures").iterdir():
+        file.write_bytes(b"left alone")
+    (out / ".kept/confusion_SG.json").write_text("damaged")
+    (out / "figures/reliability_SG.pdf").unlink()
+    again = write_report(tmp_path / "study", out).read_text()
+    drawn = {file.stem for file in (out / "figures").iterdir() if file.read_bytes() != b"left alone"}
+    assert drawn == {"confusion_SG", "reliability_SG"}
+    assert Page(first).tags == Page(again).tags
+    write_run(tmp_path / "study", spec("SG", "scratch", 1, 100), arrays=True)
+    write_report(tmp_path / "study", out)
+    drawn = {file.stem for file in (out / "figures").iterdir() if file.read_bytes() != b"left alone"}
+    assert drawn == {"confusion_SG", "reliability_SG", "low_data_SG_validation", "low_data_SG_test"}
 
 
 def test_missing_arrays_are_named_and_the_tables_stand(tmp_path):

@@ -6,6 +6,7 @@ import io
 import pytest
 from run_folders import begin_run, spec, write_plan, write_run
 
+from hpc_astrossl.names import PAPER
 from hpc_astrossl.report import accuracy, inventory, run_lists, summary
 from hpc_astrossl.report.cells import Spread
 from hpc_astrossl.report.desk import Desk
@@ -136,6 +137,18 @@ def test_table_two_shows_the_whole_training_split_and_low_data_every_size(folder
     assert row(table, "SG", "~100")["features-magnitudes"].text == "0.9727"
 
 
+def test_table_three_gets_a_computed_difference(folder):
+    for seed, value in enumerate((0.90, 0.92, 0.97)):
+        write_run(folder, spec("SG", "features-imagenet", seed, 100), accuracy=value)
+    write_run(folder, spec("SG", "features-imagenet", 0, None))
+    rows = [row for row in accuracy.low_data(desk(folder)).rows if row[1].value == "~100"]
+    paper, ours = (dict(zip(("labels", "split", "majority", *PAPER), one[1:], strict=True)) for one in rows)
+    assert paper["features-imagenet"].text == "0.8702"
+    # 0.9300 - 0.8702; our std sqrt(.0013) over sqrt(3), and sqrt(.8702 * .1298 / 5009): together 0.0214
+    assert (ours["features-imagenet"].text, ours["features-imagenet"].note) == ("+0.0598", "± 0.0214, 2.8 σ")
+    assert ours["scratch"].text == "–"
+
+
 def test_one_size_needs_no_low_data_table(folder):
     write_run(folder, spec())
     assert accuracy.low_data(desk(folder)) is None
@@ -216,6 +229,13 @@ def test_the_summary_counts_what_was_skipped(folder):
     said = summary.sentences(desk(folder), [])
     assert said[0] == "1 run of 1 planned is done, 2 skipped."
     assert "2 runs skipped: no ImageNet weights: run astrossl weights fetch (features-imagenet)." in said
+
+
+def test_the_summary_counts_runs_beside_the_plan_apart(folder):
+    for seed in (0, 1):
+        write_run(folder, spec(seed=seed))
+    write_plan(folder, [spec()])
+    assert summary.scope(read_study(folder)) == "1 run of 1 planned is done, 1 more beside the plan."
 
 
 def test_a_run_configured_otherwise_is_told(folder):

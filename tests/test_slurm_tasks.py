@@ -271,8 +271,11 @@ def test_each_rank_has_its_cpus(slurm, workdir):
     slurm.settle()
 
 
-def test_names_and_paths_stay_literal(slurm, tmp_path):
-    """Blanks, quotes, a command substitution: in the folder, the account, a comment and a variable."""
+def test_names_and_paths_stay_literal_and_no_secret_is_left(slurm, tmp_path, monkeypatch):
+    """Blanks, quotes, a command substitution: in the folder, the account, a comment and a variable; and what the
+    submitting shell has in its environment reaches no file."""
+    secret = "a-secret-of-this-shell-77b1"
+    monkeypatch.setenv("API_TOKEN", secret)
     evil = 'it\'s $(touch /tmp/astrossl-was-here) "disk"'
     workdir = tmp_path / evil
     make_store(workdir / "stores/toy.zarr")
@@ -282,6 +285,9 @@ def test_names_and_paths_stay_literal(slurm, tmp_path):
     slurm.settle()
     assert result(workdir)["epochs"] == SHORT
     assert not Path("/tmp/astrossl-was-here").exists()
+    written = [path for path in workdir.rglob("*") if path.is_file()]
+    assert {".pkl", ".sh", ".out"} <= {path.suffix for path in written}
+    assert [path for path in written if secret.encode() in path.read_bytes()] == []
 
 
 def test_the_array_limit_is_the_sites(slurm, monkeypatch):

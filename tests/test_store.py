@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import zarr
 
+from hpc_astrossl import manifest
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store import REJECTED, StoreInfo, check, claim, create, join, manifest, open_store
+from hpc_astrossl.store import REJECTED, StoreInfo, check, claim, create, join, open_store
 from hpc_astrossl.store.layout import SHARD_BYTES, TABLE_CHUNK, chunk_rows
 
 BANDS = ("g", "r", "i")

@@ -185,3 +185,11 @@ def test_measured_properties_are_learnt_from_the_images_alone(tmp_path):
     truth = np.array([[0.5, 0.25]], dtype=np.float32)
     found = target.metrics(np.array([[0.25, 0.25]], dtype=np.float32), truth, np.array([0.125]))
     assert found == {"loss": 0.125, "mae": 0.125, "mae_by_band": {"size": 0.25, "asymmetry": 0.0}}
+    assert target.uncertainty(table, np.arange(2)) == {}
+
+
+def test_uncertainties_are_those_of_the_chosen_bands():
+    target = Magnitudes(info(bands=("u", "g", "r")), DataSpec(store="s", bands=("r", "u")))
+    errors = np.arange(6, dtype=np.float32).reshape(2, 3)
+    kept = target.uncertainty({"magnitude_errors": errors}, np.array([1, 0]))["uncertainty"]
+    assert kept.tolist() == [[5, 3], [2, 0]]

@@ -1,9 +1,11 @@
 """Finished runs put to use: ``embed`` and ``predict`` give what the run itself reported."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from training_toys import BANDS, HEAD, make_run, make_store
 
@@ -167,12 +169,37 @@ def test_magnitudes_are_answered_by_band(tmp_path):
     assert 10 < answers["r"].min() < answers["r"].max() < 30
 
 
+def test_properties_are_answered_in_their_units():
+    run = make_run(HEAD, target="measured", bands=("ellipticity", "log_flux"))
+    result = {"bands": ["ellipticity", "log_flux"], "class_names": [], "store": {"name": "toy"}}
+    target = apply.Trained(run=run, result=result, model=None, size=(32, 32)).target
+    assert target.answer(torch.tensor([[0.5, 0.5]])).tolist() == [[0.5, 4.0]]
+
+
+def test_another_store_is_scaled_as_the_one_of_the_training(tmp_path):
+    folder = trained(tmp_path, scaling="standard")
+    other = make_store(tmp_path / "other", statistics={"mean": [9.0] * 3, "std": [1.0] * 3, "noise": [1.0] * 3})
+    for store, out in ((tmp_path / "toy", "own.npz"), (other, "other.npz")):
+        assert main(["embed", str(folder), str(store), "--out", str(tmp_path / out)]) == EXIT_DONE
+    own, found = (np.load(tmp_path / name)["features"] for name in ("own.npz", "other.npz"))
+    np.testing.assert_array_equal(found, own)
+
+
+def test_a_run_that_kept_no_statistics_is_named(tmp_path, capsys):
+    folder = trained(tmp_path, scaling="standard")
+    result = json.loads((folder / "result.json").read_text())
+    del result["store"]["statistics"]
+    (folder / "result.json").write_text(json.dumps(result))
+    assert main(["embed", str(folder), str(tmp_path / "toy"), "--out", str(tmp_path / "a.npz")]) == EXIT_INPUT
+    assert "data.scaling standard goes by the statistics of the store" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("source", "out", "message"),
     [
         ("gone", "a.csv", "gone: neither a store nor a folder of images"),
         ("empty", "a.csv", "empty: no images in it (.png, .jpg"),
-        ("broken", "a.csv", "broken/a.png: cannot be read as an image"),
+        ("broken", "a.csv", "broken/a.png: unreadable or truncated image"),
         ("toy", "a.fits", "a.fits: the name must end with one of .csv, .parquet, .npz"),
         ("toy", "there.csv", "there.csv: is there already"),
     ],

@@ -91,6 +91,11 @@ def test_runs_with_labels_of_their_own_are_not_trained_together():
     assert [len(group) for group in heads.groups([run(0, "shuffled-labels"), run(1, "shuffled-labels")])] == [1, 1]
 
 
+def test_runs_with_convolutions_of_their_own_are_not_trained_together():
+    drawn = [names.resolved(make_run(HEAD, seed=seed, scheme="features-random")) for seed in (0, 1)]
+    assert heads.groups(drawn) == [[drawn[0]], [drawn[1]]]
+
+
 def test_features_kept_on_disk_are_not_those_of_masked_images(tmp_path):
     make_store(tmp_path / "toy")
     make_store(tmp_path / "other", prefix="O", ra=100.0)

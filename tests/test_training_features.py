@@ -11,8 +11,8 @@ import threading
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file, save_file
-from training_toys import ALL, HEAD, make_run, make_store
+from safetensors.numpy import load_file
+from training_toys import ALL, HEAD, make_run, make_store, replace_weights
 
 from hpc_astrossl import names
 from hpc_astrossl.engines import open_engine
@@ -226,7 +226,7 @@ def test_weights_that_change_are_another_source(tmp_path, encoded):
     path = run_path(tmp_path, "toys", run_id) / "weights.safetensors"
     tensors = load_file(path)
     tensors["features.0.bias"] = tensors["features.0.bias"] + 1
-    save_file(tensors, path)
+    replace_weights(path.parent, tensors)
     del encoded[:]
     train(dataclasses.replace(later, seed=1), tmp_path)
     assert encoded == [32, 32, 32]

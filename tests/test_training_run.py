@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
-from training_toys import ALL, BANDS, HEAD, make_run, make_store
+from safetensors.numpy import load_file
+from training_toys import ALL, BANDS, HEAD, make_run, make_store, replace_weights
 
 from hpc_astrossl import config, names
 from hpc_astrossl.engines import open_engine
@@ -167,7 +167,7 @@ def test_objects_of_the_pretext_store_may_not_be_in_the_labelled_one(workdir, pr
         ({"train_size": 33}, "train_size 33 is more than the 32 training objects"),
         ({"weights": "imagenet-vgg16"}, r"run astrossl weights add FILE, or with internet astrossl weights fetch imag"),
         ({"weights": "mine"}, r"weights 'mine': there is no .*mine.safetensors; run astrossl weights add FILE$"),
-        ({"weights": "run:gone"}, r"weights run:gone: there is no .*; train that run first"),
+        ({"weights": "run:gone"}, r"weights run:gone: .*gone is no finished run's folder; train it first"),
         (
             {"target": "classs"},
             "unknown target 'classs'; allowed: classes, magnitudes, measured; did you mean 'classes'",
@@ -206,7 +206,7 @@ def test_weights_for_another_number_of_channels_are_refused(workdir):
     path = folder(workdir, run) / "weights.safetensors"
     tensors = load_file(path)
     tensors["features.0.weight"] = np.zeros((64, 12, 3, 3), dtype=np.float32)
-    save_file(tensors, path)
+    replace_weights(path.parent, tensors)
     make_store(workdir / "other", prefix="L", ra=100)
     with pytest.raises(InputError, match=r"they take 12 channels, .*other has 3"):
         train(make_run(HEAD, store="other", weights=f"run:{names.resolved(run).run_id}"), workdir)

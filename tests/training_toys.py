@@ -1,9 +1,12 @@
 """Small stores and runs that the tests of nets, targets and training share: dark red and bright blue squares."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import save_file
 
+from hpc_astrossl import provenance
 from hpc_astrossl.specs.run import DataSpec, ModelSpec, PhaseSpec, RunSpec
 from hpc_astrossl.store import StoreInfo, create
 
@@ -12,7 +15,9 @@ ALL = PhaseSpec(trains="all", optimizer="sgd", learning_rate=1e-3, epochs=2)
 BANDS = ("g", "r", "i")
 
 
-def make_store(path: Path, *, objects: int = 48, seed: int = 0, prefix: str = "T", ra: float = 10.0) -> Path:
+def make_store(
+    path: Path, *, objects: int = 48, seed: int = 0, prefix: str = "T", ra: float = 10.0, statistics: dict | None = None
+) -> Path:
     """A labelled store with magnitudes: class 1 is blue and bright, and bright objects have small magnitudes.
 
     A sixth each of the objects is for validation and test. Positions are a degree apart, from ``ra`` on.
@@ -27,12 +32,13 @@ def make_store(path: Path, *, objects: int = 48, seed: int = 0, prefix: str = "T
     writer = create(path, shape=images.shape, dtype=images.dtype, bands=3)
     for start, stop in writer.shards:
         writer.write_images(start, images[start:stop])
+    split = np.select([np.arange(objects) % 12 < 2, np.arange(objects) % 12 < 4], [1, 2], 0).astype(np.uint8)
     writer.write_table(
         {
             "object_id": np.array([f"{prefix}{i:04d}" for i in range(objects)]),
             "ra": ra + np.arange(objects),
             "dec": np.full(objects, -30.0),
-            "split": np.select([np.arange(objects) % 12 < 2, np.arange(objects) % 12 < 4], [1, 2], 0).astype(np.uint8),
+            "split": split,
             "label": label,
             "magnitudes": magnitudes,
             "magnitude_errors": np.full((objects, 3), 0.05, dtype=np.float32),
@@ -49,6 +55,7 @@ def make_store(path: Path, *, objects: int = 48, seed: int = 0, prefix: str = "T
             pixel_scale=None,
             counts={"kept": objects, "rejected": {}},
             recipe={},
+            statistics=statistics or writer.statistics(split),
         )
     )
 
@@ -63,3 +70,11 @@ def make_run(*phases: PhaseSpec, **changes) -> RunSpec:
         model=ModelSpec(**{"hidden": 64} | model),
         phases=phases,
     )
+
+
+def replace_weights(run: Path, tensors: dict[str, np.ndarray]) -> None:
+    """A finished run as if it had ended with these weights: the file, and its SHA-256 in ``result.json``."""
+    save_file(tensors, run / "weights.safetensors")
+    result = json.loads((run / "result.json").read_text())
+    result["files"] = {"weights.safetensors": provenance.sha256(run / "weights.safetensors")}
+    (run / "result.json").write_text(json.dumps(result))

@@ -1,6 +1,7 @@
 """The verbs plan and submit: an experiment before it exists, and its beginning."""
 
 import json
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -118,7 +119,7 @@ def _plan_record(plan, done: set[str], costs) -> dict:
 
 
 def _submit(arguments: Namespace) -> int | None:
-    from hpc_astrossl.launch import prepare, queue
+    from hpc_astrossl.launch import exposure, prepare, queue
     from hpc_astrossl.launch.ledger import Ledger
     from hpc_astrossl.launch.state import Lives, done_keys, pending
 
@@ -142,6 +143,8 @@ def _submit(arguments: Namespace) -> int | None:
         print(f"{plan.experiment}: {len(done)} done, {len(alive)} queued or running, {wanted} to submit")
         if not wanted:
             return None
+        for warning in exposure.exposed(ledger.folder):
+            print(warning, file=sys.stderr)
         if cluster.kind == "slurm":
             _send(plan, todo, alive, cluster, ledger, workdir)
             return None

@@ -6,6 +6,7 @@ import numpy as np
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest.tables import read_table
+from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.images import BandImages
 
 
@@ -19,7 +20,8 @@ class Calibration:
 
     def files(self, field: str) -> list[Path]:
         """The file that the zero points of a field are read from; none if the values are not calibrated."""
-        return [] if self._spec.zero_points is None else [self._folder / self._spec.zero_points.format(field=field)]
+        name = self._spec.zero_points
+        return [] if name is None else [patterns.place(self._folder, name, {"field": field})]
 
     def factors(self, field: str) -> np.ndarray:
         """Factor of each band, float32; ones without zero points. InputError if a zero point is not there."""

@@ -11,6 +11,7 @@ from hpc_astrossl.ingest.calibration import Calibration
 from hpc_astrossl.ingest.catalogue import Objects
 from hpc_astrossl.ingest.source import BLANK, EDGE, NO_VALUE, RGB, Unit, blank, window, without_value
 from hpc_astrossl.ingest.windows import gather
+from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.recipe import Recipe
 
 
@@ -108,8 +109,9 @@ class FieldSource:
 
     def _images(self, unit: Unit) -> list[Path]:
         if not self._bands:
-            return [self._folder / self._spec.rgb.format(field=unit.name)]
-        return [self._folder / self._spec.bands.format(field=unit.name, band=band) for band in self._bands]
+            return [patterns.place(self._folder, self._spec.rgb, {"field": unit.name})]
+        names = [{"field": unit.name, "band": band} for band in self._bands]
+        return [patterns.place(self._folder, self._spec.bands, name) for name in names]
 
 
 def _reasons(inside: np.ndarray, empty: np.ndarray, unknown: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest.catalogue import Objects
 from hpc_astrossl.ingest.planning import Job, summary
 from hpc_astrossl.ingest.select import KEPT
-from hpc_astrossl.store.manifest import Record
+from hpc_astrossl.manifest import Record
 
 
 def finish(job: Job, objects: Objects) -> stores.StoreInfo:

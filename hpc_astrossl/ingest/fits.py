@@ -103,12 +103,22 @@ def _find(stream: IO[bytes], path: Path, axes: int) -> _Stored:
         if _axes(unit) == axes:
             if found < end:
                 raise InputError(f"{path}: truncated: {found:,} bytes found, {end:,} needed; fetch it again")
+            _check_next(stream, path, end)
             return _Stored(number, place["datLoc"], place["datSpan"], unit.header.get("DATASUM"),
                            "ZIMAGE" in unit.header)  # fmt: skip
     if found != end:
         raise InputError(f"{path}: damaged or not a FITS file: {found:,} bytes found, its headers describe {end:,}; "
                          "fetch it again")  # fmt: skip
     raise InputError(f"{path}: holds no {({2: 'two', 3: 'three'})[axes]}-dimensional image")
+
+
+def _check_next(stream: IO[bytes], path: Path, end: int) -> None:
+    """InputError when neither a header nor padding follows an image: its header claims less than there is."""
+    stream.seek(end)
+    follows = stream.read(2880)
+    if follows.strip(b"\0 ") and not follows.startswith(b"XTENSION"):
+        raise InputError(f"{path}: damaged: what follows its image, at byte {end:,}, is no header, so BITPIX or a size "
+                         "is wrong; fetch it again")  # fmt: skip
 
 
 def _axes(unit: Any) -> int | None:

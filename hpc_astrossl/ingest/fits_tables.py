@@ -5,12 +5,14 @@ columns are kept. TSCAL, TZERO and TNULL are applied here.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
 
 from hpc_astrossl.errors import InputError
 
@@ -35,11 +37,7 @@ class Layout:
 
 def layout(path: Path) -> Layout:
     """Find the table. InputError if there is none, if it is compressed as a table, or if the file is cut off."""
-    with (
-        warnings.catch_warnings(),
-        fits.open(path, memmap=True, lazy_load_hdus=True, disable_image_compression=True) as units,
-    ):
-        warnings.filterwarnings("ignore", message="File may have been truncated")  # an error of ours, below
+    with warnings.catch_warnings(), _opened(path) as units:
         table = next((unit for unit in units if isinstance(unit, fits.BinTableHDU)), None)
         if table is None or "ZIMAGE" in table.header:
             raise InputError(f"{path}: holds no binary table; is this an image?")
@@ -51,6 +49,17 @@ def layout(path: Path) -> Layout:
             raise InputError(f"{path}: cut off: {size:,} bytes found, {start + rows * width:,} needed; copy it again")
         return Layout(path=path, columns=table.columns, dtype=table.columns.dtype.newbyteorder(">"), rows=rows,
                       start=start)  # fmt: skip
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[fits.HDUList]:
+    """The units of a FITS file, their headers read. InputError names a file of which astropy makes nothing."""
+    warnings.filterwarnings("ignore", category=AstropyWarning)  # headers are often untidy; lengths are compared here
+    try:
+        with fits.open(path, memmap=True, lazy_load_hdus=True, disable_image_compression=True) as units:
+            yield units
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, fits.VerifyError) as error:
+        raise InputError(f"{path}: damaged or not a FITS file ({' '.join(str(error).split())})") from None
 
 
 def read(table: Layout, wanted: Mapping[str, str]) -> dict[str, np.ndarray]:

@@ -46,7 +46,8 @@ def field_size(path: Path) -> tuple[int, int]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a field of 11000 × 11000 is no bomb
             with Image.open(path) as image:
                 return image.size[::-1]
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError, fits.VerifyError) as error:
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, fits.VerifyError,
+            Image.DecompressionBombError) as error:  # fmt: skip
         raise InputError(f"{path}: unreadable or truncated image ({str(error).strip()}); fetch it again") from None
 
 

@@ -8,6 +8,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest import rgb
 from hpc_astrossl.ingest.catalogue import Objects
 from hpc_astrossl.ingest.source import BLANK, RGB, UNREADABLE, Unit, blank, blocks
+from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.recipe import Recipe
 from hpc_astrossl.store import encoded
 
@@ -59,7 +60,8 @@ class FileSource:
 
     def _path(self, row: int) -> Path:
         columns = self._objects.columns | {"id": self._objects.object_id}
-        return self._folder / self._spec.image.format(**{name: columns[name][row] for name in self._spec.columns})
+        values = {name: columns[name][row] for name in self._spec.columns}
+        return patterns.place(self._folder, self._spec.image, values)
 
 
 class KeptSource(FileSource):

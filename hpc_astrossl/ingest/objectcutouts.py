@@ -9,6 +9,7 @@ from hpc_astrossl.ingest import fits, lupton, source
 from hpc_astrossl.ingest.calibration import Calibration
 from hpc_astrossl.ingest.catalogue import Objects
 from hpc_astrossl.ingest.source import BLANK, NO_VALUE, RGB, SMALL, UNREADABLE, Unit, blank, blocks, window
+from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.recipe import Recipe
 
 
@@ -99,9 +100,9 @@ class CutoutSource:
     def _images(self, row: int) -> list[Path]:
         name = self._objects.object_id[row]
         if self._spec.cube is not None:
-            return [self._folder / self._spec.cube.format(id=name)]
+            return [patterns.place(self._folder, self._spec.cube, {"id": name})]
         bands = [self._spec.band_names.get(band, band) for band in self._bands]
-        return [self._folder / self._spec.bands.format(id=name, band=band) for band in bands]
+        return [patterns.place(self._folder, self._spec.bands, {"id": name, "band": band}) for band in bands]
 
     def _existing(self, unit: Unit) -> list[Path]:
         return [path for row in unit.rows for path in self._images(row) if path.is_file()]

@@ -140,7 +140,7 @@ def _read_parquet(file: parquet.ParquetFile, wanted: Wanted) -> dict[str, np.nda
 def _column(column: pa.Array, name: str, kind: str) -> np.ndarray:
     try:
         if kind == "text":
-            text = pc.utf8_trim_whitespace(pc.fill_null(column.cast(pa.string()), ""))
+            text = text_tables.plain_text(pc.fill_null(column.cast(pa.string()), ""))
             return text.to_numpy(zero_copy_only=False).astype(str)
         return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

@@ -21,6 +21,7 @@ from hpc_astrossl.errors import InputError
 
 BLOCK = 1 << 24  # bytes that Arrow is given at once
 SLOW_BLOCK = 50_000  # rows
+LONGEST = 255  # characters of a field, as of a file's name: one of a million would make every row as wide in memory
 NO_VALUE = ("", "null", "NULL", "--", "masked")
 Row = tuple[int, list[str]]  # line number from 1, fields
 
@@ -154,8 +155,20 @@ def _single_spaces(block: bytes) -> bytes:
 
 
 def _array(column: pa.ChunkedArray | pa.Array, kind: str) -> np.ndarray:
-    values = (pc.utf8_trim_whitespace(column) if kind == "text" else column).to_numpy(zero_copy_only=False)
-    return values.astype(str) if kind == "text" else values
+    if kind != "text":
+        return column.to_numpy(zero_copy_only=False)
+    return plain_text(column).to_numpy(zero_copy_only=False).astype(str)
+
+
+def plain_text(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+    """A column of texts without the white space around them. ArrowInvalid if one is longer than LONGEST, or holds a
+    null byte, which no file's name and no other table could hold."""
+    longest = pc.max(pc.utf8_length(column)).as_py() or 0
+    if longest > LONGEST:
+        raise pa.ArrowInvalid(f"a text of {longest:,} characters, at most {LONGEST}")
+    if pc.any(pc.match_substring(column, "\0")).as_py():
+        raise pa.ArrowInvalid("a text with a null byte")
+    return pc.utf8_trim_whitespace(column)
 
 
 def _slow(table: Layout, wanted: Mapping[str, str], places: Mapping[str, int]) -> Iterator[dict[str, np.ndarray]]:
@@ -173,7 +186,12 @@ def _slow(table: Layout, wanted: Mapping[str, str], places: Mapping[str, int]) -
 
 def _csv_rows(text: TextIO, table: Layout) -> Iterator[Row]:
     reader = csv.reader(text, skipinitialspace=True, strict=True)
-    return ((table.line - 1 + reader.line_num, fields) for fields in reader if fields)
+    try:
+        for fields in reader:
+            if fields:
+                yield table.line - 1 + reader.line_num, fields
+    except csv.Error as error:
+        raise InputError(f"{table.path}, line {table.line - 1 + reader.line_num}: {error}") from None
 
 
 def _ascii_rows(text: TextIO, table: Layout) -> Iterator[Row]:
@@ -188,6 +206,11 @@ def _picked(table: Layout, rows: Iterator[Row], places: list[int]) -> Iterator[t
         if len(fields) < need if table.named else len(fields) != len(table.header):
             expected = f"at least {need}" if table.named else f"{len(table.header)}, as the header"
             raise InputError(f"{table.path}, line {number}: {len(fields)} columns, expected {expected}")
+        for place in places:
+            if len(fields[place]) > LONGEST or "\0" in fields[place]:
+                found = f"{len(fields[place]):,} characters" if len(fields[place]) > LONGEST else "a null byte"
+                raise InputError(f"{table.path}, line {number}: {found} in column {place + 1} ({table.header[place]}), "
+                                 f"expected at most {LONGEST} of plain text")  # fmt: skip
         yield (number, *[fields[place].strip() for place in places])
 
 

@@ -4,6 +4,7 @@ A rate is images a second and device, of training everything ("all") or a head o
 cluster file, or from the finished runs of the work directory. No run is taken to stop early, so the estimate is high.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -55,15 +56,17 @@ def measured(plan: Plan, workdir: Path) -> dict[str, float]:
     finished = (workdir / "runs" / plan.experiment).glob("*/result.json")
     for path in [path for path in finished if path.parent.name in phases][:MEASURED]:
         for record in _records(path.with_name("metrics.jsonl")):
-            kind = phases[path.parent.name][record["phase"]].trains
-            found.setdefault(kind, []).append(record["samples_per_second"])
+            with contextlib.suppress(TypeError, KeyError, IndexError):  # damaged: nothing is measured by it
+                kind = phases[path.parent.name][record["phase"]].trains
+                found.setdefault(kind, []).append(float(record["samples_per_second"]))
     return {kind: median(values) for kind, values in found.items()}
 
 
 def _records(path: Path) -> Iterable[dict]:
     if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            yield json.loads(line)
+        for line in path.read_bytes().splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
+                yield json.loads(line)
 
 
 def _hours(run: RunSpec, workdir: Path, rates: Mapping[str, float]) -> float | None:
@@ -84,10 +87,10 @@ def _hours(run: RunSpec, workdir: Path, rates: Mapping[str, float]) -> float | N
 
 def _training_objects(store: Path) -> int | None:
     try:
-        attributes = json.loads((store / "zarr.json").read_text(encoding="utf-8")).get("attributes", {})
-    except FileNotFoundError:
+        attributes = json.loads((store / "zarr.json").read_bytes())["attributes"]
+        return int(attributes["counts"]["splits"]["train"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # not there yet; or submit will name the damage
         return None
-    return attributes.get("counts", {}).get("splits", {}).get("train")
 
 
 def _bytes(run: RunSpec) -> float:

@@ -18,6 +18,7 @@ from submitit.slurm.slurm import SlurmJobEnvironment
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.launch import gaps
+from hpc_astrossl.launch.ledger import OURS
 from hpc_astrossl.launch.plan import Stage
 from hpc_astrossl.specs.cluster import ClusterSpec
 
@@ -46,12 +47,12 @@ def start_local(
     task: Callable[[], int], logs: Path, stage: Stage, cluster: ClusterSpec, gpus: Sequence[int] = ()
 ) -> LocalJob:
     """Start a task as processes of this machine; returns at once. ``gpus`` are the numbers of its GPUs."""
-    logs.mkdir(parents=True, exist_ok=True)
+    logs.mkdir(OURS, parents=True, exist_ok=True)
     executor = LocalExecutor(logs, python=cluster.python)
     executor.update_parameters(
         timeout_min=YEAR, gpus_per_node=len(gpus), visible_gpus=tuple(gpus), stderr_to_stdout=True
     )
-    variables = {**_threads(stage), **cluster.environment}
+    variables = {**_threads(stage), **cluster.variables}
     with _variables(variables), _errors_to(logs / "controllers.log"):
         return executor.submit(task)
 
@@ -63,7 +64,7 @@ def submit_array(tasks: Sequence[Callable[[], int]], logs: Path, options: dict) 
     """
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise InputError("sbatch is not on this machine; submit from the cluster's login node, or try --dry-run")
-    logs.mkdir(parents=True, exist_ok=True)
+    logs.mkdir(OURS, parents=True, exist_ok=True)
     try:
         executor = SlurmExecutor(logs, python=options["python"], max_num_timeout=options["attempts"])
         executor.update_parameters(**options["parameters"])
@@ -90,7 +91,7 @@ def slurm_options(name: str, stage: Stage, cluster: ClusterSpec, logs: Path, *, 
     """
     need = stage.resources
     delay = min(cluster.signal_delay, need.minutes * 30)
-    variables = {**_threads(stage), **cluster.environment, gaps.DELAY: str(delay)}
+    variables = {**_threads(stage), **cluster.variables, gaps.DELAY: str(delay)}
     parameters = {
         "job_name": name,
         "time": need.minutes,

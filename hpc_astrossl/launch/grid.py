@@ -164,7 +164,7 @@ def _pretext_run(jobs: JobsSpec, where: str) -> RunSpec | None:
         "set": "pretext",
         "scheme": "pretext",
         "seed": jobs.pretext.seed,
-        "data": {"store": jobs.pretext.store, "target": "magnitudes"},
+        "data": {"store": jobs.pretext.store, "target": jobs.pretext.target},
     }
     for name in (ALL, "pretext"):
         data = config.merge(data, jobs.overrides.get(name, {}))

@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hpc_astrossl import provenance
+from hpc_astrossl import config, provenance
 from hpc_astrossl.errors import InputError
+
+OURS = 0o755  # folders whose contents jobs run: whatever the umask, only their user writes there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,7 @@ class Ledger:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Nobody else submits this experiment meanwhile; InputError when somebody does."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(OURS, parents=True, exist_ok=True)
         with (self.folder / "lock").open("a") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,12 +86,15 @@ class Ledger:
         if not self._file.exists():
             return []
         entries: list[Entry] = []
-        for line in self._file.read_text(encoding="utf-8").splitlines():
+        for number, line in enumerate(self._file.read_bytes().splitlines(), start=1):
             try:
                 data = json.loads(line)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 continue  # blank, or the machine went down in the midst of it
-            entry = Entry(**{**data, "items": tuple(data["items"]), "commands": tuple(data.get("commands", ()))})
+            try:
+                entry = config.parse(data, Entry, f"line {number}")
+            except InputError as error:
+                raise InputError(f"{self._file}: not of this program, or damaged: {error}; remove that line") from None
             if entry.kind == "cancelled":
                 entries = entries if cancelled else []
             else:
@@ -98,7 +103,7 @@ class Ledger:
 
     def add(self, entries: Sequence[Entry]) -> None:
         """Append entries, with the time, and sync."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(OURS, parents=True, exist_ok=True)
         now = provenance.now()
         with self._file.open("a", encoding="utf-8") as stream:
             stream.write("\n" if _torn(self._file) else "")

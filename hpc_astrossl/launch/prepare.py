@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hpc_astrossl import cache, config, names
+from hpc_astrossl import cache, config, manifest, names
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.launch.ledger import Ledger
@@ -75,16 +75,19 @@ def validate(plan: Plan, jobs: JobsSpec, workdir: Path) -> None:
 def _check_store(path: Path, run: RunSpec) -> None:
     """Whether the run can learn from it. A Zarr v3 group's attributes are plain JSON, which needs no Zarr to read."""
     try:
-        attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8")).get("attributes", {})
+        attributes = dict(json.loads((path / "zarr.json").read_bytes()).get("attributes", {}))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"store {path} of set {run.set} does not exist; make it with astrossl preprocess, or list it under "
             "preprocess in the recipe"
         ) from None
-    except json.JSONDecodeError:
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise InputError(f"store {path}: its zarr.json is damaged; make the store again") from None
     if attributes.get("format") != "astrossl-store":
         raise InputError(f"{path} is no astrossl store (attribute format is {attributes.get('format')!r})")
+    if faults := manifest.faults(path):
+        raise InputError(f"store {path} of set {run.set} is damaged: {'; '.join(faults[:3])}. astrossl check says all; "
+                         "make the store again with astrossl preprocess")  # fmt: skip
     column = {"classes": "class_names", "magnitudes": "bands"}.get(run.data.target)
     if column and not attributes.get(column):
         raise InputError(f"store {path} has no {column}, so it cannot be learnt with target {run.data.target}")
@@ -111,9 +114,12 @@ def write_experiment(plan: Plan, recipe: str, workdir: Path) -> None:
     planned: dict[str, Any] = {}
     skipped: dict[str, Any] = {}
     for part in sorted(parts.glob("*.json")):
-        data = json.loads(part.read_text(encoding="utf-8"))
-        planned.update({record["run_id"]: record for record in data["planned"]})
-        skipped.update({record["run_id"]: record for record in data["skipped"]})
+        try:
+            data = json.loads(part.read_text(encoding="utf-8"))
+            planned.update({record["run_id"]: record for record in data["planned"]})
+            skipped.update({record["run_id"]: record for record in data["skipped"]})
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{part}: damaged ({error}); remove it, and submit its recipe again") from None
     skipped = {key: record for key, record in skipped.items() if key not in planned}
     whole = {"experiment": plan.experiment, "planned": [*planned.values()], "skipped": [*skipped.values()]}
     _write(folder / "experiment.json", json.dumps(whole, indent=1) + "\n")

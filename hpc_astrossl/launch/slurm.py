@@ -39,9 +39,10 @@ def submit(
 
     ``alive`` are the entries of items that are queued or running already: new arrays wait for those too.
     """
-    if "%" in str(workdir):
+    if "%" in str(workdir) or not str(workdir).isprintable():
         raise InputError(
-            f"work directory {workdir}: Slurm gives % a meaning of its own in the paths of logs; rename it"
+            f"work directory {str(workdir)!r}: Slurm gives % a meaning of its own in the paths of logs, and would "
+            "take a line break for the path's end; rename it"
         )
     jobs = {key: entry.job for key, entry in alive.items() if entry.kind == "slurm"}
     for key, entry in alive.items():

@@ -134,11 +134,11 @@ def _events(task: Path, command: int) -> list[dict[str, Any]]:
     path, found = events_file(task), []
     if not path.exists():
         return []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().splitlines():
         try:
             event = json.loads(line)
-        except json.JSONDecodeError:
+            if event["command"] == command and event["event"] in ("start", "end"):
+                found.append({"status": None, "reason": None} | event)
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue  # torn by the end of its writer
-        if event["command"] == command:
-            found.append(event)
     return found

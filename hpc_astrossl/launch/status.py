@@ -97,12 +97,24 @@ def read_experiment(experiment: str, workdir: Path) -> dict:
     """``experiment.json``; InputError naming the experiments that are there when this one is not."""
     path = workdir / "runs" / experiment / "experiment.json"
     if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+        return _read_plan(path)
     known = sorted(file.parent.name for file in workdir.glob("runs/*/experiment.json"))
     raise InputError(
         f"no experiment {experiment!r} was submitted from the work directory {workdir}; known there: "
         f"{', '.join(known) or 'none'}. Give --workdir, or submit one with astrossl submit JOBS.yaml --cluster C"
     )
+
+
+def _read_plan(path: Path) -> dict:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        planned = all(record["run_id"] and record["scheme"] for record in found["planned"])
+        if planned and all(record["run_id"] and record["reason"] for record in found["skipped"]):
+            return found
+        fault = "a run without its id, scheme or reason"
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+        fault = f"{type(error).__name__}: {error}"
+    raise InputError(f"{path}: damaged ({fault}); submit the experiment again: what is done stays done")
 
 
 def summary(made: Iterable[Row]) -> dict[str, Counter]:

@@ -2,9 +2,9 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -32,7 +32,8 @@ class LoaderSpec:
     ``batch_size`` counts the objects of a step over all ranks; scaling is one of ``scaling.KINDS``. Training images
     are flipped, turned by 90°, turned by up to ``rotation`` degrees and shifted by up to ``shift`` pixels, as drawn by
     (seed, epoch, object). A split of up to ``resident_mb`` MiB of decoded images stays in memory. ``corrupt`` says
-    what to do about images that cannot be read: stop, or skip and count them.
+    what to do about images that cannot be read: stop, or skip and count them. ``statistics`` take the place of the
+    store's in the scaling: a trained network must see images scaled as those it was trained on.
     """
 
     batch_size: int
@@ -44,6 +45,7 @@ class LoaderSpec:
     rotation: float = 0.0
     shift: float = 0.0
     corrupt: Literal["stop", "skip"] = "stop"
+    statistics: Mapping[str, Any] | None = None
 
     @property
     def augmenting(self) -> Augmenting:
@@ -100,7 +102,7 @@ class Loader(ABC):
         if len(self.rows) != len(rows):
             raise ValueError(f"{len(rows) - len(self.rows)} rows are repeated")
         self.rank, self.size = engine.rank, engine.size
-        self.scaling = scaling(spec.scaling, store.image_shape[2], store.info.statistics)
+        self.scaling = scaling(spec.scaling, store.image_shape[2], spec.statistics or store.info.statistics)
         self.skipped = Skipped(allowed=spec.corrupt == "skip")
         self.pixels = self._open_pixels()
         self.waited, self.reason = 0.0, ""

@@ -90,27 +90,38 @@ class Pixels:
         if not self.skipped.rows:
             return rows
         lost = np.array([row in self.skipped.rows for row in rows.tolist()], dtype=bool)
-        self._used(rows[lost])
+        if not self.resident:
+            for index in (rows[lost] // self.store.chunk_rows).tolist():
+                self._used(index, 1)
         return rows[~lost]
 
     def take(self, rows: np.ndarray) -> list[np.ndarray]:
         """The images of rows that are ready, as views that hold until the next call of ``ready``."""
         images: list[np.ndarray] = [None] * len(rows)
-        for held, numbers, places in self.pieces(rows):
-            for number, place in zip(numbers, places, strict=True):
+        numbers, places, stretches = self.find(rows)
+        for held, part in stretches:
+            for number, place in zip(numbers[part], places[part], strict=True):
                 images[place] = held[number]
         return images
 
-    def pieces(self, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """What ``take`` gives, array by array: (images, numbers of wanted ones in them, their places in ``rows``)."""
+    def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, slice]]]:
+        """What ``take`` gives, by the arrays that hold it: (numbers, places, [(images, stretch of the two), …]).
+
+        ``numbers`` are those of the wanted images in the array of their stretch, ``places`` theirs in ``rows``.
+        """
         if not len(rows):
-            return []
+            return rows, rows, []
         if self.resident:
-            return [(self._kept, np.searchsorted(self.rows, rows), np.arange(len(rows)))]
-        self._used(rows)
+            return np.searchsorted(self.rows, rows), np.arange(len(rows)), [(self._kept, slice(None))]
         chunks, numbers = np.divmod(rows, self.store.chunk_rows)
-        places = {index: np.flatnonzero(chunks == index) for index in np.unique(chunks).tolist()}
-        return [(self._chunks[index], numbers[here], here) for index, here in places.items()]
+        places = np.argsort(chunks, kind="stable")
+        first = np.flatnonzero(np.diff(chunks[places], prepend=-1))
+        bounds = [*first.tolist(), len(rows)]
+        stretches = []
+        for index, start, stop in zip(chunks[places[first]].tolist(), bounds, bounds[1:], strict=False):
+            stretches.append((self._chunks[index], slice(start, stop)))
+            self._used(index, stop - start)
+        return numbers[places], places, stretches
 
     def release(self) -> None:
         """Forget the chunks of the iteration; resident rows stay."""
@@ -165,13 +176,11 @@ class Pixels:
         self._filled.add(index)
         self._free.append(self._memory.pop(index))
 
-    def _used(self, rows: np.ndarray) -> None:
-        if self.resident:
-            return
-        for index, count in zip(*np.unique(rows // self.store.chunk_rows, return_counts=True), strict=True):
-            self._left[int(index)] -= int(count)
-            if self._left[int(index)] == 0:
-                self._over.append(int(index))
+    def _used(self, index: int, count: int) -> None:
+        """``count`` rows of a chunk have been taken, or will never be."""
+        self._left[index] -= count
+        if self._left[index] == 0:
+            self._over.append(index)
 
     def _drop(self) -> None:
         for index in self._over:

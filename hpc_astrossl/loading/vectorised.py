@@ -75,12 +75,15 @@ class VectorisedLoader(Loader):
     def _put(self, task: Task, out: np.ndarray) -> None:
         """Put the images of a task into ``out`` (B, channels, height, width), flipped, turned and scaled."""
         code = np.zeros(len(out), dtype=np.int64) if task.augmentation is None else codes(task.augmentation)
-        pieces = [(images.transpose(0, 3, 1, 2), np.stack([numbers, places, code[places]], axis=1))
-                  for images, numbers, places in self.pixels.pieces(task.part.rows)]  # fmt: skip
+        numbers, places, stretches = self.pixels.find(task.part.rows)
+        moves = np.stack([numbers, places, code[places]], axis=1)
+        work = [(images.transpose(0, 3, 1, 2), moves[part]) for images, part in stretches]
+        if len(work) == 1:  # what is resident is one array
+            work = [(images, piece) for images, whole in work for piece in np.array_split(whole, THREADS)]
 
         def share(thread: int) -> None:
-            for images, moves in pieces:
-                put(images, moves[thread::THREADS], self._subtract, self._multiply, out)
+            for images, piece in work[thread::THREADS]:
+                put(images, piece, self._subtract, self._multiply, out)
 
         list(self._pool.map(share, range(THREADS)))
         if self._bytes and self.scaling.soften is not None:

@@ -6,6 +6,7 @@ Files are safetensors; a torchvision ``.pth`` is read with ``weights_only``, so 
 import hashlib
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             tensors = load_file(path)
         else:
+            _check_sums(path)
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or foreign file makes the readers raise is the finding
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
@@ -49,6 +51,17 @@ def read(path: Path) -> dict[str, Tensor]:
     if not isinstance(tensors, Mapping):
         raise InputError(f"{path}: expected tensors by name (a state dict), found {type(tensors).__name__}")
     return checked({name: t for name, t in tensors.items() if str(name).startswith(PREFIX)}, str(path))
+
+
+def _check_sums(path: Path) -> None:
+    """Hold the members of torch's zip archive against their checksums, which torch does not: a flipped bit would load.
+
+    Archives of before torch 1.6 are none, and have no checksums.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if name := archive.testzip():
+                raise ValueError(f"{name} is not what its checksum says")
 
 
 def checked(tensors: dict[str, Tensor], where: str) -> dict[str, Tensor]:
@@ -59,13 +72,35 @@ def checked(tensors: dict[str, Tensor], where: str) -> dict[str, Tensor]:
         raise InputError(f"{where}: not VGG16's convolutions: {len(missing)} of {len(expected)} tensors are missing, "
                          f"first {missing[0]}")  # fmt: skip
     for name, shape in expected.items():
+        if not isinstance(tensors[name], Tensor):
+            raise InputError(f"{where}: {name} is {type(tensors[name]).__name__}, expected a tensor")
         found = tensors[name].shape
         any_channels = name == "features.0.weight" and found[:1] + found[2:] == shape[:1] + shape[2:]
         if found != shape and not any_channels:
             raise InputError(f"{where}: {name} has shape {tuple(found)}, VGG16's is {tuple(shape)}")
-        if not torch.isfinite(tensors[name]).all():
-            raise InputError(f"{where}: {name} holds numbers that are not finite")
+    _require_finite({name: tensors[name] for name in expected}, where)
     return {name: tensors[name].float().contiguous() for name in expected}
+
+
+def read_whole(path: Path, sha256: str | None) -> dict[str, Tensor]:
+    """The whole network's weights that a run left; InputError when they are missing, not finite, or damaged: not the
+    file whose SHA-256 the run noted (None: by an earlier program, which noted none)."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file; the run folder is not complete")
+    if sha256 not in (None, provenance.sha256(path)):
+        raise InputError(f"{path}: damaged: it is not the file that its run wrote; train the run again")
+    try:
+        tensors = load_file(path)
+    except Exception as error:  # as above
+        raise InputError(f"{path}: damaged ({str(error)[:200]}); train the run again") from None
+    _require_finite(tensors, str(path))
+    return tensors
+
+
+def _require_finite(tensors: Mapping[str, Tensor], where: str) -> None:
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{where}: {name} holds numbers that are not finite")
 
 
 def widened(tensors: dict[str, Tensor], channels: int) -> dict[str, Tensor]:

@@ -8,13 +8,13 @@ from hpc_astrossl.report.cells import Cell, Spread
 from hpc_astrossl.report.desk import Desk
 from hpc_astrossl.report.outcomes import Outcome
 from hpc_astrossl.report.published import (
-    ANCHORS,
     PAPER_SETS,
     TABLE_II,
     TABLE_III,
     TABLE_III_SIZE,
     difference,
     paper_error,
+    single_run_error,
 )
 from hpc_astrossl.report.statistics import Verdict
 from hpc_astrossl.report.tables import DASH, Entry, Table, number, signed, text
@@ -35,6 +35,10 @@ _HOW = (
 _JOINT = (
     " Ours − paper: ± joins our standard error over seeds and objects with the paper's, its standard deviation over "
     "√3 runs and the binomial error of its validation objects, taken as one tenth of the set; σ is that sum."
+)
+_JOINT_III = (
+    " Ours − paper: ± joins our standard error with the binomial error of the paper's validation objects, a tenth of "
+    "the set; its Table III is of single runs, whose spread it does not give."
 )
 
 
@@ -83,7 +87,8 @@ def _paper_rows(desk: Desk, set_: str, size: int | None) -> list[tuple]:
     for scheme in c.schemes_of(desk.classes):
         value = TABLE_II[set_].get(scheme)
         paper.append(text(f"{value[0]:.4f} ± {value[1]:.4f}", mark="quiet") if value else text(DASH, mark="absent"))
-        ours.append(_difference(desk, c.get(desk.classes, set_, scheme, size)))
+        mean, error = (value[0], paper_error(set_, scheme)) if value else (None, 0.0)
+        ours.append(_difference(desk, c.get(desk.classes, set_, scheme, size), mean, error))
     share = number(PAPER_SETS[set_].majority_share, mark="quiet")
     return [
         (head, text("paper, validation", mark="quiet"), share, *paper),
@@ -100,15 +105,14 @@ def our_error(desk: Desk, cell: Cell, split: str = "validation") -> float | None
     return spread.std / math.sqrt(spread.n) if spread and spread.std is not None else None
 
 
-def _difference(desk: Desk, cell: Cell) -> Entry:
-    theirs = TABLE_II.get(cell.set, {}).get(cell.scheme)
+def _difference(desk: Desk, cell: Cell, theirs: float | None, their_error: float) -> Entry:
     ours = cell.spread("validation", "accuracy")
     if theirs is None or ours is None:
         return text(DASH, mark="absent")
-    delta, error = ours.mean - theirs[0], our_error(desk, cell)
+    delta, error = ours.mean - theirs, our_error(desk, cell)
     if error is None:
         return text(signed(delta))
-    joint = math.hypot(error, paper_error(cell.set, cell.scheme))
+    joint = math.hypot(error, their_error)
     return text(signed(delta), note=f"± {joint:.4f}, {abs(delta) / joint:.1f} σ")
 
 
@@ -148,7 +152,7 @@ def low_data(desk: Desk) -> Table | None:
                 labels = text("" if index else c.size_name(size), value=c.size_name(size))
                 rows.append(_measure_row(desk, set_, size, measure, (head, labels)))
             if size == TABLE_III_SIZE and set_ in TABLE_III:
-                rows.append(_table_three_row(set_, c.schemes_of(table)))
+                rows += _table_three_rows(desk, set_, size)
     if not rows:
         return None
     return Table(
@@ -156,21 +160,25 @@ def low_data(desk: Desk) -> Table | None:
         title="Accuracy against training size",
         columns=("set", "labels", "split", "majority", *c.schemes_of(table)),
         rows=tuple(rows),
-        caption=_HOW,
+        caption=_HOW + _JOINT_III,
         numeric=frozenset({1, *range(3, 4 + len(c.schemes_of(table)))}),
         grouped=True,
     )
 
 
-def _table_three_row(set_: str, schemes: list[str]) -> tuple:
-    values = [TABLE_III[set_].get(scheme) for scheme in schemes]
-    cells = [text(DASH, mark="absent") if value is None else text(f"{value:.4f}", mark="quiet") for value in values]
-    heads = (
-        text("", value=set_),
-        text("", value=f"~{TABLE_III_SIZE}"),
-        text("paper, validation", mark="quiet"),
-    )
-    return (*heads, number(PAPER_SETS[set_].majority_share, mark="quiet"), *cells)
+def _table_three_rows(desk: Desk, set_: str, size: int) -> list[tuple]:
+    theirs, ours = [], []
+    for scheme in c.schemes_of(desk.classes):
+        value = TABLE_III[set_].get(scheme)
+        theirs.append(text(DASH, mark="absent") if value is None else text(f"{value:.4f}", mark="quiet"))
+        error = single_run_error(set_, value) if value is not None else 0.0
+        ours.append(_difference(desk, c.get(desk.classes, set_, scheme, size), value, error))
+    head, labels = text("", value=set_), text("", value=f"~{TABLE_III_SIZE}")
+    share = number(PAPER_SETS[set_].majority_share, mark="quiet")
+    return [
+        (head, labels, text("paper, validation", mark="quiet"), share, *theirs),
+        (head, labels, text("ours − paper, validation"), text("", mark="quiet"), *ours),
+    ]
 
 
 def every_cell(desk: Desk) -> Table:
@@ -222,22 +230,4 @@ def _cell_row(desk: Desk, cell: Cell) -> tuple[Entry, ...]:
         number(delta),
         number(None if error is None else math.hypot(error, paper_error(cell.set, cell.scheme))),
         text(cell.why_empty() or ("partly done" if cell.pending else "done")),
-    )
-
-
-def anchors(sets: list[str]) -> Table | None:
-    """Published numbers of others for the sets at hand; None when there are none."""
-    known = [one for one in ANCHORS if one.set in sets]
-    if not known:
-        return None
-    rows = tuple(
-        (text(one.set), number(one.value, 3), text(one.what), text(one.source.short, link=one.source.url))
-        for one in known
-    )
-    return Table(
-        name="anchors",
-        title="Published anchors",
-        columns=("set", "accuracy", "what", "source"),
-        rows=rows,
-        numeric=frozenset({1}),
     )

@@ -4,7 +4,7 @@ import re
 import statistics
 from dataclasses import dataclass
 
-from hpc_astrossl.names import DOWNSTREAM
+from hpc_astrossl.names import PAPER
 from hpc_astrossl.report.published import PAPER_SETS
 from hpc_astrossl.report.records import NOT_STARTED, Pending, Run, Study
 
@@ -74,8 +74,8 @@ class Cell:
         return "not planned"
 
 
-def cells(study: Study, target: str = "classes") -> dict[Key, Cell]:
-    """Every cell that has a run of that target, or a pending one of a scheme that learns it."""
+def cells(study: Study, pretext: bool = False) -> dict[Key, Cell]:
+    """Every cell that has a run with classes, or a pending one of a scheme with them; or else those of pretext runs."""
     found: dict[Key, dict[str, list]] = {}
 
     def slot(one: Run | Pending) -> dict[str, list]:
@@ -83,10 +83,10 @@ def cells(study: Study, target: str = "classes") -> dict[Key, Cell]:
         return found.setdefault((one.set, one.scheme, one.train_size), empty)
 
     for run in study.runs:
-        if run.target == target:
+        if (run.target != "classes") == pretext:
             slot(run)["failed" if run.failed else "runs"].append(run)
     for one in study.pending:
-        if (one.scheme == "pretext") == (target == "magnitudes"):
+        if (one.scheme == "pretext") == pretext:
             slot(one)["pending"].append(one)
     result = {}
     for (set_, scheme, size), lists in found.items():
@@ -108,7 +108,7 @@ def sets_of(table: dict[Key, Cell]) -> list[str]:
 
 def schemes_of(table: dict[Key, Cell]) -> list[str]:
     """The paper's five schemes, then others by name."""
-    return [*DOWNSTREAM, *sorted({key[1] for key in table} - set(DOWNSTREAM))]
+    return [*PAPER, *sorted({key[1] for key in table} - set(PAPER))]
 
 
 def sizes_of(table: dict[Key, Cell], set_: str) -> list[int | None]:

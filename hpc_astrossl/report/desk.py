@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.report import cells as c
 from hpc_astrossl.report.cells import Cell, Key
-from hpc_astrossl.report.drawing import Drawing, keep, style
+from hpc_astrossl.report.drawing import Drawing, files_of, keep, style
+from hpc_astrossl.report.kept import Kept, digest
 from hpc_astrossl.report.outcomes import Outcome, outcomes
 from hpc_astrossl.report.records import Problem, Run, Study
 from hpc_astrossl.report.tables import Table
@@ -44,6 +45,11 @@ class Desk:
     problems: list[Problem]
     _said: dict[tuple, dict[str, Outcome]] = field(default_factory=dict)
 
+    @property
+    def kept(self) -> Kept:
+        """What earlier reports left in the folder of this one."""
+        return Kept(folder=self.out / ".kept")
+
     @classmethod
     def of(cls, study: Study, out: Path, projection: str = "tsne") -> "Desk":
         """The desk of a study; cells of controls stand apart from the others."""
@@ -52,7 +58,7 @@ class Desk:
         return cls(
             study=study,
             classes={key: cell for key, cell in everything.items() if key not in controls},
-            pretext=c.cells(study, "magnitudes"),
+            pretext=c.cells(study, pretext=True),
             controls=controls,
             out=out,
             projection=projection,
@@ -69,6 +75,12 @@ class Desk:
                 self.problems.append(problem)
             return None
 
+    @property
+    def taught(self) -> str:
+        """What the pretext run learnt, in words: what the schemes ``*-magnitudes`` begin with."""
+        measured = any(run.target == "measured" for cell in self.pretext.values() for run in cell.runs)
+        return "measured properties" if measured else "magnitudes"
+
     def said(self, cell: Cell, split: str) -> Outcome | None:
         """What the cell's runs said of a split's objects; read once."""
         key = (cell.set, cell.scheme, cell.size)
@@ -81,9 +93,12 @@ class Desk:
         found = {name: self.said(c.get(self.classes, set_, name, size), split) for name in c.schemes_of(self.classes)}
         return {name: outcome for name, outcome in found.items() if outcome is not None}
 
-    def draw(
-        self, name: str, make: Callable[[], Figure], *, title: str, heading: str = "", caption: str = ""
-    ) -> Drawing:
-        """Make a figure in our style and keep it as ``figures/<name>``."""
-        with style(name):
-            return keep(make(), self.out / "figures", name, title=title, heading=heading, caption=caption)
+    def draw(self, name: str, make: Callable[..., Figure], *data: Any, title: str, caption: str = "") -> Drawing:
+        """``make(*data)`` in our style as ``figures/<name>``; an earlier report's, if it was made of the same data."""
+        key = digest(make, *data, title)
+        found = self.kept.get(name, key) if files_of(self.out / "figures", name) else None
+        if found is None:
+            with style(name):
+                found = keep(make(*data), self.out / "figures", name, title=title)
+            self.kept.put(name, key, found)
+        return Drawing(name=name, title=title, caption=caption, svg=found["svg"], wide=found["wide"])

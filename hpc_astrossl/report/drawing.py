@@ -7,10 +7,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
@@ -24,6 +27,7 @@ _ON_PAGE = {
     LINE: "var(--line)",
     PAPER: "var(--page)",
 }
+_DPI = 200  # of PNG, and of what is a bitmap in the others
 _STYLE = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -75,38 +79,38 @@ def style(name: str = "report") -> Iterator[None]:
 
 def canvas(width: float = 4.6, height: float = 3.5) -> Figure:
     """An empty figure in inches, with a canvas of its own: nothing of pyplot's global state."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
     FigureCanvasAgg(figure)
     return figure
 
 
-def keep(figure: Figure, folder: Path, name: str, *, title: str, heading: str = "", caption: str = "") -> Drawing:
-    """Write ``<name>.png`` and ``<name>.pdf`` below ``folder``, titled, and return the drawing for the page.
+def files_of(folder: Path, name: str) -> bool:
+    """Whether the files that ``keep`` writes are there."""
+    return all((folder / f"{name}.{suffix}").exists() for suffix in ("png", "pdf"))
 
-    ``title`` stands above it on the page, ``heading`` (or the title) on the files.
+
+def keep(figure: Figure, folder: Path, name: str, *, title: str) -> dict[str, Any]:
+    """Write ``<name>.png`` and ``<name>.pdf`` below ``folder``, titled; return ``svg`` and ``wide`` of a Drawing.
+
+    The canvases are asked themselves: ``Figure.savefig`` draws everything once more to find out the layout.
     """
-    above = figure.suptitle((heading or title).replace("$", r"\$"), x=0.01, ha="left", fontsize=9.5)
-    figure.draw_without_rendering()
+    above = figure.suptitle(title.replace("$", r"\$"), x=0.01, ha="left", fontsize=9.5)
+    figure.get_layout_engine().execute(figure)
     figure.set_layout_engine("none")  # laid out once; the three files are alike
-    for form, more in (
-        ("png", {"dpi": 200, "metadata": {"Software": None}}),
-        ("pdf", {"metadata": {"CreationDate": None, "Creator": None}}),
-    ):
-        whole = io.BytesIO()
-        figure.savefig(whole, format=form, facecolor=PAPER, **more)
-        write_aside(folder / f"{name}.{form}", whole.getbuffer())
     top = figure.get_figheight() - above.get_window_extent().y0 / figure.dpi  # inches
+    figure.dpi = _DPI
+    png, pdf = io.BytesIO(), io.BytesIO()
+    figure.canvas.print_png(png, metadata={"Software": None})
+    FigureCanvasPdf(figure).print_pdf(pdf, metadata={"CreationDate": None, "Creator": None})
+    write_aside(folder / f"{name}.png", png.getbuffer())
+    write_aside(folder / f"{name}.pdf", pdf.getbuffer())
     above.set_visible(False)  # the page says it in its own words
+    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+        patch.set_alpha(0)
+    figure.dpi = _DPI
     stream = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(stream, format="svg", transparent=True, metadata=nothing, dpi=200)
-    return Drawing(
-        name=name,
-        title=title,
-        caption=caption,
-        svg=_for_page(stream.getvalue(), figure, top),
-        wide=figure.get_figwidth() > 7,
-    )
+    FigureCanvasSVG(figure).print_svg(stream, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    return {"svg": _for_page(stream.getvalue(), figure, top), "wide": bool(figure.get_figwidth() > 7)}
 
 
 def _for_page(svg: str, figure: Figure, top: float) -> str:

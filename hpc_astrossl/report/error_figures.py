@@ -37,7 +37,7 @@ def confusion(found: dict[str, Outcome], names: tuple[str, ...]) -> Figure:
         if count <= _NUMBERS_UP_TO:
             _write_shares(axes, share)
     panels[0].set_ylabel("true class")
-    figure.supxlabel("predicted class", fontsize=9)
+    panels[len(panels) // 2].set_xlabel("predicted class")  # below the longest name; a label of the figure may touch it
     return figure
 
 

@@ -1,6 +1,7 @@
 """The figures: accuracy against training size, projections, cutouts, learning curves."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import colormaps
@@ -33,31 +34,41 @@ def scheme_style(scheme: str, others: list[str]) -> dict:
     return _SCHEMES.get(scheme) or {"color": QUIET, "linestyle": "-.", "marker": _OTHERS[place % len(_OTHERS)]}
 
 
-def low_data_curve(table: dict[Key, c.Cell], set_: str, split: str) -> Figure:
+@dataclass(frozen=True, kw_only=True)
+class LowData:
+    """Accuracy of a set's split against training objects: by scheme (objects, spread); the majority share."""
+
+    split: str
+    curves: dict[str, list[tuple[int, c.Spread]]]
+    share: float | None
+
+    @classmethod
+    def of(cls, table: dict[Key, c.Cell], set_: str, split: str) -> "LowData":
+        """The curves of every scheme that has a point."""
+        found = {scheme: _curve_points(table, set_, scheme, split) for scheme in c.schemes_of(table)}
+        curves = {scheme: points for scheme, points in found.items() if points}
+        return cls(split=split, curves=curves, share=c.majority(table, set_, split))
+
+
+def low_data_curve(found: LowData) -> Figure:
     """Accuracy against training objects for every scheme, with bands of one std over seeds and the majority share."""
     figure = canvas(4.3, 3.7)
     axes = figure.add_subplot()
-    schemes = c.schemes_of(table)
-    others = [name for name in schemes if name not in _SCHEMES]
-    ticks: set[int] = set()
-    for scheme in schemes:
-        points = _curve_points(table, set_, scheme, split)
-        if not points:
-            continue
-        ticks |= {size for size, _ in points}
+    others = [name for name in found.curves if name not in _SCHEMES]
+    for scheme, points in found.curves.items():
         sizes = [size for size, _ in points]
         mean, std = ([value(spread) for _, spread in points] for value in (lambda s: s.mean, lambda s: s.std or 0))
         look = scheme_style(scheme, others)
         low, high = ([m + sign * s for m, s in zip(mean, std, strict=True)] for sign in (-1, 1))
         axes.fill_between(sizes, low, high, color=look["color"], alpha=0.13, linewidth=0)
         axes.plot(sizes, mean, markersize=5, label=scheme, **look)
-    if share := c.majority(table, set_, split):
-        axes.axhline(share, color=QUIET, linewidth=0.9)
-        axes.annotate("majority share", (1, share), xycoords=("axes fraction", "data"), xytext=(0, 3),
+    if found.share:
+        axes.axhline(found.share, color=QUIET, linewidth=0.9)
+        axes.annotate("majority share", (1, found.share), xycoords=("axes fraction", "data"), xytext=(0, 3),
                       textcoords="offset points", ha="right", color=QUIET, fontsize=8)  # fmt: skip
-    _size_axis(axes, sorted(ticks))
-    axes.set(xlabel="labelled training objects", ylabel=f"{split} accuracy")
-    if ticks:
+    _size_axis(axes, sorted({size for points in found.curves.values() for size, _ in points}))
+    axes.set(xlabel="labelled training objects", ylabel=f"{found.split} accuracy")
+    if found.curves:
         figure.legend(loc="outside lower center", ncols=2, handlelength=3.2)
     return figure
 

@@ -38,7 +38,7 @@ def outcomes(cell: Cell, read: Callable[..., Predictions | None]) -> dict[str, O
     result = {}
     for split in ("validation", "test"):
         parts = [(run, one.of(split)) for run, one in found]
-        same = [(run, part) for run, part in parts if read(run, _same_objects, part, parts[0][1])]
+        same = [(run, part) for run, part in parts if read(run, _same_objects, part, parts[0])]
         if same and len(same[0][1].object_id):
             result[split] = Outcome(
                 object_id=same[0][1].object_id,
@@ -57,7 +57,11 @@ def _ordered(run: Run) -> Predictions:
     return found.rows(np.argsort(found.object_id, kind="stable"))
 
 
-def _same_objects(run: Run, part: Predictions, first: Predictions) -> bool:
+def _same_objects(run: Run, part: Predictions, beginning: tuple[Run, Predictions]) -> bool:
+    other, first = beginning
+    if run.class_names != other.class_names:
+        raise InputError(f"result.json: its classes are {', '.join(run.class_names)}, those of the first seed "
+                         f"{', '.join(other.class_names)}; left out of tests, confusion and calibration")  # fmt: skip
     if np.array_equal(part.object_id, first.object_id) and np.array_equal(part.truth, first.truth):
         return True
     raise InputError(f"predictions.npz: other {'objects' if len(part.object_id) else 'splits'} or labels than the "

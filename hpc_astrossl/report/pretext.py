@@ -9,6 +9,7 @@ from hpc_astrossl.report.arrays import Predictions
 from hpc_astrossl.report.cells import Cell, Spread
 from hpc_astrossl.report.published import PRETEXT_MAE, PRETEXT_MAE_MAGNITUDES
 from hpc_astrossl.report.tables import DASH, Entry, Table, number, text
+from hpc_astrossl.specs.properties import PROPERTIES
 
 SPLITS = ("validation", "test")
 
@@ -80,6 +81,37 @@ def table(cell: Cell, found: Predictions | None) -> Table:
         "long. Guessing the median: the error, on those objects, of always naming a band's median.",
         numeric=frozenset(range(1, 6)),
     )
+
+
+def measured_table(cell: Cell, found: Predictions | None) -> Table:
+    """One row for all properties, of their ranges, and one a property in its unit; ``found``: what is drawn."""
+    names = cell.runs[0].bands
+    guess = median_guess(found, names) if found else None
+    scaled = scaled_guess(guess) if guess else None
+    overall = (_entry(cell.spread(split, "mae"), 4) for split in SPLITS)
+    rows = [(text("all, of their ranges"), text(""), *overall, number(scaled, 4, mark="quiet"), text(""))]
+    for name in names:
+        known = PROPERTIES.get(name)
+        rows.append((text(name), text(known.unit if known else ""),
+                     *(_entry(_spread(cell, split, name, ""), 3) for split in SPLITS),
+                     number(_of(guess, name, 1.0), 3, mark="quiet"),
+                     text(known.about if known else "", mark="quiet")))  # fmt: skip
+    return Table(
+        name=f"pretext_{cell.set}_n{c.size_name(cell.size).replace(',', '')}",
+        title=f"Mean absolute error of the predicted properties ({cell.set})",
+        columns=("property", "unit", "validation", "test", "guessing the median", "what it is"),
+        rows=tuple(rows),
+        caption=f"Mean ± sample standard deviation (ddof = 1), n = {len(cell.runs)}. Truth: measured from the cutout "
+        "itself. Guessing the median: the error, on the objects drawn, of always naming a property's median.",
+        numeric=frozenset({2, 3, 4}),
+    )
+
+
+def scaled_guess(guess: Guess) -> float | None:
+    """The mean over properties of a guess, each over its range; None when a property is not known here."""
+    if not guess.by_band.keys() <= PROPERTIES.keys():
+        return None
+    return float(np.mean([error / PROPERTIES[name].limit for name, error in guess.by_band.items()]))
 
 
 def _of(known: Guess | None, band: str | None, scale: float) -> float | None:

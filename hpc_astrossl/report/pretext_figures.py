@@ -16,18 +16,19 @@ _BINS = 8
 _COLUMNS = 4
 
 
-def predicted(found: Predictions, bands: tuple[str, ...]) -> Figure:
-    """Predicted against catalogue magnitude; the line is equality."""
+def predicted(found: Predictions, bands: tuple[str, ...], truth_is: str = "catalogue magnitude") -> Figure:
+    """Predicted against true; the line is equality."""
 
     def panel(axes: Axes, column: int) -> None:
         truth, output = _known(found, column)[:2]
         _scatter(axes, truth, output)
-        low, high = min(truth.min(), output.min()) - 0.2, max(truth.max(), output.max()) + 0.2
+        low, high = min(truth.min(), output.min()), max(truth.max(), output.max())
+        low, high = low - 0.04 * (high - low), high + 0.04 * (high - low)
         axes.plot([low, high], [low, high], color=INK, linewidth=0.9)
         axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
         _note(axes, f"MAE {np.abs(output - truth).mean():.3f}")
 
-    return _panels(found, bands, panel, "catalogue magnitude", "predicted magnitude")
+    return _panels(found, bands, panel, truth_is, "predicted" if "magnitude" not in truth_is else "predicted magnitude")
 
 
 def residual_by_magnitude(found: Predictions, bands: tuple[str, ...]) -> Figure:

@@ -158,6 +158,11 @@ def paper_error(set_: str, scheme: str) -> float:
     return math.sqrt(std**2 / RUNS + mean * (1 - mean) / objects)
 
 
+def single_run_error(set_: str, accuracy: float) -> float:
+    """Binomial standard error of one run's validation accuracy on a set of the paper."""
+    return math.sqrt(accuracy * (1 - accuracy) / (VALIDATION_SHARE * PAPER_SETS[set_].images))
+
+
 def not_the_papers(set_: str, store: StoreRecord) -> str:
     """Why a store is not the paper's set of that name, in words; empty when it is, or the paper has no such set.
 

@@ -126,7 +126,10 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Everything an experiment's folder holds. ``planned`` is None without a readable ``experiment.json``."""
+    """Everything an experiment's folder holds.
+
+    ``planned`` counts runs, None without a readable ``experiment.json``; ``unplanned`` are done and not among them.
+    """
 
     experiment: str
     folder: Path
@@ -134,6 +137,7 @@ class Study:
     pending: tuple[Pending, ...]
     problems: tuple[Problem, ...]
     planned: int | None
+    unplanned: int = 0
 
     @property
     def skipped(self) -> tuple[Pending, ...]:

@@ -65,7 +65,7 @@ def every_run(study: Study, out: Path) -> Table:
         title="Every run",
         columns=columns,
         rows=tuple(rows),
-        caption="Validation and test: accuracy, or for the pretext task the mean absolute error of magnitudes/30.",
+        caption="Validation and test: accuracy, or of a pretext task the mean absolute error of its outputs, 0 to 1.",
         numeric=frozenset({3, 4, 6, 7, 8, 9}),
     )
 

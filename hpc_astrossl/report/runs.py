@@ -69,6 +69,7 @@ def read_study(folder: Path) -> Study:
         pending=tuple(_pending(planned, begun, kept) + [one for one in skipped if one.run_id not in _ids(kept)]),
         problems=tuple(problems),
         planned=len(_ids(planned)) if plan else None,
+        unplanned=len(_ids(kept) - _ids(planned)) if plan else 0,
     )
 
 

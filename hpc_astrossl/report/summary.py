@@ -12,7 +12,7 @@
 
 import math
 
-from hpc_astrossl.report import accuracy, statistics
+from hpc_astrossl.report import accuracy, arrays, pretext, statistics
 from hpc_astrossl.report import cells as c
 from hpc_astrossl.report.accuracy import spread_text
 from hpc_astrossl.report.cells import Cell
@@ -35,7 +35,7 @@ def sentences(desk: Desk, equal: list[Equal]) -> list[str]:
         said += transfer(desk, set_)
         said += [f"{sentence}." for sentence in efficiency([one for one in equal if one.set == set_])]
         said += beside_the_paper(desk, set_)
-    said += [one for cell in desk.pretext.values() if (one := pretext_error(cell))]
+    said += [one for cell in desk.pretext.values() if (one := pretext_error(desk, cell))]
     said += controls(desk)
     said += collapsed(study) + failed(study) + skipped(study)
     said += other_sets(study)
@@ -48,9 +48,10 @@ def sentences(desk: Desk, equal: list[Equal]) -> list[str]:
 
 def scope(study: Study) -> str:
     """How much of the study is there."""
-    done, open_runs = len(study.runs), len(study.unfinished)
+    done, open_runs = len(study.runs) - study.unplanned, len(study.unfinished)
     of = f" of {study.planned:,} planned" if study.planned is not None else ""
-    rest = [f"{open_runs:,} not finished"] if open_runs else []
+    rest = [f"{study.unplanned:,} more beside the plan"] if study.unplanned else []
+    rest += [f"{open_runs:,} not finished"] if open_runs else []
     rest += [f"{len(study.skipped):,} skipped"] if study.skipped else []
     return (
         f"{_count(done, 'run', 'runs')}{of} {'is' if done == 1 else 'are'} done" + "".join(f", {r}" for r in rest) + "."
@@ -117,7 +118,7 @@ def transfer(desk: Desk, set_: str) -> list[str]:
         ours, theirs = (c.get(desk.classes, set_, f"{kind}-{name}", size) for name in ("magnitudes", "imagenet"))
         if ours.spread("test", "accuracy") and theirs.spread("test", "accuracy"):
             found.append(f"{words}, {gap(desk, ours, theirs, 'ImageNet')}")
-    return [f"{set_}: weights learnt from magnitudes are, {'; '.join(found)}."] if found else []
+    return [f"{set_}: weights learnt from {desk.taught} are, {'; '.join(found)}."] if found else []
 
 
 def efficiency(equal: list[Equal]) -> list[str]:
@@ -141,6 +142,8 @@ def beside_the_paper(desk: Desk, set_: str) -> list[str]:
     for scheme, (value, _) in TABLE_II.get(set_, {}).items():
         cell = c.get(desk.classes, set_, scheme, size)
         ours, error = cell.spread("validation", "accuracy"), accuracy.our_error(desk, cell)
+        if scheme.endswith("-magnitudes") and desk.taught != "magnitudes":
+            continue  # the paper's began with magnitudes
         if ours is None or error is None or not_the_papers(set_, cell.runs[0].store):
             continue
         delta, joint = ours.mean - value, math.hypot(error, paper_error(set_, scheme))
@@ -169,9 +172,18 @@ def controls(desk: Desk) -> list[str]:
     return found
 
 
-def pretext_error(cell: Cell) -> str:
-    """The pretext error in both scales, beside the paper's."""
+def pretext_error(desk: Desk, cell: Cell) -> str:
+    """The pretext error: of magnitudes in both scales, beside the paper's; of properties beside guessing."""
     scaled, test = cell.spread("test", "mae"), cell.spread("test", "mae_magnitudes")
+    if scaled and cell.runs[0].target == "measured":
+        found = desk.attempt(cell.runs[0], arrays.predictions)
+        guess = pretext.median_guess(pretext.shown_split(found), cell.runs[0].bands) if found else None
+        known = pretext.scaled_guess(guess) if guess else None
+        beside = f"; always guessing the medians gives {known:.4f}" if known else ""
+        return (
+            f"Pretext ({cell.set}): measured properties are predicted with a mean absolute error of {scaled.mean:.4f} "
+            f"of their ranges on test objects{beside}."
+        )
     if not scaled or not test:
         return ""
     ratio = scaled.mean / PRETEXT_MAE

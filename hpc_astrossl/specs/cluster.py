@@ -8,6 +8,7 @@ from typing import Any, Literal
 from hpc_astrossl.specs.jobs import check_resources
 from hpc_astrossl.specs.run import require
 
+SCRATCH = "ASTROSSL_SCRATCH"  # how a task is told of the folder, see hpc_astrossl/store/staging.py
 SLURM_ONLY = (
     "partition", "account", "qos", "constraint", "setup", "max_array", "signal_delay", "attempts", "retries", "sbatch",
 )  # fmt: skip
@@ -20,6 +21,7 @@ class ClusterSpec:
     kind: Literal["local", "slurm"]
     python: str | None = None  # shell command that starts Python where tasks run; null: this interpreter
     environment: dict[str, str] = field(default_factory=dict)  # variables of every task
+    scratch: str | None = None  # folder on a node's own disk to which stores are copied before they are trained on
     engine: str | None = None  # null: each run's own choice
     gpus_per_node: int | None = None  # 0: no GPUs here; null: local counts them, slurm has them
     parallel: int | None = None  # tasks at once; null: local as many as fit, slurm 64
@@ -36,6 +38,11 @@ class ClusterSpec:
     retries: int = 2  # times a task that was killed from outside (memory, an operator, a lost rank) is started again
     sbatch: dict[str, str | int] = field(default_factory=dict)  # further options of sbatch, name: value
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What every task finds in its environment."""
+        return self.environment | ({SCRATCH: self.scratch} if self.scratch else {})
+
     def __post_init__(self):
         if self.kind == "local":
             defaults = {f.name: f for f in dataclasses.fields(self)}
@@ -43,11 +50,20 @@ class ClusterSpec:
                 given = defaults[name]
                 usual = given.default if given.default is not dataclasses.MISSING else given.default_factory()
                 require(getattr(self, name) == usual, f"{name} means nothing for kind local; remove it")
+        require(
+            self.scratch is None or self.scratch.startswith(("/", "$")),
+            f"scratch must be a whole path, which may begin with a variable of the node, found {self.scratch!r}",
+        )
         for name in self.environment:
             require(
                 re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None,
                 f"environment: {name!r} is no name of a variable (letters, digits and _)",
             )
+        for name in self.sbatch:
+            require(re.fullmatch(r"[a-z][a-z0-9-]*", name) is not None, f"sbatch: {name!r} is no name of an option")
+        lines = {name: getattr(self, name) for name in ("partition", "account", "qos", "constraint")}
+        for name, value in {**lines, **{f"sbatch: {key}": value for key, value in self.sbatch.items()}}.items():
+            require(str(value).isprintable(), f"{name} must be one line of plain text, found {value!r}")
         for name in ("parallel", "max_array", "signal_delay", "attempts"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} must be at least 1, found {value}")

@@ -16,6 +16,8 @@ def alike(run: RunSpec) -> str | None:
     """
     if len(run.phases) != 1 or run.phases[0].trains != "head" or run.engine not in ("auto", "single"):
         return None
+    if run.weights is None:  # each seed draws convolutions of its own
+        return None
     if run.data.control == "shuffled-labels":  # each seed has labels of its own, and heads trained together share them
         return None
     data = dataclasses.replace(run.data, train_size=None)

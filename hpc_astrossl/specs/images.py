@@ -1,9 +1,9 @@
 """The part of a recipe that says where the images are: whole fields, image files, or FITS cutouts of objects."""
 
-import re
 from dataclasses import dataclass, field
 from typing import Literal
 
+from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.run import require
 
 
@@ -52,14 +52,16 @@ class BandImages:
         require(self.pixel_scale > 0, f"pixel_scale must be positive, found {self.pixel_scale}")
         for_all = self.zero_point_column is not None
         require(not for_all or self.zero_points is not None, "zero_point_column needs zero_points, the table's name")
-        self.check_pattern("zero_points", *(() if for_all else ("{field}",)))
+        self.check_pattern("zero_points", *(() if for_all else ("{field}",)), also=("field",))
         self.check_pattern("zero_point_column", "{band}")
 
-    def check_pattern(self, name: str, *needed: str) -> None:
-        """InputError unless the file name of that key is absent or contains what is needed."""
+    def check_pattern(self, name: str, *needed: str, also: tuple[str, ...] = ()) -> None:
+        """InputError unless the file name of that key is absent, or contains what is needed and no other braces."""
         text = getattr(self, name)
         good = text is None or all(part in text for part in needed)
         require(good, f"{name} must contain {' and '.join(needed)}, found {text!r}")
+        if text is not None:
+            patterns.check(name, text, [part.strip("{}") for part in needed] + list(also))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,7 @@ class FilesSpec:
     keep: Literal["jpeg", "png"] | None = None
 
     def __post_init__(self):
+        patterns.check("image", self.image)
         require(self.keep is None or self.crop is None, "keep: the files stay as they are, so crop must not be given")
         repeated = [name for name in self.columns if self.columns.count(name) > 1]
         needed = f"image must contain {{id}} once, or columns of the catalogue in braces, found {self.image!r}"
@@ -118,4 +121,4 @@ class FilesSpec:
     @property
     def columns(self) -> list[str]:
         """The names in braces."""
-        return re.findall(r"{(\w+)}", self.image)
+        return patterns.words(self.image)

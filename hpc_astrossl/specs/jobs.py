@@ -5,11 +5,11 @@ Every path is relative to the work directory.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from hpc_astrossl import config, names
 from hpc_astrossl.errors import InputError, unknown
-from hpc_astrossl.specs.run import require
+from hpc_astrossl.specs.run import require, require_name
 
 ALL = "all"
 KINDS = ("preprocess", "pretext", "features", "finetune", "scratch", "report")
@@ -80,10 +80,14 @@ class PreprocessSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class PretextSpec:
-    """The one run on magnitudes whose convolutions all ``*-magnitudes`` schemes share, whatever their seed."""
+    """The one run whose convolutions all ``*-magnitudes`` schemes share, whatever their seed.
+
+    ``target`` is what it learns: ``magnitudes``, or for images without a catalogue ``measured``.
+    """
 
     store: str
     seed: int = 0
+    target: Literal["magnitudes", "measured"] = "magnitudes"
     overrides: dict[str, Any] = field(default_factory=dict)  # a partial run (specs/run.py)
 
 
@@ -107,7 +111,7 @@ class JobsSpec:
     preprocess: tuple[PreprocessSpec, ...] = ()
     pretext: PretextSpec | None = None
     sets: dict[str, SetSpec] = field(default_factory=dict)
-    schemes: tuple[str, ...] = names.DOWNSTREAM
+    schemes: tuple[str, ...] = names.PAPER
     seeds: tuple[int, ...] = (0, 1, 2)
     sizes: tuple[int | str, ...] = (ALL,)
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -115,6 +119,7 @@ class JobsSpec:
     report: bool = True
 
     def __post_init__(self):
+        require_name("experiment", self.experiment)
         something = self.sets or self.pretext is not None or self.preprocess
         require(bool(something), "nothing to run: give preprocess, pretext or sets")
         for scheme in self.schemes:

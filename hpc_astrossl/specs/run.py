@@ -11,6 +11,7 @@ from typing import Literal
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
 
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 PLACE = {"identity": False}
 LATER = {"identity": "changed"}  # keys younger than the first runs: at their default they leave the run id alone
 
@@ -19,6 +20,14 @@ def require(condition: bool, message: str) -> None:
     """Raise InputError(message) unless the condition holds; for ``__post_init__`` of specs."""
     if not condition:
         raise InputError(message)
+
+
+def require_name(what: str, value: str) -> None:
+    """InputError unless the value can be the name of a file or folder: no path, nothing that a shell would read."""
+    require(
+        re.fullmatch(NAME, value) is not None,
+        f"{what} must begin with a letter or digit, then letters, digits, '_', '-' or '.'; found {value!r}",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,11 +141,9 @@ class RunSpec:
 
     def __post_init__(self):
         for name in ("experiment", "set", "scheme"):
-            value = getattr(self, name)
-            require(
-                re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value) is not None,
-                f"{name} must begin with a letter or digit, then letters, digits, '_', '-' or '.'; found {value!r}",
-            )
+            require_name(name, getattr(self, name))
+        if self.weights is not None:
+            require_name("weights", self.weights.removeprefix("run:"))
         require(self.seed >= 0, f"seed must not be negative, found {self.seed}")
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import field as field_of  # `field` is a key of the recipe
 from typing import Literal
 
 from hpc_astrossl.errors import unknown
+from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.run import require
 
 TableFormat = Literal["ascii", "csv", "fits", "parquet"]
@@ -41,6 +42,7 @@ class CatalogueSpec:
         for name in ("magnitude", "error"):
             text = getattr(self, name)
             require(text is None or "{band}" in text, f"{name} must contain {{band}}, found {text!r}")
+            patterns.check(name, text or "", ["band"])
         require(not self.bands or self.magnitude is not None, "bands are given, so magnitude must be given too")
         require(self.error is None or self.error != self.magnitude, "error and magnitude name the same columns")
         require((self.ra is None) == (self.dec is None), "ra and dec must be given together")

@@ -5,9 +5,10 @@ from hpc_astrossl.store.check import check
 from hpc_astrossl.store.encoded import Encoding, examine
 from hpc_astrossl.store.layout import REJECTED, SPLITS, StoreInfo
 from hpc_astrossl.store.reader import Store, open_store
+from hpc_astrossl.store.staging import nearest
 from hpc_astrossl.store.writer import StoreWriter, abandon, create, ending, join, records
 
 __all__ = [
     "READER", "REJECTED", "SPLITS", "Encoding", "Store", "StoreInfo", "StoreWriter", "abandon", "check", "create",
-    "ending", "examine", "join", "open_store", "records",
+    "ending", "examine", "join", "nearest", "open_store", "records",
 ]  # fmt: skip

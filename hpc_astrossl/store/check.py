@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_astrossl.store import claim, manifest
+from hpc_astrossl import manifest
+from hpc_astrossl.store import claim
 from hpc_astrossl.store.layout import REJECTED, SPLITS
 from hpc_astrossl.store.reader import Store, open_store
 

@@ -6,9 +6,12 @@ The four bytes of the length are little-endian; a rejected row has length 0. doc
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+
+from hpc_astrossl import config
+from hpc_astrossl.errors import InputError
 
 PREFIX = 4  # bytes of the length
 ROUND = 256  # rows are a multiple of so many bytes
@@ -16,15 +19,20 @@ ROUND = 256  # rows are a multiple of so many bytes
 MARKS = {"jpeg": (b"\xff\xd8\xff", b"\xff\xd9"), "png": (b"\x89PNG\r\n\x1a\n", b"IEND")}
 FORMATS, LAST = tuple(MARKS), 256
 CHANNELS = 3
+SIZE = ("height", "width")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
     """What the rows hold: "jpeg" or "png", images of (height, width) in red, green and blue."""
 
-    format: str
+    format: Literal["jpeg", "png"]
     height: int
     width: int
+
+    def __post_init__(self):
+        if min(self.height, self.width) < 1:
+            raise InputError(f"height and width must be at least 1, found {self.height} × {self.width}")
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -40,7 +48,8 @@ class Encoding:
         """The encoding that an array's attributes tell of; None when its numbers are pixels."""
         if "encoding" not in attributes:
             return None
-        return cls(format=attributes["encoding"], height=attributes["height"], width=attributes["width"])
+        found = {key: attributes.get(name) for key, name in (("format", "encoding"), *zip(SIZE, SIZE, strict=True))}
+        return config.parse(found, cls, "attributes of images")
 
 
 def row_bytes(largest: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
 
 FORMAT, VERSION = "astrossl-store", 1
@@ -74,8 +75,10 @@ class StoreInfo:
         missing = [name for name in fields if name not in attributes]
         if missing:
             raise InputError(f"{path}: damaged store, missing attributes {', '.join(missing)}")
-        values = {name: attributes[name] for name in fields}
-        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+        try:
+            return config.parse({name: attributes[name] for name in fields}, cls, "attributes")
+        except InputError as error:
+            raise InputError(f"{path}: damaged store, {error}") from None
 
 
 def chunk_rows(shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, int]:

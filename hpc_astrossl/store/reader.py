@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import zarr
 
+from hpc_astrossl import manifest, provenance
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store import claim, encoded, manifest
+from hpc_astrossl.store import claim, encoded
 from hpc_astrossl.store.blocks import Blocks, Waiting
 from hpc_astrossl.store.layout import REJECTED, SPLITS, TABLE, StoreInfo
 
@@ -55,6 +56,11 @@ class Store:
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of a split (train, validation or test), ascending, int64."""
         return np.flatnonzero(self.table["split"] == SPLITS.index(split))
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 of the list of its files and their hashes: the same store made of other data has another one."""
+        return provenance.sha256(self.path / manifest.MANIFEST)
 
     @property
     def usable(self) -> np.ndarray:
@@ -146,6 +152,26 @@ class Store:
             ) from None
 
 
+def _check_arrays(group: zarr.Group, info: StoreInfo, path: str) -> None:
+    """InputError unless every array of the format is there, and ``images`` one of pixels or of encoded files."""
+    expected = [name for name, (_, per_band) in TABLE.items() if info.bands or not per_band]
+    try:
+        missing = [name for name in ("images", *expected) if name not in group]
+        arrays = {name: group[name] for name in ("images", *expected) if name not in missing}
+        if missing:
+            raise InputError(f"missing arrays {', '.join(missing)}")
+        axes = 2 if encoded.Encoding.of(arrays["images"].attrs) else 4
+    except Exception as error:  # as above
+        raise InputError(f"{path}: damaged store, {_words(error)}; make it again with astrossl preprocess") from None
+    for name, array in arrays.items():
+        need = axes if name == "images" else 1 + TABLE[name][1]
+        found = array.ndim if isinstance(array, zarr.Array) else "no"
+        if found != need:
+            raise InputError(f"{path}: damaged store, {name} has {found} axes, expected {need}")
+    if 0 in arrays["images"].chunks:
+        raise InputError(f"{path}: damaged store, chunks of images have no rows")
+
+
 def _words(error: Exception) -> str:
     """A library's message on one line and without the facts that it adds for its own developers."""
     return " ".join(str(error).split(" [", 1)[0].split())
@@ -165,13 +191,10 @@ def open_store(path: Path | str, *, verify: bool = True) -> Store:
     try:
         group = zarr.open_group(path, mode="r", zarr_format=3)
         attributes = dict(group.attrs)
-    except (FileNotFoundError, ValueError, KeyError, OSError):
-        raise InputError(f"{path}: not a Zarr v3 group") from None
+    except Exception:  # whatever damaged or foreign metadata make Zarr raise is the finding
+        raise InputError(f"{path}: not a Zarr v3 group, or its zarr.json is damaged") from None
     info = StoreInfo.from_attributes(attributes, str(path))
-    expected = [name for name, (_, per_band) in TABLE.items() if info.bands or not per_band]
-    missing = [name for name in ("images", *expected) if name not in group]
-    if missing:
-        raise InputError(f"{path}: damaged store, missing arrays {', '.join(missing)}")
+    _check_arrays(group, info, str(path))
     if verify and (faults := manifest.faults(path)):
         raise InputError(f"{path}: damaged store: {'; '.join(faults[:3])}. astrossl check says all; "
                          "make the store again with astrossl preprocess")  # fmt: skip

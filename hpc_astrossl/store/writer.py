@@ -13,12 +13,12 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-from hpc_astrossl import provenance
+from hpc_astrossl import manifest, provenance
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store import claim, encoded, manifest
+from hpc_astrossl.manifest import Record
+from hpc_astrossl.store import claim, encoded
 from hpc_astrossl.store.encoded import Encoding
 from hpc_astrossl.store.layout import SPLITS, TABLE, TABLE_CHUNK, StoreInfo, chunk_rows
-from hpc_astrossl.store.manifest import Record
 from hpc_astrossl.store.statistics import statistics
 
 

@@ -110,7 +110,7 @@ class Magnitudes:
 
     def uncertainty(self, table: Columns, rows: np.ndarray) -> Columns:
         """``uncertainty``: the catalogue's magnitude errors of these rows, float32 (M, bands), NaN where unknown."""
-        return {"uncertainty": table["magnitude_errors"][rows].astype(np.float32)}
+        return {"uncertainty": table["magnitude_errors"][rows][:, self.columns_chosen].astype(np.float32)}
 
     def shares(self, answers: dict[str, np.ndarray], truths: dict[str, np.ndarray]) -> dict[str, Any]:
         """Nothing: there is no commonest class."""

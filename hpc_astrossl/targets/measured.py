@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.specs.properties import PROPERTIES
 from hpc_astrossl.store import Store, StoreInfo
 from hpc_astrossl.targets.magnitudes import Columns, Magnitudes
 
@@ -18,14 +19,7 @@ try:
 except ImportError as error:
     raise InputError(f"target measured needs sep, which cannot be imported here ({error}): pip install sep") from None
 
-# Property -> the value that an output of 1 stands for; 0 is 0. Values beyond are held at the limit.
-RANGES = {
-    "log_flux": 8.0,  # log10 of the flux in the Kron ellipse, in units of the image; below 1 it is 0
-    "size": 1.0,  # half-light radius over half the cutout's side
-    "ellipticity": 1.0,  # 1 - b/a of the isophote's second moments
-    "concentration": 8.0,  # 5 log10 (r80 / r20) (Conselice 2003); a de Vaucouleurs profile has about 5
-    "asymmetry": 1.0,  # sum |I - I turned by 180°| / 2 sum |I| within 1.5 Petrosian-like (Kron) radii; noise adds to it
-}
+RANGES = {name: one.limit for name, one in PROPERTIES.items()}
 THRESHOLD = 2.0  # standard deviations of the background
 FRAME = 8  # the background is measured in a frame of 1/8 of the side
 
@@ -51,6 +45,10 @@ class Measured(Magnitudes):
         known = np.isfinite(truth)
         by_object = np.where(known, error, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
         return {"loss": found["loss"], "mae": float(by_object.mean()), "mae_by_band": found["mae_by_band"]}
+
+    def uncertainty(self, table: Columns, rows: np.ndarray) -> Columns:
+        """Nothing: a measurement comes without one."""
+        return {}
 
 
 def measure(image: np.ndarray) -> np.ndarray:

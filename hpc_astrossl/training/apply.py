@@ -5,6 +5,8 @@ them together. Memory holds the network, one part's answers and a few batches, h
 store's table). An interrupted command is repeated as it was: parts that are there are not made again.
 """
 
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +14,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from hpc_astrossl import config, names
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.nets import weights
 from hpc_astrossl.nets.vgg import VGG16, empty, pooled
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import StoreInfo
 from hpc_astrossl.training import control
-from hpc_astrossl.training.folder import RunFolder
+from hpc_astrossl.training.folder import WEIGHTS, RunFolder
 from hpc_astrossl.training.parts import Columns, Parts
-from hpc_astrossl.training.source import open_source
+from hpc_astrossl.training.source import Takes, open_source
 from hpc_astrossl.training.tables import FEATURES, PREDICTIONS, Writer, assemble, check_outs
 
 PART_ROWS = 16384
@@ -39,9 +41,12 @@ class Trained:
     size: tuple[int, int]
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of the images it takes."""
-        return (*self.size, self.model.features[0].in_channels)
+    def takes(self) -> Takes:
+        """The images it takes."""
+        shape = (*self.size, self.model.features[0].in_channels)
+        known = self.result["store"]
+        channels = tuple(known.get("channels", ()))  # runs of earlier programs did not note them, nor statistics
+        return Takes(shape=shape, channels=channels, data=self.run.data, statistics=known.get("statistics") or {})
 
     @property
     def target(self):
@@ -49,22 +54,37 @@ class Trained:
         fields = dict.fromkeys(StoreInfo.__dataclass_fields__)
         known = {key: tuple(self.result[key]) for key in ("class_names", "bands")}
         info = StoreInfo(**fields | known | {"name": self.result["store"]["name"]})
-        return names.resolve(names.TARGETS, self.run.data.target, "target")(info)
+        return names.resolve(names.TARGETS, self.run.data.target, "target")(info, self.run.data)
 
 
 def open_trained(path: Path) -> Trained:
     """Read a run folder; InputError when the run is not done."""
-    result = RunFolder(path).result()
-    if result is None:
-        raise InputError(f"{path}: not the folder of a finished run (there is no result.json in it)")
+    result = RunFolder(path).complete()
     run = config.load(path / "config.yaml", RunSpec)
-    weights = load_file(path / "weights.safetensors")
-    with np.load(path / "cutouts.npz", allow_pickle=False) as cutouts:
-        height, width = cutouts["images"].shape[1:3]
-    channels, outputs = weights["features.0.weight"].shape[1], len(weights["head.output.bias"])
-    model = empty(run.model, shape=(height, width, channels), outputs=outputs)
-    model.load_state_dict(weights)
-    return Trained(run=run, result=result, model=model.eval(), size=(height, width))
+    file = path / WEIGHTS
+    tensors, size = weights.read_whole(file, RunFolder(path).weights_digest()), _size(path / "cutouts.npz")
+    try:
+        channels, outputs = tensors["features.0.weight"].shape[1], len(tensors["head.output.bias"])
+        model = empty(run.model, shape=(*size, channels), outputs=outputs)
+        model.load_state_dict(tensors)
+    except (KeyError, IndexError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{file}: not the network of {path / 'config.yaml'} ({' '.join(str(error).split())})"
+        ) from None
+    if run.data.target == "classes" and len(result["class_names"]) != outputs:
+        raise InputError(f"{path / 'result.json'}: damaged: {len(result['class_names'])} classes, and its network has "
+                         f"{outputs} outputs")  # fmt: skip
+    return Trained(run=run, result=result, model=model.eval(), size=size)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """(height, width) of a run's cutouts; InputError when they cannot be read."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as cutouts:
+            height, width = cutouts["images"].shape[1:3]
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path}: damaged or not there ({error}); train the run again") from None
+    return height, width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +137,7 @@ def apply(job: Job, verb: Verb) -> int | None:
     InputError when the run is not done, the source does not suit it, or an output cannot be written.
     """
     trained = open_trained(job.run)
-    source = open_source(job.source, trained.shape, trained.run.data)
+    source = open_source(job.source, trained.takes)
     about = {"verb": verb.name, "run": trained.result["run_id"], **source.about}
     parts = Parts(job.outs[0].with_name(job.outs[0].name + ".parts"), len(source), job.part_rows, about)
     with open_engine("auto", trained.run.device) as engine:

@@ -80,7 +80,13 @@ class Checkpoints:
             raise TrainingError(
                 f"{self._path(place)}: damaged as read here, whole a moment ago; look at this node's disk"
             )
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        try:
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever a foreign file makes the reader raise is the finding
+            raise TrainingError(
+                f"{self._path(place)}: not a checkpoint of this program, though its SHA-256 holds; nothing in it was "
+                f"run ({str(error).splitlines()[0][:100]}). Remove {self.folder} to begin again"
+            ) from None
 
     def remove(self) -> None:
         """Remove the folder: the run is done."""

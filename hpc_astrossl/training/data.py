@@ -1,6 +1,7 @@
 """What a run is trained on, checked before anything is computed: the store, the target, the rows, the first weights."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from hpc_astrossl import config, names, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.nets import weights
 from hpc_astrossl.specs.run import RunSpec
-from hpc_astrossl.store import SPLITS, Store, open_store
+from hpc_astrossl.store import SPLITS, Store, nearest, open_store
 from hpc_astrossl.training import control
-from hpc_astrossl.training.folder import run_path
+from hpc_astrossl.training.folder import WEIGHTS, RunFolder, run_path
 from hpc_astrossl.training.leakage import check_leakage
+from hpc_astrossl.training.source import same_channels
 from hpc_astrossl.training.subset import subset
 
 RUN = "run:"
@@ -31,8 +33,11 @@ class Data:
 
 
 def open_data(run: RunSpec, workdir: Path) -> Data:
-    """The data of a run; InputError when the store does not fit the target, or has too few objects."""
-    store = open_store(workdir / run.data.store)
+    """The data of a run; InputError when the store does not fit the target, or has too few objects.
+
+    The store is read from its copy on the node's own disk where the site names one.
+    """
+    store = open_store(nearest(workdir / run.data.store, partial(print, flush=True)))
     target = names.resolve(names.TARGETS, run.data.target, "target")(store.info, run.data)
     table = target.columns(store)
     usable = target.usable(table)
@@ -75,9 +80,12 @@ def open_source(run: RunSpec, workdir: Path, store: Store) -> Source:
     if run.weights is None:
         return Source(name=None, sha256=None, tensors={})
     if run.weights.startswith(RUN):
-        path = run_path(workdir, run.experiment, run.weights.removeprefix(RUN)) / "weights.safetensors"
-        if not path.exists():
-            raise InputError(f"weights {run.weights}: there is no {path}; train that run first")
+        folder = RunFolder(run_path(workdir, run.experiment, run.weights.removeprefix(RUN)))
+        path = folder.path / WEIGHTS
+        if folder.result() is None or not path.exists():
+            raise InputError(f"weights {run.weights}: {folder.path} is no finished run's folder; train it first")
+        if folder.weights_digest() not in (None, provenance.sha256(path)):
+            raise InputError(f"{path}: damaged: it is not the file that its run wrote; train that run again")
         leakage = _check_lineage(run, workdir, store)
     else:
         path, leakage = weights.cached(run.weights), ()
@@ -96,8 +104,9 @@ def _check_lineage(run: RunSpec, workdir: Path, store: Store) -> tuple[dict[str,
     while name is not None and name.startswith(RUN):
         run_id = name.removeprefix(RUN)
         earlier = config.load(run_path(workdir, run.experiment, run_id) / "config.yaml", RunSpec)
-        found.append(
-            {"store": earlier.data.store, **check_leakage(open_store(workdir / earlier.data.store), store, run_id)}
-        )
+        pretext = open_store(workdir / earlier.data.store)
+        if len(pretext.info.channels) == len(store.info.channels):  # other numbers are told of, or made to fit, later
+            same_channels(str(store.path), store.info.channels, pretext.info.channels)
+        found.append({"store": earlier.data.store, **check_leakage(pretext, store, run_id)})
         name = earlier.weights
     return tuple(found)

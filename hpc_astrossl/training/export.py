@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from hpc_astrossl import config, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import write_aside
+from hpc_astrossl.nets import weights
 from hpc_astrossl.specs.run import RunSpec
-from hpc_astrossl.training.folder import RunFolder
+from hpc_astrossl.training.folder import WEIGHTS, RunFolder
 
 SCALINGS = {
     "unit": "bytes 0..255 times 1/255",
@@ -30,12 +31,10 @@ def export(run: Path, file: Path) -> Path:
 
     InputError when the run is not done or the file is neither ``.safetensors`` nor ``.pth``.
     """
-    result = RunFolder(run).result()
-    if result is None:
-        raise InputError(f"{run}: not the folder of a finished run (there is no result.json in it)")
+    result = RunFolder(run).complete()
     if file.suffix not in (".safetensors", ".pth"):
         raise InputError(f"{file}: weights are exported as .safetensors or .pth")
-    tensors = load_file(run / "weights.safetensors")
+    tensors = weights.read_whole(run / WEIGHTS, RunFolder(run).weights_digest())
     state = {name: tensor for name, tensor in tensors.items() if name.startswith("features.")}
     if file.suffix == ".pth":
         buffer = io.BytesIO()

@@ -19,6 +19,9 @@ from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.training import events
 
 FORMAT, VERSION = "astrossl-run", 1
+NEEDED = {**dict.fromkeys(("run_id", "target"), str), **dict.fromkeys(("class_names", "bands"), list),
+          **dict.fromkeys(("store", "metrics", "objects", "provenance", "weights"), dict)}  # fmt: skip
+WEIGHTS = "weights.safetensors"
 EVENTS = "events.out.tfevents.0.astrossl"  # TensorBoard looks for the first two words
 
 
@@ -36,11 +39,35 @@ class RunFolder:
         self.writes = True
 
     def result(self) -> dict[str, Any] | None:
-        """``result.json``, or None while the run is not done."""
+        """``result.json``, or None while the run is not done. InputError when it is damaged or of something else."""
+        path = self.path / "result.json"
         try:
-            return json.loads((self.path / "result.json").read_text())
+            found = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{path}: damaged ({error}); remove it and train the run again") from None
+        kind = found.get("format") if isinstance(found, dict) else type(found).__name__
+        if kind != FORMAT:
+            raise InputError(f"{path}: not of a run (format {kind!r}, expected {FORMAT!r})")
+        if found.get("version") != VERSION:
+            raise InputError(f"{path}: has version {found.get('version')!r}, this program reads version {VERSION}")
+        return found
+
+    def complete(self) -> dict[str, Any]:
+        """``result.json`` with all that using the run needs; InputError when the run is not done, or it lacks that."""
+        found = self.result()
+        if found is None:
+            raise InputError(f"{self.path}: not the folder of a finished run (there is no result.json in it)")
+        lost = [key for key, kind in NEEDED.items() if not isinstance(found.get(key), kind)]
+        if lost or "name" not in found["store"] or not isinstance(found.get("files", {}), dict):
+            lacks = ", ".join(lost) or "the name of its store, or what its files are"
+            raise InputError(f"{self.path / 'result.json'}: damaged: it lacks {lacks}")
+        return found
+
+    def weights_digest(self) -> str | None:
+        """SHA-256 of ``weights.safetensors`` as the finished run noted it; None where an earlier program did not."""
+        return self.complete().get("files", {}).get(WEIGHTS)
 
     def finished(self) -> dict[str, Any] | None:
         """The same, for who would train it: of a run that is done no checkpoint stays, wherever its end was cut off."""

@@ -2,16 +2,14 @@
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from hpc_astrossl.training import progress
 from hpc_astrossl.training.loop import Phase, Within
 from hpc_astrossl.training.phase import Weights, snapshot
-
-if TYPE_CHECKING:
-    from hpc_astrossl.training.run import Training
+from hpc_astrossl.training.shared import Shared
 
 
 @dataclass(kw_only=True)
@@ -21,7 +19,7 @@ class Keeper:
     ``first`` is the phase's first epoch, ``frozen`` what its checkpoints need beside the net that is trained.
     """
 
-    training: "Training"
+    training: Shared
     phase: Phase
     index: int
     first: int
@@ -61,6 +59,7 @@ class Keeper:
         epoch = len(training.records)
         about = {
             "phase": self.index,
+            "store": training.data.store.identity,
             "first": self.first,
             "frozen": self.frozen,
             "best": self.best,

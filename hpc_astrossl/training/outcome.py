@@ -1,5 +1,6 @@
 """What a finished run leaves behind: weights, predictions, features, cutouts, and last of all ``result.json``."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -11,18 +12,19 @@ from hpc_astrossl import provenance
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store.display import displayed
 from hpc_astrossl.training.data import Data, Source
-from hpc_astrossl.training.folder import FORMAT, VERSION, RunFolder
+from hpc_astrossl.training.folder import FORMAT, VERSION, WEIGHTS, RunFolder
 
 FEATURES, CUTOUTS, MISTAKES = 2000, 64, 32  # validation objects; of the cutouts, those most confidently wrong
 
 
-def write_weights(folder: RunFolder, weights: dict[str, Tensor], run: RunSpec) -> None:
-    """``weights.safetensors``: the whole network by parameter name."""
-    if folder.writes:
-        about = {"run_id": run.run_id, "scaling": run.data.scaling, "store": run.data.store}
-        # In one entry: safetensors puts several in any order, and equal weights should be equal files.
-        data = save(weights, metadata={FORMAT: json.dumps(about)})
-        folder.write("weights.safetensors", data)
+def write_weights(folder: RunFolder, weights: dict[str, Tensor], run: RunSpec) -> dict[str, str]:
+    """``weights.safetensors``: the whole network by parameter name. Returns its name and SHA-256: the format itself
+    has no checksum."""
+    about = {"run_id": run.run_id, "scaling": run.data.scaling, "store": run.data.store}
+    # In one entry: safetensors puts several in any order, and equal weights should be equal files.
+    data = save(weights, metadata={FORMAT: json.dumps(about)})
+    folder.write(WEIGHTS, data)
+    return {WEIGHTS: hashlib.sha256(data).hexdigest()}
 
 
 def write_predictions(folder: RunFolder, data: Data, answers: dict[str, np.ndarray]) -> None:
@@ -72,7 +74,7 @@ def summary(
         **data.target.shares(answers, truths),
         "class_names": list(info.class_names), "bands": list(getattr(data.target, "bands", info.bands)),
         "store": {"path": run.data.store, "name": info.name, "survey": info.survey, "release": info.release,
-                  "counts": info.counts},
+                  "channels": list(info.channels), "counts": info.counts, "statistics": info.statistics},
         "weights": {"name": source.name, "sha256": source.sha256}, "leakage": list(source.leakage),
         "provenance": {"code": provenance.code(), "libraries": provenance.libraries(), "date": provenance.now()},
     }  # fmt: skip

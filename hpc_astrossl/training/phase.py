@@ -1,7 +1,5 @@
 """The objects of one phase: network, loaders, optimiser and what watches them, made from a run's configuration."""
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor, nn
 
 from hpc_astrossl.loading import Loader, LoaderSpec, open_loader
@@ -11,16 +9,14 @@ from hpc_astrossl.training.control import MaskedLoader, controlled
 from hpc_astrossl.training.features import FeatureLoader
 from hpc_astrossl.training.loop import Phase
 from hpc_astrossl.training.optim import Plateau, Stopping, optimizer
+from hpc_astrossl.training.shared import Shared
 from hpc_astrossl.training.state import agree, copied
 from hpc_astrossl.training.watch import Watch
-
-if TYPE_CHECKING:
-    from hpc_astrossl.training.run import Training
 
 Weights = dict[str, Tensor]
 
 
-def prepare(training: "Training", spec: PhaseSpec, model: VGG16) -> Phase:
+def prepare(training: Shared, spec: PhaseSpec, model: VGG16) -> Phase:
     """The objects of a phase on ``model``, the engine around network and optimiser."""
     run, data, engine = training.run, training.data, training.engine
     if spec.trains == "head":
@@ -48,7 +44,7 @@ def prepare(training: "Training", spec: PhaseSpec, model: VGG16) -> Phase:
     )
 
 
-def _images(training: "Training", split: str) -> Loader | MaskedLoader:
+def _images(training: Shared, split: str) -> Loader | MaskedLoader:
     """A loader of a split's images."""
     data = training.run.data
     spec = LoaderSpec(
@@ -69,7 +65,7 @@ def _images(training: "Training", split: str) -> Loader | MaskedLoader:
     return controlled(loader, data.control)
 
 
-def _features(training: "Training", model: VGG16, split: str) -> FeatureLoader:
+def _features(training: Shared, model: VGG16, split: str) -> FeatureLoader:
     """A loader of what the model's convolutions make of a split; the training split in all its views."""
     run = training.run
     views = run.data.feature_views if split == "train" else 1

@@ -12,18 +12,17 @@ import torch
 
 from hpc_astrossl import names
 from hpc_astrossl.engines import open_engine
-from hpc_astrossl.errors import Interrupted, TrainingError
-from hpc_astrossl.loading import Skipped
+from hpc_astrossl.errors import InputError, Interrupted, TrainingError
 from hpc_astrossl.nets.vgg import VGG16, build, empty, pooled
 from hpc_astrossl.specs.run import PhaseSpec, RunSpec
 from hpc_astrossl.training import outcome, progress
-from hpc_astrossl.training.checkpoint import Checkpoints
-from hpc_astrossl.training.data import Data, Source, open_data, open_source
+from hpc_astrossl.training.data import Source, open_data, open_source
 from hpc_astrossl.training.encoding import Encoder, open_cache
 from hpc_astrossl.training.folder import RunFolder, run_path
 from hpc_astrossl.training.keeper import Keeper
 from hpc_astrossl.training.loop import Within, fit, measure, rows_of
 from hpc_astrossl.training.phase import Weights, prepare, snapshot
+from hpc_astrossl.training.shared import Shared
 from hpc_astrossl.training.watch import Stop
 
 
@@ -61,23 +60,10 @@ def told(folder: RunFolder) -> Iterator[None]:
 
 
 @dataclass(kw_only=True)
-class Training:
-    """A run while it is trained: what its phases share."""
+class Training(Shared):
+    """A run while it is trained, from its first weights, through its phases, to what it leaves behind."""
 
-    run: RunSpec
-    data: Data
     source: Source
-    folder: RunFolder
-    encoder: Encoder
-
-    def __post_init__(self):
-        self.engine, self.stop = self.encoder.engine, self.encoder.stop
-        self.truth = torch.from_numpy(self.data.truth).to(self.engine.device)
-        minutes = self.run.training.checkpoint_minutes
-        self.checkpoints = Checkpoints(self.folder.checkpoints, self.folder.say, minutes)
-        self.records: list[dict[str, Any]] = []
-        self.began = time.monotonic()
-        self.skipped: list[Skipped] = []  # by loader of images, what it could not read
 
     def run_phases(self) -> dict[str, Any]:
         """Every phase from the best weights of the one before; then the test, once."""
@@ -105,6 +91,12 @@ class Training:
         if newest is None:
             return None
         saved = self.checkpoints.load(newest)
+        store = self.data.store
+        if saved.get("store", store.identity) != store.identity:
+            raise InputError(
+                f"{store.path}: has been made anew since {self.folder.path} was begun; bring the old store back, or "
+                f"remove {self.checkpoints.folder} to begin again"
+            )
         self.records = saved["records"]
         self.began -= saved["seconds"]
         return saved
@@ -146,7 +138,7 @@ class Training:
             metrics[split] = measure(target, raw, rows_of(self.truth.cpu(), rows))
             answers[split] = target.answer(raw).numpy()
         lost = self.left_out()
-        outcome.write_weights(self.folder, weights, self.run)
+        files = outcome.write_weights(self.folder, weights, self.run)
         outcome.write_predictions(self.folder, self.data, answers)
         outcome.write_samples(self.folder, self.data, shown, answers["validation"])
         result = outcome.summary(self.run, self.data, self.source, metrics=metrics, answers=answers) | {
@@ -157,6 +149,7 @@ class Training:
             "device": torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else "cpu",
             "loader": self.encoder.loader or "none, features from the cache",
             "left_out": len(lost),
+            "files": files,
             "seconds": time.monotonic() - self.began,
         }
         self.folder.write_result(result)
@@ -165,11 +158,6 @@ class Training:
         self.folder.say(progress.farewell(result, self.folder.path, target.headline))
         engine.barrier()
         return result
-
-    def readable(self, split: str) -> np.ndarray:
-        """The rows of a split without those that the encoder found unreadable; from here on, the split is these."""
-        self.data.rows[split] = self.encoder.readable(self.data.rows[split])
-        return self.data.rows[split]
 
     def left_out(self) -> dict[int, str]:
         """Row -> reason of the objects that could not be read, over all ranks, as ``data.corrupt`` allowed."""

@@ -229,9 +229,9 @@ class LoaderContract:
         loader, chunks = make(rgb, resident_mb=0), -(-ROWS // rgb.chunk_rows)
         assert chunks > 4
         held = []
-        pieces = loader.pixels.pieces
-        monkeypatch.setattr(loader.pixels, "pieces",
-                            lambda rows: (held.append(loader.pixels.chunks_held), pieces(rows))[1])  # fmt: skip
+        find = loader.pixels.find
+        monkeypatch.setattr(loader.pixels, "find",
+                            lambda rows: (held.append(loader.pixels.chunks_held), find(rows))[1])  # fmt: skip
         for epoch in range(2):
             list(loader.epoch(epoch))
             assert loader.pixels.reads == (epoch + 1) * chunks

@@ -14,6 +14,9 @@ def accuracy(desk: Desk) -> Section | None:
     section.tables.append(tables.table_two(desk))
     section.folded.append(tables.every_cell(desk))
     section.notes += summary.other_sets(desk.study)
+    if desk.taught != "magnitudes":
+        section.notes.append(f"The schemes *-magnitudes begin here with weights learnt from {desk.taught}; the paper's "
+                             "with magnitudes.")  # fmt: skip
     return section
 
 
@@ -34,7 +37,8 @@ def low_data(desk: Desk) -> Section | None:
                 section.drawings.append(
                     desk.draw(
                         f"low_data_{set_}_{split}",
-                        lambda set_=set_, split=split: figures.low_data_curve(desk.classes, set_, split),
+                        figures.low_data_curve,
+                        figures.LowData.of(desk.classes, set_, split),
                         title=f"{set_}, {split} accuracy",
                     )
                 )
@@ -63,14 +67,14 @@ def errors(desk: Desk) -> Section | None:
         section.drawings.append(
             desk.draw(
                 f"confusion_{set_}",
-                lambda found=found, names=names: error_figures.confusion(found, names),
+                error_figures.confusion,
+                found,
+                names,
                 title=f"{set_}, confusion",
             )
         )
         title = f"{set_}, reliability"
-        diagrams.append(
-            desk.draw(f"reliability_{set_}", lambda found=found: error_figures.reliability(found), title=title)
-        )
+        diagrams.append(desk.draw(f"reliability_{set_}", error_figures.reliability, found, title=title))
         section.folded.append(calibration.confusion_table(set_, found, names))
     section.drawings += diagrams  # narrower: two beside each other
     if (table := calibration.calibration_table(desk)) is not None:

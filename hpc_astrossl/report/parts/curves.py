@@ -37,9 +37,7 @@ def curves(desk: Desk) -> Section | None:
             if lines:
                 drawn[scheme] = lines
         if drawn:
-            section.drawings.append(
-                desk.draw(f"learning_{set_}", lambda drawn=drawn: figures.learning_curves(drawn), title=set_)
-            )
+            section.drawings.append(desk.draw(f"learning_{set_}", figures.learning_curves, drawn, title=set_))
     section.curves = [{"run": name, **_columns(lines)} for name, lines in read.items()]
     return section
 

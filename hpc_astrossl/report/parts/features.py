@@ -2,6 +2,7 @@
 
 from hpc_astrossl.report import arrays, figures, projection
 from hpc_astrossl.report import cells as c
+from hpc_astrossl.report.arrays import Features
 from hpc_astrossl.report.cells import Cell, Key
 from hpc_astrossl.report.desk import Desk, Section
 from hpc_astrossl.report.records import Run
@@ -19,14 +20,16 @@ def features(desk: Desk) -> Section | None:
     rows = []
     for run in chosen:
         found = desk.attempt(run, arrays.features)
-        made = desk.attempt(run, lambda _, found=found: projection.project(found, desk.projection)) if found else None
+        made = desk.attempt(run, _projected, found, desk) if found else None
         if made is None:
             continue
         caption = f"{made.method} of {len(made.label):,} validation objects, after PCA, seeded. Axes have no meaning."
         section.drawings.append(
             desk.draw(
                 f"projection_{run.set}_{run.scheme}",
-                lambda made=made, run=run: figures.projection(made, run.class_names),
+                figures.projection,
+                made,
+                run.class_names,
                 title=f"{run.set}, {run.scheme}",
                 caption=caption,
             )
@@ -40,6 +43,10 @@ def features(desk: Desk) -> Section | None:
         if reason := c.get(desk.classes, chosen_set, scheme, size).why_empty():
             section.notes.append(f"{scheme} on {chosen_set} is not shown: {reason}.")
     return section if section.drawings else None
+
+
+def _projected(run: Run, found: Features, desk: Desk) -> projection.Projection:
+    return projection.project(found, desk.projection, desk.kept)
 
 
 def _numbers(rows: tuple) -> Table:

@@ -27,7 +27,7 @@ def objects(desk: Desk) -> Section | None:
         shown = examples.examples(cutouts, found, run.class_names) if cutouts else []
         if shown:
             name = f"cutouts_{set_}"
-            desk.draw(name, lambda shown=shown: figures.contact_sheet(shown), title=f"Cutouts of {set_}")
+            desk.draw(name, figures.contact_sheet, shown, title=f"Cutouts of {set_}")
             section.cards.append((f"{set_}, {run.run_id}", name, [(png_uri(one.image), one) for one in shown]))
     return section if section.cards or section.folded else None
 

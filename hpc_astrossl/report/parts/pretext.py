@@ -1,4 +1,4 @@
-"""The pretext task: how well magnitudes are predicted, and what the residuals follow."""
+"""The pretext task: how well magnitudes, or measured properties, are predicted, and what the residuals follow."""
 
 from hpc_astrossl.report import arrays, pretext_figures
 from hpc_astrossl.report import pretext as numbers
@@ -8,8 +8,8 @@ from hpc_astrossl.report.records import Run
 
 
 def pretext(desk: Desk) -> Section | None:
-    """A table and the figures of each pretext set, of its first seed; None when no run learns magnitudes."""
-    section = Section(anchor="pretext", title="Predicting magnitudes from images")
+    """A table and the figures of each pretext set, of its first seed; None when no run has such a target."""
+    section = Section(anchor="pretext", title=f"Predicting {desk.taught} from images")
     for cell in desk.pretext.values():
         if not cell.runs:
             section.notes.append(f"{cell.set}: {cell.why_empty()}.")
@@ -17,13 +17,14 @@ def pretext(desk: Desk) -> Section | None:
         run = cell.runs[0]
         found = desk.attempt(run, arrays.predictions)
         shown = numbers.shown_split(found) if found else None
-        section.tables.append(numbers.table(cell, shown))
+        make, draw = _KINDS.get(run.target, _KINDS["magnitudes"])
+        section.tables.append(make(cell, shown))
         if shown is not None and len(shown.split):
-            _figures(desk, section, run, shown)
+            draw(desk, section, run, shown)
     return section if section.tables or section.notes else None
 
 
-def _figures(desk: Desk, section: Section, run: Run, shown: Predictions) -> None:
+def _magnitudes(desk: Desk, section: Section, run: Run, shown: Predictions) -> None:
     makers = [
         ("predicted", "predicted against catalogue magnitude", pretext_figures.predicted, ""),
         ("residual_magnitude", "residual against magnitude", pretext_figures.residual_by_magnitude,
@@ -38,11 +39,14 @@ def _figures(desk: Desk, section: Section, run: Run, shown: Predictions) -> None
             "residuals against uncertainty."
         )
     for kind, title, make, caption in makers:
-        section.drawings.append(
-            desk.draw(
-                f"pretext_{run.set}_{kind}",
-                lambda make=make: make(shown, run.bands),
-                title=f"{run.set}, {title}",
-                caption=caption,
-            )
-        )
+        name, title = f"pretext_{run.set}_{kind}", f"{run.set}, {title}"
+        section.drawings.append(desk.draw(name, make, shown, run.bands, title=title, caption=caption))
+
+
+def _measured(desk: Desk, section: Section, run: Run, shown: Predictions) -> None:
+    title = f"{run.set}, predicted against measured"
+    name, make = f"pretext_{run.set}_predicted", pretext_figures.predicted
+    section.drawings.append(desk.draw(name, make, shown, run.bands, "measured from the cutout", title=title))
+
+
+_KINDS = {"magnitudes": (numbers.table, _magnitudes), "measured": (numbers.measured_table, _measured)}

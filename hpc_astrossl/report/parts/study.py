@@ -1,8 +1,10 @@
 """The study itself: what was run, every run, what is missing, published numbers, and problems."""
 
-from hpc_astrossl.report import accuracy, inventory, published, run_lists
 from hpc_astrossl.report import cells as c
+from hpc_astrossl.report import inventory, published, run_lists
 from hpc_astrossl.report.desk import Desk, Section
+from hpc_astrossl.report.published import ANCHORS
+from hpc_astrossl.report.tables import Table, number, text
 
 
 def what_was_run(desk: Desk) -> Section | None:
@@ -37,7 +39,7 @@ def published_numbers(desk: Desk) -> Section:
     """Traps of the paper's tables, and higher anchors."""
     section = Section(anchor="published", title="About the published numbers", notes=list(published.NOTES))
     few = any(len(c.sizes_of(desk.classes, set_)) > 1 for set_ in c.sets_of(desk.classes))
-    if (table := accuracy.anchors([*c.sets_of(desk.classes), *(["few labels"] if few else [])])) is not None:
+    if (table := _anchors([*c.sets_of(desk.classes), *(["few labels"] if few else [])])) is not None:
         section.tables.append(table)
     return section
 
@@ -46,3 +48,21 @@ def problems(desk: Desk) -> Section | None:
     """Folders and files that could not be used."""
     table = run_lists.problems(desk.problems)
     return Section(anchor="problems", title="Problems", tables=[table]) if table else None
+
+
+def _anchors(sets: list[str]) -> Table | None:
+    """Published numbers of others for the sets at hand; None when there are none."""
+    known = [one for one in ANCHORS if one.set in sets]
+    if not known:
+        return None
+    rows = tuple(
+        (text(one.set), number(one.value, 3), text(one.what), text(one.source.short, link=one.source.url))
+        for one in known
+    )
+    return Table(
+        name="anchors",
+        title="Published anchors",
+        columns=("set", "accuracy", "what", "source"),
+        rows=rows,
+        numeric=frozenset({1}),
+    )

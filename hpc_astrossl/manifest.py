@@ -1,4 +1,4 @@
-"""The store's own list of its files, and the records of shards from which it grows; no Zarr here.
+"""A store's own list of its files, and the records of shards from which it grows. No Zarr here: a login node reads it.
 
 Zarr reads a shard of zero bytes, or a missing one, as zeros, without a word. So every file is listed with its size
 and SHA-256: a shard counts as written when its record is there and the file is what the record says.
@@ -75,12 +75,21 @@ def write_manifest(folder: Path, records: list[Record]) -> None:
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     """File -> {bytes, sha256, rows of a shard}; InputError when it is missing or damaged."""
     try:
-        return json.loads((folder / MANIFEST).read_bytes())["files"]
+        listed = json.loads((folder / MANIFEST).read_bytes())["files"]
+        for name, facts in listed.items():
+            if not (type(facts["bytes"]) is int and isinstance(facts["sha256"], str) and _is_range(facts.get("rows"))):
+                raise ValueError(f"of {name} it says {facts}")
+        return listed
     except FileNotFoundError:
         raise InputError(f"{folder}: has no {MANIFEST}, so its files cannot be held against it; "
                          "make the store again with astrossl preprocess") from None  # fmt: skip
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         raise InputError(f"{folder / MANIFEST}: damaged ({error}); make the store again") from None
+
+
+def _is_range(rows: Any) -> bool:
+    """Whether that is the (start, stop) of a shard's rows, or of a file that has none."""
+    return rows is None or (isinstance(rows, list) and len(rows) == 2 and all(type(row) is int for row in rows))
 
 
 def faults(folder: Path, *, deep: bool = False) -> list[str]:
@@ -88,7 +97,7 @@ def faults(folder: Path, *, deep: bool = False) -> list[str]:
     listed, found = read_manifest(folder), []
     present = set(files(folder))
     for name, facts in listed.items():
-        rows = f" (rows {facts['rows'][0]}..{facts['rows'][1] - 1})" if "rows" in facts else ""
+        rows = f" (rows {facts['rows'][0]}..{facts['rows'][1] - 1})" if facts.get("rows") else ""
         if name not in present:
             found.append(f"{name}{rows}: missing")
         elif (size := (folder / name).stat().st_size) != facts["bytes"]:

@@ -1,0 +1,39 @@
+"""What the phases of one run share while it is trained."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from hpc_astrossl.loading import Skipped
+from hpc_astrossl.specs.run import RunSpec
+from hpc_astrossl.training.checkpoint import Checkpoints
+from hpc_astrossl.training.data import Data
+from hpc_astrossl.training.encoding import Encoder
+from hpc_astrossl.training.folder import RunFolder
+
+
+@dataclass(kw_only=True)
+class Shared:
+    """A run's configuration, data and folder; its records and checkpoints so far; what it could not read."""
+
+    run: RunSpec
+    data: Data
+    folder: RunFolder
+    encoder: Encoder
+
+    def __post_init__(self):
+        self.engine, self.stop = self.encoder.engine, self.encoder.stop
+        self.truth = torch.from_numpy(self.data.truth).to(self.engine.device)
+        minutes = self.run.training.checkpoint_minutes
+        self.checkpoints = Checkpoints(self.folder.checkpoints, self.folder.say, minutes)
+        self.records: list[dict[str, Any]] = []
+        self.began = time.monotonic()
+        self.skipped: list[Skipped] = []  # by loader of images, what it could not read
+
+    def readable(self, split: str) -> np.ndarray:
+        """The rows of a split without those that the encoder found unreadable; from here on, the split is these."""
+        self.data.rows[split] = self.encoder.readable(self.data.rows[split])
+        return self.data.rows[split]
