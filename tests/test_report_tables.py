@@ -137,6 +137,14 @@ def test_table_two_shows_the_whole_training_split_and_low_data_every_size(folder
     assert row(table, "SG", "~100")["features-magnitudes"].text == "0.9727"
 
 
+def test_a_half_finished_study_shows_the_largest_size_that_has_a_run(folder):
+    write_run(folder, spec("SG", "scratch", 0, 100), accuracy=0.7)
+    write_plan(folder, [spec("SG", "scratch", 0, 100), spec("SG", "scratch", 0, 1000), spec("SG", "scratch", 0, None)])
+    entry = row(table_two(folder), "SG", "validation accuracy")["scratch"]
+    assert (entry.text, entry.note) == ("0.7000", "n = 1")
+    assert summary.best(desk(folder), "SG").startswith("SG: scratch is the only scheme with a finished run")
+
+
 def test_table_three_gets_a_computed_difference(folder):
     for seed, value in enumerate((0.90, 0.92, 0.97)):
         write_run(folder, spec("SG", "features-imagenet", seed, 100), accuracy=value)

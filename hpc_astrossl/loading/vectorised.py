@@ -6,7 +6,8 @@ no decoding and no GPU is there, the pixels are put by a kernel of our own.
 
 import os
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,6 +23,15 @@ from hpc_astrossl.loading.scaling import scaling
 
 AHEAD = 3  # finished batches that may wait for the training step
 THREADS = min(2, len(os.sched_getaffinity(0)))  # that put a batch together
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A batch that is being put by the threads, each its share."""
+
+    task: Task
+    images: torch.Tensor
+    shares: list[Future]
 
 
 class VectorisedLoader(Loader):
@@ -64,28 +74,41 @@ class VectorisedLoader(Loader):
             made.close()
 
     def _made(self, tasks: Iterator[Task]) -> Generator[tuple[Part, torch.Tensor], None, None]:
-        """Runs in the thread."""
+        """Runs in the thread. A batch is waited for when the next one has been begun: ``pixels`` holds both."""
+        before = None
         for task in tasks:
-            images = self._buffers.lend((len(task.part.rows), *self._shape))
-            self._put(task, images.numpy())
-            if task.augmentation is not None and task.augmentation.warp is not None and len(images):
-                images = warped(images, task.augmentation.warp)
-            yield task.part, images.to(self.device)
+            begun = self._begin_batch(task)
+            if before is not None:
+                yield self._finished(before)
+            before = begun
+        if before is not None:
+            yield self._finished(before)
 
-    def _put(self, task: Task, out: np.ndarray) -> None:
-        """Put the images of a task into ``out`` (B, channels, height, width), flipped, turned and scaled."""
-        code = np.zeros(len(out), dtype=np.int64) if task.augmentation is None else codes(task.augmentation)
-        numbers, places, stretches = self.pixels.find(task.part.rows)
+    def _begin_batch(self, task: Task) -> Begun:
+        """Have the images of a task put, flipped, turned and linearly scaled, into memory that is used again."""
+        rows, drawn = task.part.rows, task.augmentation
+        images = self._buffers.lend((len(rows), *self._shape))
+        code = np.zeros(len(rows), dtype=np.int64) if drawn is None else codes(drawn)
+        numbers, places, stretches = self.pixels.find(rows)
         moves = np.stack([numbers, places, code[places]], axis=1)
-        work = [(images.transpose(0, 3, 1, 2), moves[part]) for images, part in stretches]
+        work = [(held.transpose(0, 3, 1, 2), moves[part]) for held, part in stretches]
         if len(work) == 1:  # what is resident is one array
-            work = [(images, piece) for images, whole in work for piece in np.array_split(whole, THREADS)]
+            work = [(held, piece) for held, whole in work for piece in np.array_split(whole, THREADS)]
+        shares = [self._pool.submit(self._put, work[thread::THREADS], images.numpy()) for thread in range(THREADS)]
+        return Begun(task=task, images=images, shares=shares)
 
-        def share(thread: int) -> None:
-            for images, piece in work[thread::THREADS]:
-                put(images, piece, self._subtract, self._multiply, out)
+    def _put(self, work: list[tuple[np.ndarray, np.ndarray]], out: np.ndarray) -> None:
+        for held, moves in work:
+            put(held, moves, self._subtract, self._multiply, out)
 
-        list(self._pool.map(share, range(THREADS)))
+    def _finished(self, begun: Begun) -> tuple[Part, torch.Tensor]:
+        """The batch, when all of it has been put; softened and warped if that is wanted."""
+        for share in begun.shares:
+            share.result()
+        images, drawn = begun.images, begun.task.augmentation
         if self._bytes and self.scaling.soften is not None:
-            shown = out.transpose(0, 2, 3, 1)
+            shown = images.numpy().transpose(0, 2, 3, 1)
             self.scaling.apply(shown, shown)
+        if drawn is not None and drawn.warp is not None and len(images):
+            images = warped(images, drawn.warp)
+        return begun.task.part, images.to(self.device)

@@ -118,8 +118,10 @@ def sizes_of(table: dict[Key, Cell], set_: str) -> list[int | None]:
 
 
 def main_size(table: dict[Key, Cell], set_: str) -> int | None:
-    """The size that Table II shows: the whole training split if any run has it, else the largest size."""
-    return sizes_of(table, set_)[-1]
+    """The size that Table II shows: the whole training split, or else the largest, of those with a finished run."""
+    sizes = sizes_of(table, set_)
+    done = {key[2] for key, cell in table.items() if key[0] == set_ and (cell.runs or cell.failed)}
+    return [size for size in sizes if size in done or not done][-1]
 
 
 def size_name(size: int | None) -> str:

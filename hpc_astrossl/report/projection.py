@@ -12,7 +12,6 @@ from threadpoolctl import threadpool_limits
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.report.arrays import Features
-from hpc_astrossl.report.kept import Kept, digest
 
 PERPLEXITY, PRINCIPAL, NEIGHBOURS, SEED = 50, 50, 10, 0
 UMAP_NEIGHBOURS = 15
@@ -42,8 +41,8 @@ class Projection:
         return cls(**found | {"points": np.array(record["points"]), "label": np.array(record["label"])})
 
 
-def project(found: Features, method: str = "tsne", kept: Kept | None = None) -> Projection:
-    """PCA to at most 50 components, then t-SNE or UMAP, seeded; taken from ``kept`` if it was made of these features.
+def project(found: Features, method: str = "tsne") -> Projection:
+    """PCA to at most 50 components, then t-SNE or UMAP, seeded.
 
     InputError for fewer than 12 objects, equal features, or a method whose library is not installed.
     """
@@ -52,15 +51,12 @@ def project(found: Features, method: str = "tsne", kept: Kept | None = None) -> 
         raise InputError(f"features.npz: {len(values)} labelled objects, a projection needs at least {LEAST}")
     if not np.ptp(values, axis=0).any():
         raise InputError("features.npz: every object has the same features")
-    key = digest(METHODS[method], found)
-    if kept and (record := kept.get(f"projection-{key[:16]}", key)):
-        return Projection.of_record(record)
     rows = np.sort(np.random.default_rng(SEED).permutation(len(values))[:MOST])
     few = values[rows]
     reduced = PCA(min(PRINCIPAL, *few.shape), random_state=SEED).fit_transform(few)
     with threadpool_limits(1):  # the sum's order, and so the picture, does not depend on the number of cores
         words, points = METHODS[method](reduced)
-    made = Projection(
+    return Projection(
         method=words,
         points=points.astype(np.float64),  # as they come back from a record
         label=label[rows].astype(np.int64),
@@ -68,9 +64,6 @@ def project(found: Features, method: str = "tsne", kept: Kept | None = None) -> 
         neighbour_accuracy=neighbour_accuracy(values, label),
         objects=len(values),
     )
-    if kept:
-        kept.put(f"projection-{key[:16]}", key, made.record())
-    return made
 
 
 def _tsne(values: np.ndarray) -> tuple[str, np.ndarray]:
