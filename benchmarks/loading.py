@@ -25,7 +25,7 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-WARM, MEASURE = 1.0, 4.0  # seconds
+WARM, MEASURE = 0.5, 2.5  # seconds
 SIZES = (2_000, 20_000, 200_000)
 LIMIT = "limit: array in memory, vectorised"
 

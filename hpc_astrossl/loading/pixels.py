@@ -54,14 +54,12 @@ class Pixels:
         self._free: list[np.ndarray] = []
         self._filled: set[int] = set()
         self._kept: np.ndarray | None = None
-        # Chunks whose last row has been taken, and may still be looked at: since the last call of ready, and before.
-        self._over: list[int] = []
-        self._over_before: list[int] = []
+        self._over: list[int] = []  # chunks whose last row has been taken, and may still be looked at
 
     @property
     def chunks_held(self) -> int:
         """Chunks in memory now, the resident rows and those being read ahead aside."""
-        return len(self._chunks) - len(self._over) - len(self._over_before)
+        return len(self._chunks) - len(self._over)
 
     def begin(self, rows: np.ndarray) -> None:
         """Announce the rows that the next iteration will take, in this order; reading begins."""
@@ -98,7 +96,7 @@ class Pixels:
         return rows[~lost]
 
     def take(self, rows: np.ndarray) -> list[np.ndarray]:
-        """The images of rows that are ready, as views that hold until the next call but one of ``ready``."""
+        """The images of rows that are ready, as views that hold until the next call of ``ready``."""
         images: list[np.ndarray] = [None] * len(rows)
         numbers, places, stretches = self.find(rows)
         for held, part in stretches:
@@ -133,7 +131,7 @@ class Pixels:
             except InputError:
                 continue  # nobody wanted this chunk after all
         self._free += [memory for memory, _ in self._begun.values()] + list(self._memory.values())
-        for held in (self._chunks, self._memory, self._begun, self._coming, self._over, self._over_before):
+        for held in (self._chunks, self._memory, self._begun, self._coming, self._over):
             held.clear()
 
     def close(self) -> None:
@@ -185,10 +183,10 @@ class Pixels:
             self._over.append(index)
 
     def _drop(self) -> None:
-        for index in self._over_before:
+        for index in self._over:
             del self._chunks[index]
             self._free.append(self._memory.pop(index))
-        self._over, self._over_before = [], self._over
+        self._over.clear()
 
 
 def fits(store: Store, rows: np.ndarray, resident_mb: int, shape: tuple[int, ...] | None = None) -> bool:

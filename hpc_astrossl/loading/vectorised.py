@@ -5,6 +5,7 @@ no decoding and no GPU is there, the pixels are put by a kernel of our own.
 """
 
 import os
+from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -74,15 +75,14 @@ class VectorisedLoader(Loader):
             made.close()
 
     def _made(self, tasks: Iterator[Task]) -> Generator[tuple[Part, torch.Tensor], None, None]:
-        """Runs in the thread. A batch is waited for when the next one has been begun: ``pixels`` holds both."""
-        before = None
+        """Runs in the thread. Where chunks stay, the next batch is begun before one is waited for."""
+        begun: deque[Begun] = deque()
         for task in tasks:
-            begun = self._begin_batch(task)
-            if before is not None:
-                yield self._finished(before)
-            before = begun
-        if before is not None:
-            yield self._finished(before)
+            begun.append(self._begin_batch(task))
+            while len(begun) > self.pixels.resident:
+                yield self._finished(begun.popleft())
+        while begun:
+            yield self._finished(begun.popleft())
 
     def _begin_batch(self, task: Task) -> Begun:
         """Have the images of a task put, flipped, turned and linearly scaled, into memory that is used again."""
