@@ -85,7 +85,7 @@ def test_the_script_ends_as_its_task_ended_and_requeues_when_asked(tmp_path):
     assert not (tmp_path / "called").exists()
     environment |= {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}
     assert subprocess.run(["bash", "-c", f"(exit 3)\n{tail}"], env=environment).returncode == 3
-    assert (tmp_path / "called").read_text() == "requeue 9\n"
+    assert (tmp_path / "called").read_text() == "requeue 7_2\n"
     assert not (logs / "7_2.requeue").exists()
 
 
@@ -127,9 +127,10 @@ def test_slurm_cannot_wait_for_a_local_submission(tmp_path):
         arrays(jobs(), tmp_path, alive=alive)
 
 
-def test_a_work_directory_that_slurm_would_misread_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"50%j: Slurm gives % a meaning of its own in the paths of logs; rename it"):
-        arrays(jobs(), tmp_path / "50%j")
+@pytest.mark.parametrize("name", ["50%j", "two\nlines"])
+def test_a_work_directory_that_slurm_would_misread_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match=r"a meaning of its own .* a line break for the path's end; rename it"):
+        arrays(jobs(), tmp_path / name)
 
 
 def test_an_image_that_is_not_there_is_found_before_anything_is_sent(tmp_path):

@@ -20,6 +20,7 @@ from hpc_astrossl.specs.run import ModelSpec, TrainingSpec
 from hpc_astrossl.targets.classes import Classes
 from hpc_astrossl.training import checkpoint, together
 from hpc_astrossl.training.folder import run_path
+from hpc_astrossl.training.keeper import Keeper
 from hpc_astrossl.training.optim import optimizer
 from hpc_astrossl.training.run import Training, train
 from hpc_astrossl.training.stack import Stack
@@ -165,6 +166,29 @@ def test_cut_off_between_the_last_epoch_and_the_results_they_end_once(source, wo
     )
     train_together(runs, workdir)
     assert sorted(run.run_id for run in ended) == sorted(run.run_id for run in runs)
+    for run in runs:
+        same(workdir, tmp_path / "alone", run)
+
+
+def test_asked_to_stop_while_one_of_them_saves_all_save(source, workdir, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "COST_SHARE", 1e9)
+    runs = heads(source, training=dataclasses.replace(TRAINING, checkpoint_minutes=0.0))[:3]
+    shutil.copytree(source[0], tmp_path / "alone")
+    alone(runs, tmp_path / "alone")
+    within, saved = Keeper.within, []
+
+    def asking(self, place):
+        saved.append(self.training.run.run_id)
+        if len(saved) == 4:  # the first head's second step
+            signal.raise_signal(signal.SIGTERM)
+        within(self, place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "within", asking)
+        with pytest.raises(Interrupted, match="stopped by SIGTERM in epoch"):
+            train_together(runs, workdir)
+    assert [saved.count(run.run_id) for run in runs] == [3, 2, 2]
+    train_together(runs, workdir)
     for run in runs:
         same(workdir, tmp_path / "alone", run)
 

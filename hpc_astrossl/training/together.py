@@ -84,11 +84,11 @@ class Together:
             ended = [head for head in self.heads if not isinstance(head.request, Step)]
             if ended:
                 self._validate(stack, ended)
-                stack = self._stack(stack)
             else:
                 losses = _step(stack, self.heads)
                 for head, loss in zip(self.heads, losses, strict=True):
                     self._answer(head, loss)
+            stack = self._stack(stack)
         if self.failed:
             raise self.failed
 

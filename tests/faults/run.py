@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
-from faults import applying, disks, preprocessing, record, training, twins, victims
+from faults import applying, disks, preprocessing, record, submitting, training, twins, victims
 from faults.prepared import Prepared
 from faults.trials import Plan, Trials
 
@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="the names of the scenes")
     arguments = parser.parse_args()
     victims.warm_up()
-    known = [*preprocessing.scenes(), *training.scenes(), *applying.scenes()]
+    known = [*preprocessing.scenes(), *training.scenes(), *applying.scenes(), *submitting.scenes()]
     named = [scene for scene in known if scene.name in arguments.scenes]
     begins = tuple(set(arguments.scenes) - {scene.name for scene in named})
     chosen = [
@@ -51,7 +51,7 @@ def main() -> int:
     for number, scene in enumerate(chosen):
         prepared, tallies = Prepared(scene, work / str(number)), {}
         for name in arguments.only or faults:
-            if name == "kills" or scene.alone:
+            if name in scene.faults and (name == "kills" or scene.alone):
                 tallies[name] = tally = faults[name](prepared)
                 print("\n".join([record.row(tally), *(f"  LOST {words}" for words in tally.lost)]), flush=True)
         lost += sum(len(tally.lost) for tally in tallies.values())

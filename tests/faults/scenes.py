@@ -26,6 +26,7 @@ class Scene:
     same: str = "byte-identical"
     alone: bool = True  # one process, that needs no launcher of ranks
     share: float = 1.0  # of the plan's kills and signals
+    faults: tuple[str, ...] = ("kills", "disks", "twins")  # those that are tried
 
     def half(self, folder: Path, truth: Prints) -> str | None:
         """Whether something that looks finished is not, in words."""

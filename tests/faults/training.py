@@ -81,8 +81,13 @@ def _with_source(folder: Path) -> None:
 
 def prints(folder: Path) -> Prints:
     """What every run left: files byte for byte, numbers without times, and names of all files."""
-    found = digests(folder / "features", but=lambda name: name.endswith(".lock"))
-    for path in sorted((folder / "runs").glob("*/*")):
+    return digests(folder / "features", but=lambda name: name.endswith(".lock")) | run_prints(folder)
+
+
+def run_prints(folder: Path) -> Prints:
+    """The same of the runs alone."""
+    found: Prints = {}
+    for path in sorted((folder / "runs").glob("*/[!.]*")):
         found |= {f"{path.name}/{name}": value for name, value in whole_run(path).items()}
         lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
         found[f"{path.name}/metrics.jsonl"] = [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
