@@ -4,25 +4,19 @@ import json
 
 import pytest
 from launch_support import astrossl
-from training_toys import make_store
+from training_toys import BRIEF, make_store
 
-RECIPE = """\
+RECIPE = f"""\
 experiment: toys
-pretext: {store: stores/pretext.zarr}
+pretext: {{store: stores/pretext.zarr}}
 sets:
-  toy: {store: stores/toy.zarr}
+  toy: {{store: stores/toy.zarr}}
 schemes: [features-magnitudes]
 seeds: [0, 1]
 sizes: [16]
-overrides:
-  all:
-    data: {batch_size: 8}
-    model: {hidden: 16}
-    phases:
-      - {trains: head, optimizer: adam, learning_rate: 1e-3, epochs: 2}
-resources:
-  all: {memory_gb: 2}
-  features: {pack: 2}
+{BRIEF}resources:
+  all: {{memory_gb: 2}}
+  features: {{pack: 2}}
 """
 
 

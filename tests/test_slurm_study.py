@@ -10,25 +10,19 @@ import pytest
 import slurm_support
 from launch_support import CHECKOUT, astrossl
 from slurm_support import Slurm, site
-from training_toys import make_store
+from training_toys import BRIEF, make_store
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
-GRID = """\
+GRID = f"""\
 experiment: toys
-pretext: {store: stores/pretext.zarr}
+pretext: {{store: stores/pretext.zarr}}
 sets:
-  toy: {store: stores/toy.zarr}
+  toy: {{store: stores/toy.zarr}}
 schemes: [features-magnitudes, scratch]
 seeds: [0, 1, 2]
 sizes: [16]
-overrides:
-  all:
-    data: {batch_size: 8}
-    model: {hidden: 16}
-    phases:
-      - {trains: head, optimizer: adam, learning_rate: 1e-3, epochs: 2}
-resources:
-  features: {pack: 2}
+{BRIEF}resources:
+  features: {{pack: 2}}
 """
 RANKS = """\
 experiment: ranks

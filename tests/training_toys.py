@@ -13,6 +13,14 @@ from hpc_astrossl.store import StoreInfo, create
 HEAD = PhaseSpec(trains="head", optimizer="adam", learning_rate=1e-3, epochs=3)
 ALL = PhaseSpec(trains="all", optimizer="sgd", learning_rate=1e-3, epochs=2)
 BANDS = ("g", "r", "i")
+BRIEF = """\
+overrides:
+  all:
+    data: {batch_size: 8}
+    model: {hidden: 16}
+    phases:
+      - {trains: head, optimizer: adam, learning_rate: 1e-3, epochs: 2}
+"""  # for recipes of experiments: every run takes seconds
 
 
 def make_store(

@@ -17,7 +17,7 @@ from hpc_astrossl.loading.draws import Augmentation
 from hpc_astrossl.loading.geometry import matrices
 from hpc_astrossl.loading.loader import Batch, Loader, Task
 from hpc_astrossl.loading.order import Part
-from hpc_astrossl.loading.pixels import MEBIBYTE, Pixels, fits
+from hpc_astrossl.loading.pixels import MEBIBYTE, Keeping, fits
 from hpc_astrossl.loading.prefetch import ahead
 from hpc_astrossl.store.encoded import decode, intact
 
@@ -57,9 +57,9 @@ class DaliLoader(Loader):
     def _encoded(self) -> bool:
         return self.store.encoding is not None
 
-    def _open_pixels(self) -> Pixels:
+    def _keeping(self) -> Keeping:
         """Rows as they lie in the store, streamed; what is resident is kept by the loader itself."""
-        return Pixels(self.store, self.rows, 0, skipped=self.skipped, prepare=None, shape=self.store.raw_shape)
+        return Keeping(shape=self.store.raw_shape, resident_mb=0)
 
     def _begin(self, rows: np.ndarray) -> None:
         if not self.resident:

@@ -13,7 +13,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.loading import order
 from hpc_astrossl.loading.draws import Augmentation, Augmenting, augmentation
 from hpc_astrossl.loading.order import Part
-from hpc_astrossl.loading.pixels import Pixels, Skipped
+from hpc_astrossl.loading.pixels import Keeping, Pixels, Skipped
 from hpc_astrossl.loading.scaling import CAFFE_MEANS, scaling
 from hpc_astrossl.store import Store
 
@@ -104,7 +104,7 @@ class Loader(ABC):
         self.rank, self.size = engine.rank, engine.size
         self.scaling = scaling(spec.scaling, store.image_shape[2], spec.statistics or store.info.statistics)
         self.skipped = Skipped(allowed=spec.corrupt == "skip")
-        self.pixels = self._open_pixels()
+        self.pixels = Pixels(self.store, self.rows, self._keeping(), self.skipped)
         self.waited, self.reason = 0.0, ""
         self._open: Iterator[Batch] | None = None
         self._closed = False
@@ -140,10 +140,9 @@ class Loader(ABC):
         self.pixels.close()
         self._closed = True
 
-    def _open_pixels(self) -> Pixels:
+    def _keeping(self) -> Keeping:
         """Decoded images; a loader that wants them otherwise says so."""
-        return Pixels(self.store, self.rows, self.spec.resident_mb, skipped=self.skipped, prepare=self._prepare,
-                      shape=self.store.image_shape)  # fmt: skip
+        return Keeping(shape=self.store.image_shape, resident_mb=self.spec.resident_mb, prepare=self._prepare)
 
     def _prepare(self, index: int, chunk: np.ndarray) -> np.ndarray:
         """What is kept of a chunk."""

@@ -27,25 +27,37 @@ class Skipped:
         self.rows |= dict.fromkeys(rows.tolist(), str(error))
 
 
+def as_stored(index: int, chunk: np.ndarray) -> np.ndarray:
+    """A chunk is kept as the store holds it."""
+    return chunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keeping:
+    """How a loader wants the pixels.
+
+    ``prepare`` is called with (chunk number, what the store holds of it) once a chunk, and gives what is kept, images
+    of ``shape``; it may work in place. Images that fit ``resident_mb`` MiB all stay. ``planes_first`` lays them out in
+    memory as (channels, height, width) then; their shape is as ever.
+    """
+
+    shape: tuple[int, ...]
+    resident_mb: int
+    prepare: Callable[[int, np.ndarray], np.ndarray] = as_stored
+    planes_first: bool = False
+
+
 class Pixels:
     """Images of chosen rows, as they lie in the store, or prepared. ``reads`` counts the chunks read so far.
 
-    When the rows' images fit ``resident_mb`` they are read once and stay. Otherwise a chunk is dropped as soon as the
-    iteration announced by ``begin`` has taken the last of its rows: each chunk is read once an iteration, and memory
-    holds as many as the order keeps in use (``order.epoch_order``), and READ_AHEAD more.
-
-    ``prepare`` is called with (chunk number, what the store holds of it) once a chunk, and gives what is kept; it may
-    work in place. ``planes_first`` lays resident images out in memory as (channels, height, width); their shape is as
-    ever.
+    When the rows' images fit the room for them they are read once and stay. Otherwise a chunk is dropped as soon as
+    the iteration announced by ``begin`` has taken the last of its rows: each chunk is read once an iteration, and
+    memory holds as many as the order keeps in use (``order.epoch_order``), and READ_AHEAD more.
     """
 
-    def __init__(self, store: Store, rows: np.ndarray, resident_mb: int, *, skipped: Skipped,
-                 prepare: Callable[[int, np.ndarray], np.ndarray] | None, shape: tuple[int, ...],
-                 planes_first: bool = False):  # fmt: skip
-        self.store, self.rows, self.shape, self.skipped, self.reads = store, rows, shape, skipped, 0
-        self._prepare = prepare or (lambda index, chunk: chunk)
-        self._planes_first = planes_first
-        self.resident = fits(store, rows, resident_mb, shape)
+    def __init__(self, store: Store, rows: np.ndarray, keeping: Keeping, skipped: Skipped):
+        self.store, self.rows, self.keeping, self.skipped, self.reads = store, rows, keeping, skipped, 0
+        self.resident = fits(store, rows, keeping.resident_mb, keeping.shape)
         self._chunks: dict[int, np.ndarray] = {}
         self._left: dict[int, int] = {}
         self._coming: deque[int] = deque()
@@ -153,20 +165,20 @@ class Pixels:
         self._memory[index], wait = self._begun.pop(index)
         self.reads += 1
         try:
-            chunk = self._prepare(index, wait())
+            chunk = self.keeping.prepare(index, wait())
         except InputError as error:
             size = self.store.chunk_rows
             self.skipped.add(np.arange(index * size, min((index + 1) * size, len(self.store))), error)
-            chunk = np.zeros((size, *self.shape), dtype=self.store.dtype)
+            chunk = np.zeros((size, *self.keeping.shape), dtype=self.store.dtype)
         self._read_on()
         return index, chunk
 
     def _room(self) -> np.ndarray:
         """Memory for the resident images."""
         count, dtype = len(self.rows), self.store.dtype
-        if not self._planes_first:
-            return np.empty((count, *self.shape), dtype=dtype)
-        height, width, channels = self.shape
+        if not self.keeping.planes_first:
+            return np.empty((count, *self.keeping.shape), dtype=dtype)
+        height, width, channels = self.keeping.shape
         return np.empty((count, channels, height, width), dtype=dtype).transpose(0, 2, 3, 1)
 
     def _keep(self, index: int, chunk: np.ndarray) -> None:

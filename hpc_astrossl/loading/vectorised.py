@@ -8,7 +8,7 @@ import os
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from hpc_astrossl.loading.geometry import codes, warped
 from hpc_astrossl.loading.kernel import put
 from hpc_astrossl.loading.loader import Batch, Loader, Task
 from hpc_astrossl.loading.order import Part
-from hpc_astrossl.loading.pixels import Pixels
+from hpc_astrossl.loading.pixels import Keeping
 from hpc_astrossl.loading.prefetch import ahead
 from hpc_astrossl.loading.scaling import scaling
 
@@ -58,9 +58,8 @@ class VectorisedLoader(Loader):
         """Whether chunks hold bytes, a quarter of the memory; they are scaled when they are put."""
         return self.store.dtype == np.uint8
 
-    def _open_pixels(self) -> Pixels:
-        return Pixels(self.store, self.rows, self.spec.resident_mb, skipped=self.skipped, prepare=self._prepare,
-                      shape=self.store.image_shape, planes_first=True)  # fmt: skip
+    def _keeping(self) -> Keeping:
+        return replace(super()._keeping(), planes_first=True)
 
     def _prepare(self, index: int, chunk: np.ndarray) -> np.ndarray:
         images = super()._prepare(index, chunk)

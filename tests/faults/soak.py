@@ -26,7 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
 from launch_support import CHECKOUT, astrossl
-from slurm_support import Slurm, running
+from slurm_support import Slurm, make_small, running
 from training_toys import ALL, make_run, make_store
 
 from faults import record
@@ -34,8 +34,6 @@ from faults.memory import Memory
 from hpc_astrossl import config
 from hpc_astrossl.specs.run import TrainingSpec
 
-SMALL = {"seeds: [0, 1]": "seeds: [0]", "sizes: [64, 256]": "sizes: [64]", "epochs: 16": "epochs: 3",
-         "epochs: 4}": "epochs: 1}", "epochs: 3}": "epochs: 1}"}  # fmt: skip
 SITE = """\
 kind: slurm
 partition: debug
@@ -128,12 +126,8 @@ class Soak:
         out = self.folder / name
         for part in ("jobs", "preprocess", "examples"):
             shutil.copytree(CHECKOUT / part, out / part)
-        recipe = out / "jobs/demo.yaml"
-        text = recipe.read_text()
-        for old, new in SMALL.items() if self.small else ():
-            assert old in text, old
-            text = text.replace(old, new)
-        recipe.write_text(text)
+        if self.small:
+            make_small(out / "jobs/demo.yaml")
         (out / "survey").symlink_to(self.folder / "survey")
         return out
 

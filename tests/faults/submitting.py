@@ -2,25 +2,19 @@
 
 from pathlib import Path
 
-from training_toys import make_store
+from training_toys import BRIEF, make_store
 
 from faults.scenes import Prints, Scene
 from faults.training import SAME, run_prints, whole
 from faults.victims import Command
 
-RECIPE = """\
+RECIPE = f"""\
 experiment: toys
 sets:
-  toy: {store: toy}
+  toy: {{store: toy}}
 schemes: [scratch]
 seeds: [0, 1]
-overrides:
-  all:
-    data: {batch_size: 8}
-    model: {hidden: 16}
-    phases:
-      - {trains: head, optimizer: adam, learning_rate: 1e-3, epochs: 2}
-report: false
+{BRIEF}report: false
 """
 
 
