@@ -35,7 +35,6 @@ ALLOWED = {
 DOORS = {
     "zarr": {"store"},
     "numcodecs": {"store"},
-    "tensorstore": {"store"},
     "numba": {"loading"},
     "nvidia": {"loading", "cli"},
     "horovod": {"engines", "cli"},

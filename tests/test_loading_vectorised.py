@@ -23,7 +23,7 @@ class TestVectorised(LoaderContract):
         [
             ("rgb", "cuda", 64, "dali", "on the GPU; the split stays in memory"),
             ("jpeg", "cpu", 0, "dali", "decodes the streamed images on the CPU; the split is streamed"),
-            ("rgb", "cpu", 0, "vectorised", "more than the work; the split is streamed; chunks read by tensorstore"),
+            ("rgb", "cpu", 0, "vectorised", "more than the work; the split is streamed"),
         ],
     )
     def test_the_choice_is_given_with_its_reason(self, request, source, device, resident_mb, name, words):

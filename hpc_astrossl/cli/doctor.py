@@ -61,7 +61,6 @@ def examine() -> Iterator[Finding]:
         f"{cores} cores, {memory / 2**30:.0f} GiB memory, {disk.free / 2**30:.0f} GiB free on this disk",
     )
     yield _library("zarr", "preprocess")
-    yield _library("tensorstore", "train")
     yield _library("astropy", "preprocess")
     yield _try("torch", _torch, "pip install 'hpc_astrossl[train]'")
     yield _try("GPU", _gpu, "none here: everything runs on the CPU")
@@ -145,12 +144,11 @@ def _loader() -> str:
     import torch
 
     from hpc_astrossl.loading import choice
-    from hpc_astrossl.store import READER
 
     if torch.cuda.is_available():
-        return f"{choice.ON_GPU[0]}: {choice.ON_GPU[1]}; chunks read by {READER}"
+        return f"{choice.ON_GPU[0]}: {choice.ON_GPU[1]}"
     (arrays, why), (encoded, other) = choice.ARRAYS, choice.ENCODED
-    return f"{arrays}: {why}; {encoded}: {other}; chunks read by {READER}"
+    return f"{arrays}: {why}; {encoded}: {other}"
 
 
 def _horovod() -> str:

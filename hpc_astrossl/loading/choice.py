@@ -7,7 +7,7 @@ import torch
 
 from hpc_astrossl.loading.loader import LoaderSpec
 from hpc_astrossl.loading.pixels import fits
-from hpc_astrossl.store import READER, Store
+from hpc_astrossl.store import Store
 
 ON_GPU = "dali", "DALI decodes, augments and scales on the GPU"
 ENCODED = "dali", "DALI decodes the streamed images on the CPU"
@@ -24,4 +24,5 @@ def choose(store: Store, rows: Sequence[int] | np.ndarray, spec: LoaderSpec,
         name, why = ENCODED
     else:
         name, why = ARRAYS
-    return name, f"{why}; the split {'stays in memory' if resident else 'is streamed'}; chunks read by {READER}"
+    slow = "" if store.direct else "; zarr-python reads the chunks, which are not as astrossl preprocess lays them out"
+    return name, f"{why}; the split {'stays in memory' if resident else 'is streamed'}{slow}"

@@ -2,15 +2,18 @@
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.loading.slots import Slots
 from hpc_astrossl.store import Store
 
 MEBIBYTE = 1 << 20
 READ_AHEAD = 4  # chunks that are being read while others are used
+NOWHERE = -1
 
 
 @dataclass(kw_only=True)
@@ -37,8 +40,8 @@ class Keeping:
     """How a loader wants the pixels.
 
     ``prepare`` is called with (chunk number, what the store holds of it) once a chunk, and gives what is kept, images
-    of ``shape``; it may work in place. Images that fit ``resident_mb`` MiB all stay. ``planes_first`` lays them out in
-    memory as (channels, height, width) then; their shape is as ever.
+    of ``shape``; it may work in place. Images that fit ``resident_mb`` MiB all stay; ``planes_first`` lays those out in
+    memory as (channels, height, width); their shape is as ever.
     """
 
     shape: tuple[int, ...]
@@ -58,20 +61,23 @@ class Pixels:
     def __init__(self, store: Store, rows: np.ndarray, keeping: Keeping, skipped: Skipped):
         self.store, self.rows, self.keeping, self.skipped, self.reads = store, rows, keeping, skipped, 0
         self.resident = fits(store, rows, keeping.resident_mb, keeping.shape)
-        self._chunks: dict[int, np.ndarray] = {}
-        self._left: dict[int, int] = {}
+        size = store.chunk_rows
+        self._raw = Slots((size, *store.raw_shape), store.dtype)  # what chunks are read into
+        same = keeping.shape == store.raw_shape
+        self._prepared = self._raw if same else Slots((size, *keeping.shape), store.dtype)
+        chunks = -(-len(store) // size)
+        self._slot = np.full(chunks, NOWHERE, dtype=np.int64)  # where a chunk in use is
+        self._left = np.zeros(chunks, dtype=np.int64)  # of a chunk's rows, those that the iteration has not taken
         self._coming: deque[int] = deque()
-        self._begun: dict[int, tuple[np.ndarray, Callable[[], np.ndarray]]] = {}
-        self._memory: dict[int, np.ndarray] = {}  # what the chunks in use were read into
-        self._free: list[np.ndarray] = []
-        self._filled: set[int] = set()
-        self._kept: np.ndarray | None = None
+        self._begun: dict[int, tuple[int, Callable[[], np.ndarray]]] = {}
         self._over: list[int] = []  # chunks whose last row has been taken, and may still be looked at
+        self._kept: np.ndarray | None = None
+        self._filled: set[int] = set()
 
     @property
     def chunks_held(self) -> int:
         """Chunks in memory now, the resident rows and those being read ahead aside."""
-        return len(self._chunks) - len(self._over)
+        return int((self._slot != NOWHERE).sum()) - len(self._over)
 
     def begin(self, rows: np.ndarray) -> None:
         """Announce the rows that the next iteration will take, in this order; reading begins."""
@@ -82,7 +88,7 @@ class Pixels:
         coming = chunks[np.argsort(first, kind="stable")].tolist()
         if self.resident:
             coming = [index for index in sorted(coming) if index not in self._filled]
-        self._left = dict(zip(chunks.tolist(), counts.tolist(), strict=True))
+        self._left[chunks] = counts
         self._coming = deque(coming)
         self._read_on()
 
@@ -93,76 +99,66 @@ class Pixels:
         """
         if self.resident:
             while self._begun:
-                self._keep(*self._next())
+                self._next()
         else:
             self._drop()
-            while not self._chunks.keys() >= set((rows // self.store.chunk_rows).tolist()):
-                index, chunk = self._next()
-                self._chunks[index] = chunk
+            chunks = rows // self.store.chunk_rows
+            missing = set(chunks[self._slot[chunks] == NOWHERE].tolist())
+            while missing:
+                missing.discard(self._next())
         if not self.skipped.rows:
             return rows
         lost = np.array([row in self.skipped.rows for row in rows.tolist()], dtype=bool)
         if not self.resident:
-            for index in (rows[lost] // self.store.chunk_rows).tolist():
-                self._used(index, 1)
+            self._used(rows[lost] // self.store.chunk_rows)
         return rows[~lost]
 
     def take(self, rows: np.ndarray) -> list[np.ndarray]:
         """The images of rows that are ready, as views that hold until the next call of ``ready``."""
-        images: list[np.ndarray] = [None] * len(rows)
-        numbers, places, stretches = self.find(rows)
-        for held, part in stretches:
-            for number, place in zip(numbers[part], places[part], strict=True):
-                images[place] = held[number]
-        return images
+        found: list[np.ndarray] = [None] * len(rows)
+        for images, numbers, places in self.find(rows):
+            for number, place in zip(numbers.tolist(), places.tolist(), strict=True):
+                found[place] = images[number]
+        return found
 
-    def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, slice]]]:
-        """What ``take`` gives, by the arrays that hold it: (numbers, places, [(images, stretch of the two), …]).
-
-        ``numbers`` are those of the wanted images in the array of their stretch, ``places`` theirs in ``rows``.
-        """
+    def find(self, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """What ``take`` gives, by the arrays that hold it: [(images, numbers of those wanted, their places), …]."""
         if not len(rows):
-            return rows, rows, []
+            return []
         if self.resident:
-            return np.searchsorted(self.rows, rows), np.arange(len(rows)), [(self._kept, slice(None))]
+            return [(self._kept, np.searchsorted(self.rows, rows), np.arange(len(rows)))]
         chunks, numbers = np.divmod(rows, self.store.chunk_rows)
-        places = np.argsort(chunks, kind="stable")
-        first = np.flatnonzero(np.diff(chunks[places], prepend=-1))
-        bounds = [*first.tolist(), len(rows)]
-        stretches = []
-        for index, start, stop in zip(chunks[places[first]].tolist(), bounds, bounds[1:], strict=False):
-            stretches.append((self._chunks[index], slice(start, stop)))
-            self._used(index, stop - start)
-        return numbers[places], places, stretches
+        self._used(chunks)
+        return self._prepared.find(self._slot[chunks], numbers)
 
     def release(self) -> None:
         """Forget the chunks of the iteration; resident rows stay."""
-        for _, wait in self._begun.values():
-            try:
+        for slot, wait in self._begun.values():
+            with suppress(InputError):  # nobody wanted this chunk after all
                 wait()  # memory that is being read into must not be given away
-            except InputError:
-                continue  # nobody wanted this chunk after all
-        self._free += [memory for memory, _ in self._begun.values()] + list(self._memory.values())
-        for held in (self._chunks, self._memory, self._begun, self._coming, self._over):
+            self._raw.give(slot)
+        for slot in self._slot[self._slot != NOWHERE].tolist():
+            self._prepared.give(slot)
+        self._slot[:], self._left[:] = NOWHERE, 0
+        for held in (self._begun, self._coming, self._over):
             held.clear()
 
     def close(self) -> None:
         """Give back all memory but the resident rows."""
         self.release()
-        self._free.clear()
+        self._raw.clear()
+        self._prepared.clear()
 
     def _read_on(self) -> None:
-        """Begin to read the next chunks, into memory that is free."""
-        store = self.store
+        """Begin to read the next chunks."""
         while self._coming and len(self._begun) < READ_AHEAD:
-            index = self._coming.popleft()
-            memory = self._free.pop() if self._free else np.empty((store.chunk_rows, *store.raw_shape), store.dtype)
-            self._begun[index] = (memory, store.begin_chunk(index, memory))
+            index, slot = self._coming.popleft(), self._raw.take()
+            self._begun[index] = slot, self.store.begin_chunk(index, self._raw.memory(slot))
 
-    def _next(self) -> tuple[int, np.ndarray]:
-        """The next chunk that was announced, prepared."""
+    def _next(self) -> int:
+        """Keep the next chunk that was announced, prepared; its number."""
         index = next(iter(self._begun))
-        self._memory[index], wait = self._begun.pop(index)
+        slot, wait = self._begun.pop(index)
         self.reads += 1
         try:
             chunk = self.keeping.prepare(index, wait())
@@ -170,8 +166,23 @@ class Pixels:
             size = self.store.chunk_rows
             self.skipped.add(np.arange(index * size, min((index + 1) * size, len(self.store))), error)
             chunk = np.zeros((size, *self.keeping.shape), dtype=self.store.dtype)
+        if self.resident:
+            self._keep(index, chunk)
+            self._raw.give(slot)
+        else:
+            self._slot[index] = self._hold(slot, chunk)
         self._read_on()
-        return index, chunk
+        return index
+
+    def _hold(self, slot: int, chunk: np.ndarray) -> int:
+        """The slot of a chunk that was read into ``slot`` and is in use from now on."""
+        if self._prepared is not self._raw:
+            self._raw.give(slot)
+            slot = self._prepared.take()
+        memory = self._prepared.memory(slot)
+        if not np.may_share_memory(chunk, memory):
+            memory[: len(chunk)] = chunk
+        return slot
 
     def _room(self) -> np.ndarray:
         """Memory for the resident images."""
@@ -182,22 +193,22 @@ class Pixels:
         return np.empty((count, channels, height, width), dtype=dtype).transpose(0, 2, 3, 1)
 
     def _keep(self, index: int, chunk: np.ndarray) -> None:
+        """Copy the wanted rows of a chunk to those that stay."""
         size = self.store.chunk_rows
         begin, end = np.searchsorted(self.rows, [index * size, (index + 1) * size])
         self._kept[begin:end] = chunk[self.rows[begin:end] - index * size]
         self._filled.add(index)
-        self._free.append(self._memory.pop(index))
 
-    def _used(self, index: int, count: int) -> None:
-        """``count`` rows of a chunk have been taken, or will never be."""
-        self._left[index] -= count
-        if self._left[index] == 0:
-            self._over.append(index)
+    def _used(self, chunks: np.ndarray) -> None:
+        """A row of each of these chunks, which may be repeated, has been taken, or will never be."""
+        chunks, counts = np.unique(chunks, return_counts=True)
+        self._left[chunks] -= counts
+        self._over += chunks[self._left[chunks] == 0].tolist()
 
     def _drop(self) -> None:
         for index in self._over:
-            del self._chunks[index]
-            self._free.append(self._memory.pop(index))
+            self._prepared.give(int(self._slot[index]))
+            self._slot[index] = NOWHERE
         self._over.clear()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Scaling:
             np.multiply(out, self.multiply, out=out)
         return out
 
-    @property
+    @cached_property
     def changes(self) -> bool:
         """Whether anything is done at all."""
         return self.soften is not None or bool(self.subtract.any() or (self.multiply != 1).any())

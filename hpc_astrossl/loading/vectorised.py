@@ -88,17 +88,12 @@ class VectorisedLoader(Loader):
         rows, drawn = task.part.rows, task.augmentation
         images = self._buffers.lend((len(rows), *self._shape))
         code = np.zeros(len(rows), dtype=np.int64) if drawn is None else codes(drawn)
-        numbers, places, stretches = self.pixels.find(rows)
-        moves = np.stack([numbers, places, code[places]], axis=1)
-        work = [(held.transpose(0, 3, 1, 2), moves[part]) for held, part in stretches]
-        if len(work) == 1:  # what is resident is one array
-            work = [(held, piece) for held, whole in work for piece in np.array_split(whole, THREADS)]
-        shares = [self._pool.submit(self._put, work[thread::THREADS], images.numpy()) for thread in range(THREADS)]
+        out, shares = images.numpy(), []
+        for held, numbers, places in self.pixels.find(rows):
+            moves, source = np.stack([numbers, places, code[places]], axis=1), held.transpose(0, 3, 1, 2)
+            for piece in np.array_split(moves, THREADS):
+                shares.append(self._pool.submit(put, source, piece, self._subtract, self._multiply, out))
         return Begun(task=task, images=images, shares=shares)
-
-    def _put(self, work: list[tuple[np.ndarray, np.ndarray]], out: np.ndarray) -> None:
-        for held, moves in work:
-            put(held, moves, self._subtract, self._multiply, out)
 
     def _finished(self, begun: Begun) -> tuple[Part, torch.Tensor]:
         """The batch, when all of it has been put; softened and warped if that is wanted."""

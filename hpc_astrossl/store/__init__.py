@@ -1,6 +1,5 @@
 """The store: one survey's cutouts and what is known of them. The only door to Zarr (docs/store-format.md)."""
 
-from hpc_astrossl.store.blocks import READER
 from hpc_astrossl.store.check import check
 from hpc_astrossl.store.encoded import Encoding, examine
 from hpc_astrossl.store.layout import REJECTED, SPLITS, StoreInfo
@@ -9,6 +8,6 @@ from hpc_astrossl.store.staging import nearest
 from hpc_astrossl.store.writer import StoreWriter, abandon, create, ending, join, records
 
 __all__ = [
-    "READER", "REJECTED", "SPLITS", "Encoding", "Store", "StoreInfo", "StoreWriter", "abandon", "check", "create",
+    "REJECTED", "SPLITS", "Encoding", "Store", "StoreInfo", "StoreWriter", "abandon", "check", "create",
     "ending", "examine", "join", "nearest", "open_store", "records",
 ]  # fmt: skip

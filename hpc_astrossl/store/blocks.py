@@ -1,50 +1,166 @@
-"""Whole chunks of the images, begun ahead and read into memory that is used again.
+"""Whole chunks of the images, begun ahead and decoded straight into memory that is used again.
 
-TensorStore reads them where it is installed: it decodes beside Python, and costs a tenth of zarr-python for each chunk
-(docs/loading.md). zarr-python is the specification, and what reads where TensorStore is not.
+A chunk is a stretch of a shard's file: the shard's index tells where, one read brings it, its CRC-32C is compared, and
+the codec libraries of zarr decompress it to where the pixels are wanted, in threads and without Python's lock. That is
+a small part of what zarr-python takes for a chunk, and half of TensorStore's time (docs/loading.md). zarr-python is
+the specification, and what reads arrays that are laid out otherwise than docs/store-format.md says.
 """
 
 import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import zarr
-
-try:
-    import tensorstore
-except ImportError:
-    tensorstore = None
+from google_crc32c import value as crc32c
+from numcodecs import blosc, zstd
 
 Waiting = Callable[[], np.ndarray]  # gives what was begun, once
-READER = "zarr-python" if tensorstore is None else "tensorstore"
-THREADS = max(1, min(4, len(os.sched_getaffinity(0))))  # of the decoders; ranks of a node share its cores
+
+THREADS = max(1, min(4, len(os.sched_getaffinity(0))))  # that decode; ranks of a node share its cores
+OPEN = 64  # files of shards that stay open
+INDEX = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+SUM = 4  # bytes of a CRC-32C
 
 
 class Blocks:
-    """Reads stretches of rows of one array. Errors are those of the library, raised when the result is asked for."""
+    """Reads the chunks of one array into memory. A damaged one, asked for, is a ValueError, RuntimeError or OSError."""
 
     def __init__(self, path: Path, array: zarr.Array):
-        self._array, self._fast = array, None
-        if tensorstore is not None:
-            limits = {"data_copy_concurrency": {"limit": THREADS}, "cache_pool": {"total_bytes_limit": 0}}
-            spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path.absolute())}, "context": limits}
-            self._fast = tensorstore.open(spec, open=True, read=True).result()
+        self._array, self._layout = array, Layout.of(array)
+        self._rows, self._chunk = array.shape[0], array.chunks
+        self._shard = lru_cache(OPEN)(lambda number: Shard(path / "c" / self._layout.name(number), self._layout.chunks))
+        self._pool = ThreadPoolExecutor(THREADS, "astrossl-reading")
+        self._memory = threading.local()
 
-    def begin(self, start: int, stop: int, out: np.ndarray) -> Waiting:
-        """Begin to read rows ``start`` to ``stop`` into the first rows of ``out``; the answer waits for them."""
-        out = out[: stop - start]
-        if self._fast is None:
-            return lambda: self._read(start, stop, out)
-        target = tensorstore.array(out, copy=False, write=True)
-        future = target.write(self._fast[start:stop][tensorstore.d[0].translate_to[0]])
+    @property
+    def direct(self) -> bool:
+        """Whether chunks are read here, and not by zarr-python."""
+        return self._layout is not None
+
+    def begin(self, index: int, out: np.ndarray) -> Waiting:
+        """Begin to read chunk ``index`` into the first rows of ``out``; the answer waits and gives those there are."""
+        start = index * self._chunk[0]
+        out = out[: self._rows - start]
+        if not self.direct:
+            return lambda: self._read(start, out)
+        begun = self._pool.submit(self._decode, index, out)
 
         def wait() -> np.ndarray:
-            future.result()
+            begun.result()
             return out
 
         return wait
 
-    def _read(self, start: int, stop: int, out: np.ndarray) -> np.ndarray:
-        out[...] = self._array[start:stop]
+    def _read(self, start: int, out: np.ndarray) -> np.ndarray:
+        out[...] = self._array[start : start + len(out)]
         return out
+
+    def _decode(self, index: int, out: np.ndarray) -> None:
+        """Runs in a thread. The last chunk is stored with all its rows, and has fewer."""
+        shard, place = divmod(index, self._layout.chunks)
+        packed = self._shard(shard).read(place, self._memory)
+        whole = out if out.shape == self._chunk else np.empty(self._chunk, out.dtype)
+        codec = self._layout.codec
+        if codec.size(packed) != whole.nbytes:  # fewer bytes would leave what the memory held before
+            raise ValueError(f"it holds {codec.size(packed)} bytes of pixels, expected {whole.nbytes}")
+        codec.decompress(packed, whole)
+        if whole is not out:
+            out[...] = whole[: len(out)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec:
+    """A compression: how many bytes packed ones stand for, and how they become those."""
+
+    size: Callable[[np.ndarray], int]
+    decompress: Callable[[np.ndarray, np.ndarray], object]  # (packed, where to)
+
+
+def _zstd_size(packed: np.ndarray) -> int:
+    """By the frame's header, RFC 8878 section 3.1.1.1; writers of whole chunks state it."""
+    flags = int(packed[4])
+    alone = flags >> 5 & 1
+    width = (alone, 2, 4, 8)[flags >> 6]
+    start = 6 - alone + (0, 1, 2, 4)[flags & 3]
+    return int.from_bytes(packed[start : start + width].tobytes(), "little") + 256 * (width == 2)
+
+
+CODECS = {
+    "blosc": Codec(size=lambda packed: int(packed[4:8].view("<u4")[0]), decompress=blosc.decompress),
+    "zstd": Codec(size=_zstd_size, decompress=zstd.decompress),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How an array lies in files, shard by shard along its first axis."""
+
+    chunks: int  # in a shard
+    axes: int
+    codec: Codec
+
+    @classmethod
+    def of(cls, array: zarr.Array) -> "Layout | None":
+        """None for a layout or a compression that is none of this package's."""
+        metadata, rest = array.metadata.to_dict(), array.shape[1:]
+        if array.shards is None or not array.shards[1:] == array.chunks[1:] == rest or not array.dtype.isnative:
+            return None
+        sharding = metadata["codecs"][0]["configuration"]
+        plain, *packing = sharding["codecs"]
+        names = [codec["name"] for codec in packing]
+        if (
+            metadata["chunk_key_encoding"] != {"name": "default", "configuration": {"separator": "/"}}
+            or [*sharding["index_codecs"]] != INDEX
+            or sharding["index_location"] != "end"
+            or plain["name"] != "bytes"
+            or plain.get("configuration", INDEX[0]["configuration"]) != INDEX[0]["configuration"]
+            or names not in [[name, "crc32c"] for name in CODECS]
+        ):
+            return None
+        return cls(chunks=array.shards[0] // array.chunks[0], axes=array.ndim, codec=CODECS[names[0]])
+
+    def name(self, shard: int) -> str:
+        """Of the shard's file, below ``c``."""
+        return "/".join([str(shard), *["0"] * (self.axes - 1)])
+
+
+class Shard:
+    """An open file of chunks, closed when nobody reads it any more."""
+
+    def __init__(self, path: Path, chunks: int):
+        self._file = os.open(path, os.O_RDONLY)
+        size = os.fstat(self._file).st_size
+        length = 16 * chunks + SUM
+        index = np.empty(length, np.uint8)
+        self._index = self._checked(index, max(0, size - length)).view("<u8").reshape(chunks, 2)
+        self._size = size
+
+    def __del__(self):
+        if hasattr(self, "_file"):
+            os.close(self._file)
+
+    def read(self, place: int, memory: threading.local) -> np.ndarray:
+        """The compressed bytes of a chunk, in memory that the thread uses again; ValueError when they are damaged."""
+        offset, length = map(int, self._index[place])
+        if offset + length > self._size:  # of a chunk that was never written both are the largest number
+            raise ValueError("the shard's file holds no such chunk")
+        if len(getattr(memory, "bytes", "")) < length:
+            memory.bytes = np.empty(length, np.uint8)
+        return self._checked(memory.bytes[:length], offset)
+
+    def _checked(self, out: np.ndarray, offset: int) -> np.ndarray:
+        """Bytes from ``offset`` on, without the sum at their end, which must be theirs."""
+        filled = 0
+        while filled < len(out):
+            count = os.preadv(self._file, [out[filled:]], offset + filled)
+            if not count:
+                raise ValueError("the shard's file is too short")
+            filled += count
+        if len(out) < SUM or int(out[-SUM:].view("<u4")[0]) != crc32c(out[:-SUM]):
+            raise ValueError("its checksum is not that of its bytes")
+        return out[:-SUM]

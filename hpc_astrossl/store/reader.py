@@ -22,29 +22,35 @@ class Store:
         self._group = group
         self._images = group["images"]
         self.encoding = encoded.Encoding.of(self._images.attrs)  # None: the numbers of ``images`` are pixels
+        self._length = self._images.shape[0]  # zarr reads its metadata each time
 
     def __len__(self) -> int:
-        return self._images.shape[0]
+        return self._length
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of every image, in pixels."""
         return self.encoding.image_shape if self.encoding else self._images.shape[1:]
 
-    @property
+    @cached_property
     def raw_shape(self) -> tuple[int, ...]:
         """Shape of a row as it lies in the store: of the image, or (bytes,) where images are kept encoded."""
         return self._images.shape[1:]
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype:
         """Data type of the images: uint8 for RGB, float32 for fluxes."""
         return self._images.dtype
 
-    @property
+    @cached_property
     def chunk_rows(self) -> int:
         """Rows in a chunk: what one read brings."""
         return self._images.chunks[0]
+
+    @property
+    def direct(self) -> bool:
+        """Whether chunks are decoded straight into memory, as those are that ``create`` lays out."""
+        return self._blocks.direct
 
     @cached_property
     def table(self) -> dict[str, np.ndarray]:
@@ -84,7 +90,7 @@ class Store:
         stop = min(start + self.chunk_rows, len(self))
         if out is None:
             out = np.empty((stop - start, *self.raw_shape), dtype=self.dtype)
-        waiting = self._blocks.begin(start, stop, out)
+        waiting = self._blocks.begin(index, out)
 
         def wait() -> np.ndarray:
             try:
