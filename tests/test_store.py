@@ -73,7 +73,7 @@ def test_every_chunk_has_a_checksum_and_zero_images_are_written(tmp_path):
     assert "magnitudes" not in open_store(path).table
 
 
-@pytest.mark.parametrize(("dtype", "codec"), [("u1", "zstd"), ("f4", "blosc")])
+@pytest.mark.parametrize(("dtype", "codec"), [("u1", ["zstd"]), ("f4", [])])
 def test_pixels_have_the_codec_that_was_measured_best_for_their_kind(tmp_path, dtype, codec):
     pixels = np.random.default_rng(0).normal(100, 20, (20, 16, 16, 3)).astype(dtype)
     writer = create(tmp_path / "s.zarr", shape=pixels.shape, dtype=pixels.dtype, bands=3)
@@ -81,7 +81,7 @@ def test_pixels_have_the_codec_that_was_measured_best_for_their_kind(tmp_path, d
     writer.write_table(columns(20))
     path = writer.finish(info(20))
     (sharding,) = json.loads((path / "images/zarr.json").read_text())["codecs"]
-    assert [step["name"] for step in sharding["configuration"]["codecs"]] == ["bytes", codec, "crc32c"]
+    assert [step["name"] for step in sharding["configuration"]["codecs"]] == ["bytes", *codec, "crc32c"]
     assert np.array_equal(open_store(path).images(np.arange(20)), pixels)
     assert check(path, deep=True) == []
 

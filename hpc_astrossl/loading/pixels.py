@@ -12,7 +12,7 @@ from hpc_astrossl.loading.slots import Slots
 from hpc_astrossl.store import Store
 
 MEBIBYTE = 1 << 20
-READ_AHEAD = 4  # chunks that are being read while others are used
+READ_AHEAD = 16  # chunks that are being read while others are used; fewer leave a core idle while a batch is put
 NOWHERE = -1
 
 

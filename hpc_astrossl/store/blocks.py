@@ -35,7 +35,7 @@ class Blocks:
         self._rows, self._chunk = array.shape[0], array.chunks
         self._shard = lru_cache(OPEN)(lambda number: Shard(path / "c" / self._layout.name(number), self._layout.chunks))
         self._pool = ThreadPoolExecutor(THREADS, "astrossl-reading")
-        self._memory = threading.local()
+        self._packed = threading.local()
 
     @property
     def direct(self) -> bool:
@@ -62,15 +62,32 @@ class Blocks:
 
     def _decode(self, index: int, out: np.ndarray) -> None:
         """Runs in a thread. The last chunk is stored with all its rows, and has fewer."""
-        shard, place = divmod(index, self._layout.chunks)
-        packed = self._shard(shard).read(place, self._memory)
+        number, place = divmod(index, self._layout.chunks)
+        shard, codec = self._shard(number), self._layout.codec
         whole = out if out.shape == self._chunk else np.empty(self._chunk, out.dtype)
-        codec = self._layout.codec
-        if codec.size(packed) != whole.nbytes:  # fewer bytes would leave what the memory held before
-            raise ValueError(f"it holds {codec.size(packed)} bytes of pixels, expected {whole.nbytes}")
-        codec.decompress(packed, whole)
+        pixels = whole.reshape(-1).view(np.uint8)
+        if codec is None:
+            _expect(shard.length(place), pixels)
+            shard.fill(place, pixels)
+        else:
+            packed = self._room(shard.length(place))
+            shard.fill(place, packed)
+            _expect(codec.size(packed), pixels)
+            codec.decompress(packed, pixels)
         if whole is not out:
             out[...] = whole[: len(out)]
+
+    def _room(self, length: int) -> np.ndarray:
+        """Memory for so many packed bytes, which the thread uses again."""
+        memory = self._packed
+        if len(getattr(memory, "bytes", "")) < length:
+            memory.bytes = np.empty(length, np.uint8)
+        return memory.bytes[:length]
+
+
+def _expect(size: int, pixels: np.ndarray) -> None:
+    if size != pixels.nbytes:  # fewer would leave what the memory held before
+        raise ValueError(f"it holds {size} bytes of pixels, expected {pixels.nbytes}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +108,9 @@ def _zstd_size(packed: np.ndarray) -> int:
 
 
 CODECS = {
-    "blosc": Codec(size=lambda packed: int(packed[4:8].view("<u4")[0]), decompress=blosc.decompress),
-    "zstd": Codec(size=_zstd_size, decompress=zstd.decompress),
+    (): None,  # pixels as they are
+    ("blosc",): Codec(size=lambda packed: int(packed[4:8].view("<u4")[0]), decompress=blosc.decompress),
+    ("zstd",): Codec(size=_zstd_size, decompress=zstd.decompress),
 }
 
 
@@ -102,7 +120,7 @@ class Layout:
 
     chunks: int  # in a shard
     axes: int
-    codec: Codec
+    codec: Codec | None
 
     @classmethod
     def of(cls, array: zarr.Array) -> "Layout | None":
@@ -111,18 +129,19 @@ class Layout:
         if array.shards is None or not array.shards[1:] == array.chunks[1:] == rest or not array.dtype.isnative:
             return None
         sharding = metadata["codecs"][0]["configuration"]
-        plain, *packing = sharding["codecs"]
-        names = [codec["name"] for codec in packing]
+        plain, *packing, check = sharding["codecs"]
+        names = tuple(codec["name"] for codec in packing)
         if (
             metadata["chunk_key_encoding"] != {"name": "default", "configuration": {"separator": "/"}}
             or [*sharding["index_codecs"]] != INDEX
             or sharding["index_location"] != "end"
             or plain["name"] != "bytes"
             or plain.get("configuration", INDEX[0]["configuration"]) != INDEX[0]["configuration"]
-            or names not in [[name, "crc32c"] for name in CODECS]
+            or names not in CODECS
+            or check["name"] != "crc32c"
         ):
             return None
-        return cls(chunks=array.shards[0] // array.chunks[0], axes=array.ndim, codec=CODECS[names[0]])
+        return cls(chunks=array.shards[0] // array.chunks[0], axes=array.ndim, codec=CODECS[names])
 
     def name(self, shard: int) -> str:
         """Of the shard's file, below ``c``."""
@@ -134,33 +153,35 @@ class Shard:
 
     def __init__(self, path: Path, chunks: int):
         self._file = os.open(path, os.O_RDONLY)
-        size = os.fstat(self._file).st_size
-        length = 16 * chunks + SUM
-        index = np.empty(length, np.uint8)
-        self._index = self._checked(index, max(0, size - length)).view("<u8").reshape(chunks, 2)
-        self._size = size
+        self._size = os.fstat(self._file).st_size
+        index = np.empty(16 * chunks, np.uint8)
+        self._fill(index, max(0, self._size - len(index) - SUM))
+        self._index = index.view("<u8").reshape(chunks, 2)
 
     def __del__(self):
         if hasattr(self, "_file"):
             os.close(self._file)
 
-    def read(self, place: int, memory: threading.local) -> np.ndarray:
-        """The compressed bytes of a chunk, in memory that the thread uses again; ValueError when they are damaged."""
+    def length(self, place: int) -> int:
+        """Bytes of a chunk, its sum aside; ValueError when it is not there."""
         offset, length = map(int, self._index[place])
-        if offset + length > self._size:  # of a chunk that was never written both are the largest number
+        if length < SUM or offset + length > self._size:  # never written: both are the largest number
             raise ValueError("the shard's file holds no such chunk")
-        if len(getattr(memory, "bytes", "")) < length:
-            memory.bytes = np.empty(length, np.uint8)
-        return self._checked(memory.bytes[:length], offset)
+        return length - SUM
 
-    def _checked(self, out: np.ndarray, offset: int) -> np.ndarray:
-        """Bytes from ``offset`` on, without the sum at their end, which must be theirs."""
-        filled = 0
-        while filled < len(out):
-            count = os.preadv(self._file, [out[filled:]], offset + filled)
-            if not count:
-                raise ValueError("the shard's file is too short")
-            filled += count
-        if len(out) < SUM or int(out[-SUM:].view("<u4")[0]) != crc32c(out[:-SUM]):
+    def fill(self, place: int, out: np.ndarray) -> None:
+        """Read the bytes of a chunk, which ``out`` has the length of; ValueError when they are damaged."""
+        self._fill(out, int(self._index[place, 0]))
+
+    def _fill(self, out: np.ndarray, offset: int) -> None:
+        """Read the bytes from ``offset`` on, behind which their sum stands."""
+        found = np.empty(SUM, np.uint8)
+        for part, begin in ((out, offset), (found, offset + len(out))):
+            filled = 0
+            while filled < len(part):
+                count = os.preadv(self._file, [part[filled:]], begin + filled)
+                if not count:
+                    raise ValueError("the shard's file is too short")
+                filled += count
+        if int(found.view("<u4")[0]) != crc32c(out):
             raise ValueError("its checksum is not that of its bytes")
-        return out[:-SUM]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from hpc_astrossl import manifest, provenance
 from hpc_astrossl.errors import InputError
@@ -194,7 +194,7 @@ def _empty(folder: Path, shape: tuple[int, ...], dtype: np.dtype, bands: int, en
     chunk, shard = chunk_rows(shape, dtype)
     # Every inner chunk carries its own checksum; an all-zero chunk is written, so that a missing one is a fault.
     options = {"compressors": [ZstdCodec(level=1), Crc32cCodec()], "config": {"write_empty_chunks": True}}
-    pixels = options | {"compressors": [_compressor(dtype), Crc32cCodec()]}
+    pixels = options | {"compressors": [*_compressors(dtype), Crc32cCodec()]}
     tail = shape[1:]
     array = group.create_array(
         "images", shape=shape, dtype=dtype, chunks=(chunk, *tail), shards=(shard, *tail), **pixels
@@ -209,9 +209,6 @@ def _empty(folder: Path, shape: tuple[int, ...], dtype: np.dtype, bands: int, en
         group.create_array(name, shape=(shape[0], *tail), chunks=(rows, *tail), dtype=kind, **options)
 
 
-def _compressor(dtype: np.dtype) -> BloscCodec | ZstdCodec:
+def _compressors(dtype: np.dtype) -> list[ZstdCodec]:
     """Of the pixels, chosen by measurement: benchmarks/codec.py, docs/decisions/image-codec.md."""
-    if dtype.itemsize == 1:
-        return ZstdCodec(level=1)
-    # The size of blocks is fixed: left alone, Blosc may take it from the machine, and the bytes would differ.
-    return BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle", typesize=dtype.itemsize, blocksize=1 << 17)
+    return [ZstdCodec(level=1)] if dtype.itemsize == 1 else []
