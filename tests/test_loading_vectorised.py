@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
-from contracts.loader import LoaderContract
+import torch
+import zarr
+from contracts.loader import LoaderContract, Rank
+from training_toys import make_store
 
-from hpc_astrossl.loading import LoaderSpec, choose
+from hpc_astrossl.loading import LoaderSpec, choose, open_loader
 from hpc_astrossl.loading.buffers import Buffers
+from hpc_astrossl.store import open_store
 
 
 class TestVectorised(LoaderContract):
@@ -33,6 +37,19 @@ class TestVectorised(LoaderContract):
         assert chosen == name
         assert words in reason
 
+    def test_a_store_that_is_laid_out_otherwise_is_read_all_the_same_and_the_reason_says_so(self, tmp_path):
+        stores = [make_store(tmp_path / name) for name in ("ours", "theirs")]
+        group = zarr.open_group(stores[1], mode="r+")
+        values = group["images"][...]
+        del group["images"]
+        group.create_array("images", data=values, chunks=(5, 32, 32, 3))
+        spec = LoaderSpec(batch_size=7, scaling="unit", flips=True, turns=True, seed=0, resident_mb=0)
+        loaders = [open_loader(open_store(path, verify=False), np.arange(48), spec, engine=Rank(0, 1), device="cpu")
+                   for path in stores]  # fmt: skip
+        assert ["zarr-python reads" in loader.reason for loader in loaders] == [False, True]
+        ours, theirs = (torch.cat([batch.images for batch in loader.evaluate()]) for loader in loaders)
+        assert torch.equal(ours, theirs)
+
     def test_memory_of_batches_is_used_again(self, make, rgb):
         loader = make(rgb)
         seen = {batch.images.data_ptr() for epoch in range(5) for batch in loader.epoch(epoch)}
@@ -50,8 +67,6 @@ def test_lent_memory_is_not_lent_again_while_a_view_of_it_lives():
 
 
 def test_memory_is_kept_while_a_gradient_needs_it():
-    import torch
-
     buffers = Buffers()
     images = buffers.lend((4, 3))
     place = images.data_ptr()

@@ -31,9 +31,9 @@ class Blocks:
     """Reads the chunks of one array into memory. A damaged one, asked for, is a ValueError, RuntimeError or OSError."""
 
     def __init__(self, path: Path, array: zarr.Array):
-        self._array, self._layout = array, Layout.of(array)
-        self._rows, self._chunk = array.shape[0], array.chunks
-        self._shard = lru_cache(OPEN)(lambda number: Shard(path / "c" / self._layout.name(number), self._layout.chunks))
+        self._array, self._rows, self._chunk = array, array.shape[0], array.chunks
+        self._layout = layout = Layout.of(array)
+        self._shard = lru_cache(OPEN)(lambda number: Shard(path / "c" / layout.name(number), layout.chunks))
         self._pool = ThreadPoolExecutor(THREADS, "astrossl-reading")
         self._packed = threading.local()
 
