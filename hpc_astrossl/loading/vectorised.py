@@ -22,7 +22,7 @@ from hpc_astrossl.loading.pixels import Keeping
 from hpc_astrossl.loading.prefetch import ahead
 from hpc_astrossl.loading.scaling import scaling
 
-AHEAD = 3  # finished batches that may wait for the training step
+AHEAD = 2  # finished batches that may wait for the training step; of more than a few the memory is cold again
 THREADS = min(2, len(os.sched_getaffinity(0)))  # that put a batch together
 
 
