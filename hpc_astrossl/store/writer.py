@@ -165,7 +165,7 @@ def join(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int, pla
     try:
         claim.begin(path, plan, lambda folder: _empty(folder, shape, dtype, bands, encoding))
         return StoreWriter(path)
-    except KeyError:  # an array went while it was opened
+    except (KeyError, FileNotFoundError):  # the group or an array went while it was opened
         raise InputError(f"{claim.partial(path)}: another process has finished or removed it meanwhile; "
                          "run this again") from None  # fmt: skip
     except OSError as error:
