@@ -1,5 +1,6 @@
 """Memory for batches, used again as soon as nobody looks at it: fresh large arrays cost as much as the work on them."""
 
+import math
 import sys
 
 import numpy as np
@@ -19,7 +20,7 @@ class Buffers:
         A tensor made by ``torch.from_numpy`` holds a reference to its array until its memory is needed no more, by
         views and autograd too; an array with no reference but ours is free.
         """
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         for index in range(len(self._arrays)):
             if self._arrays[index].size >= size and _references(self._arrays, index) == _FREE:
                 return torch.from_numpy(self._arrays[index])[:size].view(shape)

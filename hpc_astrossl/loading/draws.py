@@ -47,7 +47,7 @@ class Augmentation:
     turns: np.ndarray
     warp: np.ndarray | None = None
 
-    def of(self, places: np.ndarray) -> "Augmentation":
+    def of(self, places: np.ndarray | slice) -> "Augmentation":
         """The augmentation of some of the objects."""
         warp = None if self.warp is None else self.warp[places]
         return Augmentation(horizontal=self.horizontal[places], vertical=self.vertical[places],

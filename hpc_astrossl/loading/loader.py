@@ -171,8 +171,10 @@ class Loader(ABC):
     def _run(self, parts: list[Part], epoch: int | None) -> Iterator[Batch]:
         if self._closed:
             raise ValueError("the loader is closed")
-        self._begin(np.concatenate([part.rows for part in parts]) if parts else self.rows[:0])
-        batches = self._batches(self._task(part, epoch) for part in parts)
+        rows = np.concatenate([part.rows for part in parts]) if parts else self.rows[:0]
+        self._begin(rows)
+        drawn = None if epoch is None else augmentation(self.spec.seed, epoch, rows, self.spec.augmenting)
+        batches = self._batches(self._tasks(parts, drawn))
         try:
             while True:
                 before = time.perf_counter()
@@ -185,13 +187,16 @@ class Loader(ABC):
             batches.close()
             self.pixels.release()
 
-    def _task(self, part: Part, epoch: int | None) -> Task:
-        """Runs where the batches are made: it waits for the chunks."""
-        readable = self._ready(part.rows)
-        part = part if len(readable) == len(part.rows) else replace(part, rows=readable)
-        if epoch is None:
-            return Task(part=part, augmentation=None)
-        return Task(part=part, augmentation=augmentation(self.spec.seed, epoch, part.rows, self.spec.augmenting))
+    def _tasks(self, parts: list[Part], drawn: Augmentation | None) -> Iterator[Task]:
+        """Runs where the batches are made: it waits for the chunks. ``drawn`` is for the rows of all parts."""
+        start = 0
+        for part in parts:
+            readable = self._ready(part.rows)
+            places: slice | np.ndarray = slice(start, start := start + len(part.rows))
+            if len(readable) < len(part.rows):
+                places = np.arange(places.start, places.stop)[np.isin(part.rows, readable)]
+                part = replace(part, rows=readable)
+            yield Task(part=part, augmentation=None if drawn is None else drawn.of(places))
 
     def _batch(self, part: Part, images: torch.Tensor) -> Batch:
         return Batch(images=images, rows=part.rows, offset=part.offset, total=part.total)

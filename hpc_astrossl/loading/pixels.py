@@ -71,7 +71,9 @@ class Pixels:
         self._coming: deque[int] = deque()
         self._begun: dict[int, tuple[int, Callable[[], np.ndarray]]] = {}
         self._over: list[int] = []  # chunks whose last row has been taken, and may still be looked at
-        self._kept: np.ndarray | None = None
+        self._kept: np.ndarray | None = None  # images of ``rows``, where they are resident
+        self._number = np.zeros(len(store), dtype=np.int64)  # of a row among ``rows``
+        self._number[rows] = np.arange(len(rows))
         self._filled: set[int] = set()
 
     @property
@@ -126,7 +128,7 @@ class Pixels:
         if not len(rows):
             return []
         if self.resident:
-            return [(self._kept, np.searchsorted(self.rows, rows), np.arange(len(rows)))]
+            return [(self._kept, self._number[rows], np.arange(len(rows)))]
         chunks, numbers = np.divmod(rows, self.store.chunk_rows)
         self._used(chunks)
         return self._prepared.find(self._slot[chunks], numbers)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,11 +34,6 @@ class Scaling:
         if (self.multiply != 1).any():
             np.multiply(out, self.multiply, out=out)
         return out
-
-    @cached_property
-    def changes(self) -> bool:
-        """Whether anything is done at all."""
-        return self.soften is not None or bool(self.subtract.any() or (self.multiply != 1).any())
 
 
 def scaling(kind: str, channels: int, statistics: Mapping[str, Any] | None = None) -> Scaling:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ class Begun:
 
 
 class VectorisedLoader(Loader):
-    """A thread makes batches ahead of the training step; fluxes are scaled once, when their chunk is read."""
+    """A thread makes batches ahead of the training step."""
 
     name = "vectorised"
 
@@ -45,8 +46,8 @@ class VectorisedLoader(Loader):
         self._buffers, self._pool = Buffers(), ThreadPoolExecutor(THREADS, "astrossl-putting")
         height, width, channels = self.store.image_shape
         self._shape = channels, height, width
-        # What is left to the kernel: all linear scaling of uint8; anything else has been done when a chunk was read.
-        linear = self.scaling if self._bytes and self.scaling.soften is None else scaling("none", channels)
+        # The kernel scales linearly, which costs it nothing; asinh is done when a chunk of fluxes is read.
+        linear = self.scaling if self.scaling.soften is None else scaling("none", channels)
         self._subtract, self._multiply = linear.subtract, linear.multiply
 
     def close(self) -> None:
@@ -63,7 +64,7 @@ class VectorisedLoader(Loader):
 
     def _prepare(self, index: int, chunk: np.ndarray) -> np.ndarray:
         images = super()._prepare(index, chunk)
-        return images if self._bytes or not self.scaling.changes else self.scaling.apply(images, images)
+        return images if self._bytes or self.scaling.soften is None else self.scaling.apply(images, images)
 
     def _batches(self, tasks: Iterator[Task]) -> Iterator[Batch]:
         made = ahead(self._made(tasks), AHEAD)
@@ -91,8 +92,9 @@ class VectorisedLoader(Loader):
         out, shares = images.numpy(), []
         for held, numbers, places in self.pixels.find(rows):
             moves, source = np.stack([numbers, places, code[places]], axis=1), held.transpose(0, 3, 1, 2)
-            for piece in np.array_split(moves, THREADS):
-                shares.append(self._pool.submit(put, source, piece, self._subtract, self._multiply, out))
+            bounds = [len(moves) * thread // THREADS for thread in range(THREADS + 1)]
+            for start, stop in pairwise(bounds):
+                shares.append(self._pool.submit(put, source, moves[start:stop], self._subtract, self._multiply, out))
         return Begun(task=task, images=images, shares=shares)
 
     def _finished(self, begun: Begun) -> tuple[Part, torch.Tensor]:
