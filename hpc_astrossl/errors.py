@@ -11,8 +11,11 @@ class InputError(Exception):
     """
 
 
-class Interrupted(Exception):
-    """The run was asked to stop and has saved its state: exit status 75, "to be continued"."""
+class Interrupted(BaseException):
+    """The run was asked to stop and has saved its state: exit status 75, "to be continued".
+
+    Like KeyboardInterrupt it may come anywhere, and whoever looks for faults, in a library or here, must let it pass.
+    """
 
 
 class TrainingError(Exception):

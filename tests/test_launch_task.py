@@ -8,8 +8,8 @@ import pytest
 from launch_support import make_workdir
 
 from hpc_astrossl import config, names
-from hpc_astrossl.errors import InputError, Interrupted
-from hpc_astrossl.launch.task import Task, TaskFailed, TaskSpec, events_file, run
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.launch.task import Task, TaskFailed, TaskSpec, ToBeContinued, events_file, run
 
 
 def write_task(folder, *commands):
@@ -94,7 +94,7 @@ def stopping(monkeypatch, number):
 def test_an_interrupted_command_stops_the_task(tmp_path, monkeypatch):
     path = write_task(tmp_path, ("train", "a"), ("train", "b"))
     stopping(monkeypatch, signal.SIGTERM)
-    with pytest.raises(Interrupted, match="astrossl train a"):
+    with pytest.raises(ToBeContinued, match="astrossl train a"):
         Task(path)()
     assert {e["command"] for e in events(path)} == {0}
 
@@ -105,7 +105,7 @@ def test_a_run_stopped_by_the_time_limit_leaves_requeueing_to_submitit(tmp_path,
     heard = []
     before = signal.signal(signal.SIGUSR2, lambda number, _: heard.append(number))
     try:
-        with pytest.raises(Interrupted):
+        with pytest.raises(ToBeContinued):
             Task(path)()
     finally:
         signal.signal(signal.SIGUSR2, before)

@@ -6,10 +6,12 @@ import signal
 import numpy as np
 import pytest
 import torch
+from training_toys import make_store
 
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import Interrupted, TrainingError
 from hpc_astrossl.specs.run import PhaseSpec, TrainingSpec
+from hpc_astrossl.store import open_store
 from hpc_astrossl.training.checkpoint import Checkpoints
 from hpc_astrossl.training.leakage import close_pairs
 from hpc_astrossl.training.optim import Plateau, Stopping, optimizer
@@ -257,6 +259,14 @@ def test_a_signal_is_answered_after_the_next_step_and_handlers_are_put_back():
 def test_before_training_a_signal_ends_the_run_where_it_is(number):
     with Stop().listening(), pytest.raises(Interrupted, match=f"stopped by {number.name} before training began"):
         signal.raise_signal(number)
+
+
+def test_a_request_to_stop_that_comes_while_a_store_is_opened_is_not_taken_for_damage(tmp_path, monkeypatch):
+    """Whatever Zarr raises there is damage; a signal's handler raises there, too."""
+    path = make_store(tmp_path / "toy")
+    monkeypatch.setattr("zarr.open_group", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    with Stop().listening(), pytest.raises(Interrupted, match="stopped by SIGTERM before training began"):
+        open_store(path)
 
 
 def test_a_second_ctrl_c_does_not_wait():

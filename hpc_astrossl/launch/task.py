@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hpc_astrossl import config, names, provenance
-from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_INPUT, EXIT_PEER, Interrupted
+from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_INPUT, EXIT_PEER
 from hpc_astrossl.launch import gaps
 from hpc_astrossl.specs.run import require
 
@@ -29,6 +29,10 @@ class TaskFailed(Exception):
 
 class PeersLost(TaskFailed):
     """The only fault was that other ranks had ended."""
+
+
+class ToBeContinued(Exception):
+    """A command was asked to stop, and has saved its state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,7 @@ class Task:
     def __call__(self) -> int:
         """Run every command, also after one that failed; the number of commands run.
 
-        Raises TaskFailed at the end when any failed, and Interrupted at once when a command stopped to be continued.
+        Raises TaskFailed at the end when any failed, and ToBeContinued at once when a command stopped.
         """
         if os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
             return self._run_commands()
@@ -61,7 +65,7 @@ class Task:
         executors.mend()
         try:
             return self._run_commands()
-        except Interrupted:
+        except ToBeContinued:
             raise
         except PeersLost:  # how the other rank ended decides whether the task starts again
             raise
@@ -83,7 +87,7 @@ class Task:
                     if signal.SIGUSR2 in heard():
                         signal.raise_signal(signal.SIGUSR2)  # its state is saved: now submitit's handler requeues
                         gaps.hold_rank()
-                    raise Interrupted(f"astrossl {' '.join(command)}: {reason or 'interrupted, to be continued'}")
+                    raise ToBeContinued(f"astrossl {' '.join(command)}: {reason or 'interrupted, to be continued'}")
                 if status != EXIT_DONE:
                     statuses.add(status)
                     failures.append(f"astrossl {' '.join(command)}: exit {status}: {reason}")
