@@ -49,10 +49,10 @@ def _applied(verb: str, *forms: str, share: float = 1.0) -> Scene:
 
 
 def _trained(folder: Path) -> None:
-    """A store, and a run that is done."""
+    """A run that is done, and a store, which all trials share: what is made of it says where it lies."""
     from hpc_astrossl.training.run import train
 
-    make_store(folder / "toy")
+    (folder / "toy").symlink_to(make_store(folder.parent / "toy"))
     train(RUN, folder)
     (folder / "out").mkdir()
 
