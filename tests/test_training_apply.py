@@ -98,6 +98,20 @@ def test_a_second_try_makes_only_what_is_missing(workdir, folder, tmp_path, monk
     assert len(out.read_text().splitlines()) == 49
 
 
+def test_parts_that_went_while_one_waited_for_them_are_named(tmp_path, monkeypatch):
+    made = parts.Parts(tmp_path / "p", 2, 1, {})
+    made.open()
+    made.remove()
+    with (
+        pytest.raises(InputError, match=r"p: another process has finished or removed it meanwhile"),
+        made.working(0, 1),
+    ):
+        pass
+    monkeypatch.setattr(parts, "write_aside", lambda *_: (tmp_path / "p/about.json").stat())
+    with pytest.raises(InputError, match=r"p: another process has finished or removed it meanwhile"):
+        made.open()
+
+
 def test_a_damaged_part_is_named(tmp_path):
     made = parts.Parts(tmp_path / "p", 2, 1, {})
     made.open()

@@ -20,6 +20,10 @@ from hpc_astrossl.files import alone, write_aside
 Columns = dict[str, np.ndarray]
 
 
+class Gone(InputError):
+    """Another process has assembled the parts, and removed them."""
+
+
 class Parts:
     """Columns of ``total`` rows as files of ``size`` rows in ``folder``. ``about`` (plain data) says of what."""
 
@@ -35,7 +39,7 @@ class Parts:
         return self.folder.exists() or self._done.exists()
 
     def open(self) -> None:
-        """Make the folder, or join those who use it; InputError when it holds parts of something else."""
+        """Make the folder, or join those who use it; InputError when it holds parts of something else, or is Gone."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._lock():
@@ -45,6 +49,8 @@ class Parts:
                 elif found.read_text() != self._about:
                     raise InputError(f"{self.folder}: holds parts of other work (see its about.json); remove it, or "
                                      "choose another --out")  # fmt: skip
+        except FileNotFoundError:
+            raise self._gone() from None
         except OSError as error:
             raise InputError(f"{self.folder}: cannot be written ({error.strerror})") from None
 
@@ -85,7 +91,7 @@ class Parts:
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(self._lock())
-            except FileNotFoundError:  # assembled and removed by another worker
+            except Gone:
                 yield False
                 return
             yield self.folder.exists() and not self.open_parts()
@@ -98,10 +104,23 @@ class Parts:
 
     def working(self, worker: int, workers: int) -> contextlib.AbstractContextManager:
         """Keep another process that was started for the same share of the work waiting for the time of the block."""
-        return alone(self.folder / f".worker-{worker}-of-{workers}")
+        return self._alone(f".worker-{worker}-of-{workers}")
 
     def _lock(self) -> contextlib.AbstractContextManager:
-        return alone(self.folder / ".lock")
+        return self._alone(".lock")
+
+    @contextlib.contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(alone(self.folder / name))
+            except FileNotFoundError:
+                raise self._gone() from None
+            yield
+
+    def _gone(self) -> Gone:
+        return Gone(f"{self.folder}: another process has finished or removed it meanwhile; see whether the output is "
+                    "there, else run this again")  # fmt: skip
 
     def _path(self, part: int) -> Path:
         return self.folder / f"part-{part:06d}.npz"

@@ -5,6 +5,7 @@ and is not, and go on to the undisturbed result when there is room again.
 """
 
 import contextlib
+import os
 import shutil
 import subprocess
 import time
@@ -39,10 +40,14 @@ def disks(prepared: Prepared) -> Tally:
 
 
 def _full(prepared: Prepared, share: float) -> str | None:
-    needed = sum(-(-path.stat().st_size // BLOCK) * BLOCK for path in prepared.template.rglob("*"))
-    with _mounted(prepared, needed + share * prepared.made + 64 * BLOCK) as folder:
+    with _mounted(prepared, 1 << 30) as folder:
+        used = os.statvfs(folder)
+        needed = (used.f_blocks - used.f_bfree) * used.f_frsize
+        _remount(folder, f"size={int(needed + share * prepared.made) // BLOCK * BLOCK + BLOCK}")
         ended = victims.run(prepared.scene.command(folder, 0))
         fault = _told(ended) or prepared.scene.half(folder, prepared.truth)
+        if not any(reason in ended.said for reason in REASONS):
+            fault = fault or "the disk did not fill"
         _remount(folder, "size=4g")
         return fault or _mended(prepared, folder)
 

@@ -87,7 +87,7 @@ def prints(folder: Path) -> Prints:
 def run_prints(folder: Path) -> Prints:
     """The same of the runs alone."""
     found: Prints = {}
-    for path in sorted((folder / "runs").glob("*/[!.]*")):
+    for path in sorted(file.parent for file in (folder / "runs").glob("*/[!.]*/config.yaml")):
         found |= {f"{path.name}/{name}": value for name, value in whole_run(path).items()}
         lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
         found[f"{path.name}/metrics.jsonl"] = [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
