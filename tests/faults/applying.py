@@ -13,7 +13,7 @@ from hpc_astrossl import names
 
 RUN = make_run(dataclasses.replace(HEAD, epochs=1), train_size=12)
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+.\d:]*")
-UNFINISHED = (".parts/", ".aside", ".removed", ".partial", ".lock")
+UNFINISHED = (".parts/", ".parts.done/", ".aside", ".removed", ".partial", ".lock")
 
 
 def small() -> None:
