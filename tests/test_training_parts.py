@@ -269,6 +269,17 @@ def test_a_request_to_stop_that_comes_while_a_store_is_opened_is_not_taken_for_d
         open_store(path)
 
 
+def test_a_request_to_stop_of_which_a_library_makes_another_error_is_one_all_the_same():
+    def library() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Interrupted:
+            raise ValueError("could not determine the shape") from None
+
+    with pytest.raises(Interrupted, match="stopped by SIGTERM before training began"), Stop().listening():
+        library()
+
+
 def test_a_second_ctrl_c_does_not_wait():
     stop = Stop()
     with stop.listening(), stop.gently():

@@ -29,6 +29,7 @@ class Stop:
     def __init__(self):
         self.name: str | None = None
         self._gentle = False
+        self._raised: Interrupted | None = None
 
     def ask(self, number: int, _frame=None) -> None:
         """Ask to stop; a second SIGINT (Ctrl-C) does not wait for the next step."""
@@ -36,7 +37,8 @@ class Stop:
             raise KeyboardInterrupt
         self.name = signal.Signals(number).name
         if not self._gentle:
-            raise interrupted(self.name, "before training began")
+            self._raised = interrupted(self.name, "before training began")
+            raise self._raised
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["Stop"]:
@@ -47,6 +49,10 @@ class Stop:
         before = {number: signal.signal(number, self.ask) for number in SIGNALS}
         try:
             yield self
+        except Exception as error:
+            if self._raised is None:
+                raise
+            raise self._raised from error  # it was raised inside a library, which made a fault of its own of it
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
