@@ -10,7 +10,7 @@ from pathlib import Path
 
 import accuracies
 
-SURVEY = ("--fields", "8", "--objects", "1600", "--size", "2200")
+FIELD = ("--objects", "1600", "--size", "2200")
 
 
 def table(found: list[dict]) -> str:
@@ -31,18 +31,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", type=Path, default=Path("simulated"), help="default: simulated")
     parser.add_argument("--study", choices=("simulated", "lowdata_simulated"), default="simulated")
+    parser.add_argument("--fields", type=int, default=32, help="of the survey (default: 32)")
     parser.add_argument("--collect", action="store_true", help="run nothing: collect the runs that are done")
     options = parser.parse_args()
     workdir, recipe = options.workdir, f"jobs/{options.study}.yaml"
+    survey = ("--fields", str(options.fields), *FIELD)
     if not options.collect and not (workdir / "survey/done").exists():
-        accuracies.astrossl("simulate", workdir / "survey", *SURVEY, "--seed", "0")
+        accuracies.astrossl("simulate", workdir / "survey", *survey, "--seed", "0")
         (workdir / "survey/done").touch()
     accuracies.run(recipe, workdir, collect=options.collect)
     done = accuracies.results(workdir, "simulated", partly=options.collect)
     found = accuracies.cells(done.runs)
-    record = {"recipe": recipe, "survey": " ".join(SURVEY), "runs": accuracies.provenances(done),
+    record = {"recipe": recipe, "survey": " ".join(survey), "runs": accuracies.provenances(done),
               **accuracies.pretext(done), "cells": found}  # fmt: skip
-    path = accuracies.write(options.study, record, command=f"python benchmarks/simulated.py --study {options.study}")
+    command = f"python benchmarks/simulated.py --study {options.study} --fields {options.fields}"
+    path = accuracies.write(options.study, record, command=command)
     print(f"\n{table(found)}\n\nwritten: {path}")
 
 
