@@ -1,5 +1,9 @@
 """Text tables: where the header is, what a number is, and what is said of a table that is not as the recipe says."""
 
+import contextlib
+import gc
+import warnings
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -245,3 +249,15 @@ def test_files_of_a_pattern_must_agree(tmp_path):
     (tmp_path / "b.cat").write_text("# ID RA Y\nb 2 1\n")
     with pytest.raises(InputError, match=r"b.cat: other columns than a.cat: 'X' is missing here"):
         read_tables(files(tmp_path, "?.cat"), WANTED)
+
+
+def test_a_damaged_fits_header_leaves_no_file_open(tmp_path):
+    path = tmp_path / "table.fits"
+    Table({"ID": ["a", "b"], "RA": [1.0, 2.0]}).write(path)
+    path.write_bytes(path.read_bytes().replace(b"NAXIS   =                    0", b"NAXIS   =                   -1", 1))
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", ResourceWarning)
+        with contextlib.suppress(InputError):
+            read_table(path, WANTED, format="fits")
+        gc.collect()
+    assert [str(one.message) for one in heard if one.category is ResourceWarning] == []

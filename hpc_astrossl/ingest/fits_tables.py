@@ -56,7 +56,11 @@ def _opened(path: Path) -> Iterator[fits.HDUList]:
     """The units of a FITS file, their headers read. InputError names a file of which astropy makes nothing."""
     warnings.filterwarnings("ignore", category=AstropyWarning)  # headers are often untidy; lengths are compared here
     try:
-        with fits.open(path, memmap=True, lazy_load_hdus=True, disable_image_compression=True) as units:
+        # A file that astropy opens itself stays open when its first header is damaged.
+        with (
+            path.open("rb") as stream,
+            fits.open(stream, memmap=True, lazy_load_hdus=True, disable_image_compression=True) as units,
+        ):
             yield units
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, fits.VerifyError) as error:
         raise InputError(f"{path}: damaged or not a FITS file ({' '.join(str(error).split())})") from None
