@@ -86,6 +86,13 @@ def test_pixels_have_the_codec_that_was_measured_best_for_their_kind(tmp_path, d
     assert check(path, deep=True) == []
 
 
+def test_a_store_that_was_finished_or_removed_meanwhile_is_named(tmp_path, monkeypatch):
+    writer = create(tmp_path / "s.zarr", shape=(5, 16, 16, 3), dtype=np.uint8, bands=3)
+    monkeypatch.setattr(manifest, "write_record", lambda *_: writer.folder.with_name("gone").stat())
+    with pytest.raises(InputError, match=r"s\.zarr\.partial: another process has finished or removed it meanwhile"):
+        writer.write_images(0, images(5))
+
+
 def test_one_writer_owns_a_whole_shard(tmp_path):
     writer = create(tmp_path / "s.zarr", shape=(9000, 2, 2, 3), dtype=np.uint8, bands=0)
     assert writer.shards == [(0, 4096), (4096, 8192), (8192, 9000)]

@@ -60,6 +60,18 @@ class StoreWriter:
         if (start, stop) not in self.shards:
             raise ValueError(f"rows {start}..{stop} are not a whole shard; shards are {self.shards}")
         number = start // self.shard
+        try:
+            file = self._write_shard(number, images)
+            path = self.folder / file
+            facts = {"bytes": path.stat().st_size, "sha256": provenance.sha256(path)}
+            record = Record(file=file, rows=(start, stop), **facts, rejected=rejected, inputs=inputs or {})
+            manifest.write_record(self._record_file(number), record)
+        except FileNotFoundError:
+            raise _gone(self.path) from None
+
+    def _write_shard(self, number: int, images: np.ndarray) -> str:
+        """Write the file of a shard, and sync it; its name in the store."""
+        start, stop = number * self.shard, number * self.shard + len(images)
         file = "/".join(["images/c", str(number), *["0"] * (images.ndim - 1)])
         path = self.folder / file
         self._record_file(number).unlink(missing_ok=True)
@@ -70,9 +82,7 @@ class StoreWriter:
         claim.sync_file(path)
         for folder in list(path.parents)[1 : images.ndim]:  # new folders, up to images/
             claim.sync_folder(folder)
-        facts = {"bytes": path.stat().st_size, "sha256": provenance.sha256(path)}
-        record = Record(file=file, rows=(start, stop), **facts, rejected=rejected, inputs=inputs or {})
-        manifest.write_record(self._record_file(number), record)
+        return file
 
     def write_encoded(self, start: int, images: Sequence[bytes], *, rejected: tuple[tuple[int, str], ...] = (),
                       inputs: dict[str, dict[str, Any]] | None = None) -> None:  # fmt: skip
@@ -166,10 +176,14 @@ def join(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int, pla
         claim.begin(path, plan, lambda folder: _empty(folder, shape, dtype, bands, encoding))
         return StoreWriter(path)
     except (KeyError, FileNotFoundError):  # the group or an array went while it was opened
-        raise InputError(f"{claim.partial(path)}: another process has finished or removed it meanwhile; "
-                         "run this again") from None  # fmt: skip
+        raise _gone(path) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _gone(path: Path) -> InputError:
+    """The error of one whose store in the making went from under it."""
+    return InputError(f"{claim.partial(path)}: another process has finished or removed it meanwhile; run this again")
 
 
 def records(path: Path) -> list[Record]:
