@@ -56,7 +56,7 @@ class VectorisedLoader(Loader):
 
     @property
     def _bytes(self) -> bool:
-        """Whether chunks hold bytes, a quarter of the memory; they are scaled when they are put."""
+        """Whether chunks hold bytes, a quarter of the memory: asinh of those has to wait for the batch."""
         return self.store.dtype == np.uint8
 
     def _keeping(self) -> Keeping:
