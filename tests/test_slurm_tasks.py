@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -33,9 +34,12 @@ SHORT, LONG, ENDLESS = 2, 900, 100000  # epochs
 
 
 @pytest.fixture
-def workdir(tmp_path) -> Path:
+def workdir(tmp_path, slurm) -> Iterator[Path]:
+    """Holds a store; what a failed test leaves in the queue is not the next one's."""
     make_store(tmp_path / "stores/toy.zarr")
-    return tmp_path
+    yield tmp_path
+    slurm.ask("scancel", "--me")
+    slurm.settle()
 
 
 def submit(slurm: Slurm, workdir: Path, epochs: int, **changes) -> str:
@@ -124,7 +128,7 @@ def test_the_last_of_an_array_starts_again_and_its_neighbour_is_left_alone(slurm
     (workdir / "toys.yaml").write_text((RECIPE % ENDLESS).replace("seeds: [0]", "seeds: [0, 1]"))
     sent = slurm.astrossl("submit", "toys.yaml", "--cluster", site(workdir), cwd=workdir)
     assert sent.returncode == 0, sent.stderr
-    slurm.wait(lambda: len(slurm.processes(str(workdir))) == 2, 60, "both have started")
+    slurm.wait(lambda: starts_of_each(workdir) == [1, 1], 60, "both have started")
     numbers = {one: [variable(one, f"SLURM_{part}JOB_ID") for part in ("", "ARRAY_")]
                for one in slurm.processes(str(workdir))}  # fmt: skip
     (last,) = (one for one, (own, array) in numbers.items() if own == array)
