@@ -1,6 +1,8 @@
 # Everything a newcomer runs. Both targets set up what they need and can be run twice.
 VENV ?= .venv
 OUT ?= demo
+# Test processes: more than cores, since many of the tests wait for Slurm or for processes of their own.
+WORKERS ?= 4
 
 .PHONY: demo test test-long faults lint clean
 
@@ -10,7 +12,7 @@ demo:  ## the whole chain on a simulated survey and real galaxies; ends by print
 
 test: lint  ## lint and every test; builds the Horovod wheel and brings Slurm the first time
 	@tests/slurm/install.sh
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 test-long:  ## what waits minutes for real time limits on Slurm
 	@containers/environment.sh test $(VENV)

@@ -16,3 +16,8 @@ def slurm(tmp_path_factory):
     """A real Slurm of two virtual nodes on this machine, for all tests of the session."""
     with slurm_support.running(tmp_path_factory.mktemp("slurm")) as running:
         yield running
+
+
+def pytest_collection_modifyitems(items):
+    """What waits for Slurm comes first, so that the other test processes have work meanwhile."""
+    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
