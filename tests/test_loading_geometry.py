@@ -18,15 +18,16 @@ WAYS = Augmentation(
 )
 
 
+@pytest.mark.parametrize("side", [5, 8, 19])  # the kernel turns eight columns at a time
 @pytest.mark.parametrize("planes_first", [True, False])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_every_flip_and_turn_is_one_of_eight_codes(dtype, planes_first):
-    images = np.random.default_rng(0).integers(0, 255, (3, 5, 5, 2)).astype(dtype)
+def test_every_flip_and_turn_is_one_of_eight_codes(dtype, planes_first, side):
+    images = np.random.default_rng(0).integers(0, 255, (3, side, side, 2)).astype(dtype)
     stored = images.transpose(0, 3, 1, 2)
     stored = np.ascontiguousarray(stored) if planes_first else stored
     assert set(codes(WAYS)) == set(range(8))
     moves = np.stack([np.arange(16) % 3, np.arange(16)[::-1], codes(WAYS)], axis=1)
-    out = np.empty((16, 2, 5, 5), dtype=np.float32)
+    out = np.empty((16, 2, side, side), dtype=np.float32)
     subtract, multiply = np.array([1, 2.5], dtype=np.float32), np.array([3, 1 / 255], dtype=np.float32)
     put_all(stored, moves, subtract, multiply, out)
     for (number, place, _), (h, v, k) in zip(moves, FLAGS, strict=True):
