@@ -35,6 +35,8 @@ def write_all(folder: Path, kind: str, shape: tuple[int, int, int], objects: int
     write_store(folder / "store.zarr", images, jpegs, objects)
     if not peers:
         return
+    if kind == "rgb":
+        write_store(folder / "none.zarr", images, None, objects, compression="none")
     np.save(folder / "images.npy", images)
     _write_files(folder / "files", kind, images, jpegs)
     _write_tars(folder / "webdataset", images, jpegs)
@@ -45,13 +47,15 @@ def write_all(folder: Path, kind: str, shape: tuple[int, int, int], objects: int
             write(folder, images)
 
 
-def write_store(path: Path, images: np.ndarray, jpegs: list[bytes] | None, objects: int) -> None:
+def write_store(path: Path, images: np.ndarray, jpegs: list[bytes] | None, objects: int,
+                compression: str | None = None) -> None:  # fmt: skip
     """Our store of so many objects."""
     stored, encoding = (objects, *images.shape[1:]), None
     if jpegs:
         stored = (objects, encoded.row_bytes(max(map(len, jpegs))))
         encoding = Encoding(format="jpeg", height=images.shape[1], width=images.shape[2])
-    writer = create(path, shape=stored, dtype=images.dtype, bands=0, encoding=encoding)
+    writer = create(path, shape=stored, dtype=images.dtype, bands=0, encoding=encoding,
+                    compression=compression)  # fmt: skip
     for start, stop in writer.shards:
         rows = np.arange(start, stop) % len(images)
         if jpegs:

@@ -78,8 +78,8 @@ def limit(folder: Path, kind: str) -> Iterator[torch.Tensor]:
 # Ours
 
 
-def ours(resident: bool, name: str) -> Callable[[Path, str], Iterator[torch.Tensor]]:
-    """The product's loader of that name."""
+def ours(resident: bool, name: str, store: str = "store.zarr") -> Callable[[Path, str], Iterator[torch.Tensor]]:
+    """The product's loader of that name, on the store of that name."""
 
     def run(folder: Path, kind: str) -> Iterator[torch.Tensor]:
         from hpc_astrossl.engines.single import Single
@@ -87,11 +87,10 @@ def ours(resident: bool, name: str) -> Callable[[Path, str], Iterator[torch.Tens
         from hpc_astrossl.store import open_store
 
         alone = Single(reason="benchmark", device="cpu")
-        store = open_store(folder / "store.zarr")
+        opened = open_store(folder / store)
         spec = LoaderSpec(batch_size=BATCH, scaling="none" if kind == "bands" else "unit", flips=True, turns=True,
                           seed=0, resident_mb=1 << 20 if resident else 0)  # fmt: skip
-        loader = open_loader(store, store.rows("train"), spec, engine=alone, device="cpu",
-                             name=name)  # fmt: skip
+        loader = open_loader(opened, opened.rows("train"), spec, engine=alone, device="cpu", name=name)
         for epoch in itertools.count():
             yield from (batch.images for batch in loader.epoch(epoch))
 
@@ -177,6 +176,7 @@ LOADERS: dict[str, tuple[Callable[[Path, str], Iterator[torch.Tensor]], tuple[st
     "limit: array in memory, vectorised": (limit, ("rgb", "bands")),
     "ours, resident": (ours(True, "auto"), ("rgb", "bands", "jpeg")),
     "ours, streamed": (ours(False, "auto"), ("rgb", "bands", "jpeg")),
+    "ours, streamed, compression: none": (ours(False, "auto", "none.zarr"), ("rgb",)),
     "ours by DALI on the CPU, resident": (ours(True, "dali"), ("rgb", "bands")),
     "ours by DALI on the CPU, streamed": (ours(False, "dali"), ("rgb", "bands")),
     "FFCV": (ffcv, ("rgb", "bands")),

@@ -22,7 +22,8 @@ class TestTorchrun(RanksContract):
 
     @classmethod
     def commands(cls, worker):
-        return [([sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3", *worker[1:]], {})]
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]
+        return [([*torchrun, *worker[1:]], {})]
 
 
 class TestSlurmTasks(RanksContract):

@@ -197,6 +197,19 @@ class TestKept:
             np.testing.assert_array_equal(store.images(np.array([row]))[0], np.asarray(Image.open(folder / name)))
         assert check(store.path, deep=True) == []
 
+    def test_pixels_are_compressed_as_the_recipe_says_and_are_the_same(self, tmp_path):
+        folder = self.tree(tmp_path / "images")
+        made = {}
+        for compression in ("null", "none", "zstd"):
+            setting = ["files.keep=null", f"compression={compression}"]
+            made[compression] = open_store(self.made(folder, tmp_path / compression, *setting).path)
+        images = {name: store.images(np.arange(24)) for name, store in made.items()}
+        assert np.array_equal(images["none"], images["null"])
+        assert np.array_equal(images["zstd"], images["null"])
+        files = {name: (store.path / "images/c/0/0/0/0").read_bytes() for name, store in made.items()}
+        assert files["zstd"] == files["null"]
+        assert images["none"].tobytes() in files["none"]
+
     def test_what_is_not_as_promised_is_left_out_or_named(self, tmp_path):
         folder = self.tree(tmp_path / "images")
         saved(folder / "a" / "0.jpg", Image.fromarray(COLOUR))

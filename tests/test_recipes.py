@@ -64,9 +64,15 @@ def test_a_part_holds_what_one_store_depends_on():
         ("filters.magnitudes.r=[22, 14]", r"magnitudes.r must be \[brightest, faintest\]"),
         ("stores.pretext.max_error.R=0.1", r"max_error"),
         ("fields.pixel_scale=0", r"pixel_scale must be positive, found 0"),
+        ("compression=gzip", r"compression.* 'gzip'.*zstd"),
     ],
 )  # fmt: skip
 def test_a_wrong_key_or_value_is_named(setting, words):
     with pytest.raises(InputError, match=words) as caught:
         load_recipe(RECIPES / "simulated.yaml", [setting])
     assert str(RECIPES / "simulated.yaml") in str(caught.value)
+
+
+def test_files_that_are_kept_as_delivered_are_not_compressed_again():
+    with pytest.raises(InputError, match="compression is of pixels, and files: keep stores files as they are"):
+        load_recipe(RECIPES / "image_folder.yaml", ["files.keep=jpeg", "compression=zstd"])

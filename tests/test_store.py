@@ -73,10 +73,13 @@ def test_every_chunk_has_a_checksum_and_zero_images_are_written(tmp_path):
     assert "magnitudes" not in open_store(path).table
 
 
-@pytest.mark.parametrize(("dtype", "codec"), [("u1", ["zstd"]), ("f4", [])])
-def test_pixels_have_the_codec_that_was_measured_best_for_their_kind(tmp_path, dtype, codec):
+@pytest.mark.parametrize(
+    ("dtype", "compression", "codec"),
+    [("u1", None, ["zstd"]), ("f4", None, []), ("u1", "none", []), ("f4", "zstd", ["zstd"])],
+)
+def test_pixels_have_the_codec_that_was_asked_for_or_is_usual_for_their_kind(tmp_path, dtype, compression, codec):
     pixels = np.random.default_rng(0).normal(100, 20, (20, 16, 16, 3)).astype(dtype)
-    writer = create(tmp_path / "s.zarr", shape=pixels.shape, dtype=pixels.dtype, bands=3)
+    writer = create(tmp_path / "s.zarr", shape=pixels.shape, dtype=pixels.dtype, bands=3, compression=compression)
     writer.write_images(0, pixels)
     writer.write_table(columns(20))
     path = writer.finish(info(20))

@@ -141,7 +141,8 @@ def _write(due: list[Job], source: Path, objects: Objects, options: Options, pro
         for job in group:
             if options.own(len(job.shards)):
                 stores.join(job.path, shape=job.shape, dtype=job.dtype, bands=len(job.recipe.catalogue.bands),
-                            plan=job.plan, replace=options.overwrite, encoding=job.encoding)  # fmt: skip
+                            plan=job.plan, replace=options.overwrite, encoding=job.encoding,
+                            compression=job.recipe.compression)  # fmt: skip
         portions = _portions(group, source, objects, options)
         if portions:
             outcome = workers.run(portions, progress)

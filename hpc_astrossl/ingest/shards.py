@@ -140,7 +140,8 @@ class _Filling:
     def __init__(self, target: Target, portion: Portion, source: Source, hashes: Hashes, stack: ExitStack):
         self._target, self._source, self._hashes, self._stack = target, source, hashes, stack
         self._writer = store.join(target.path, shape=target.shape, dtype=source.dtype, bands=target.bands,
-                                  plan=target.plan, encoding=target.encoding)  # fmt: skip
+                                  plan=target.plan, encoding=target.encoding,
+                                  compression=portion.recipe.compression)  # fmt: skip
         self._shard = np.full(len(portion.objects), -1, dtype=np.int64)  # of each object; -1: not wanted
         self._place = np.zeros(len(portion.objects), dtype=np.int64)
         self._open: dict[int, _Shard] = {}

@@ -1,6 +1,7 @@
 """The innermost loop of the vectorised loader, compiled by numba: from stored pixels to the network's.
 
 What was compiled is kept on disk (beside this file, or where NUMBA_CACHE_DIR says), so that it costs a second once.
+Loops are written so that LLVM finds vector instructions for them (docs/decisions/loading-kernel.md).
 """
 
 import numpy as np
@@ -18,25 +19,47 @@ def put(images: np.ndarray, moves: np.ndarray, subtract: np.ndarray, multiply: n
     and ``multiply`` are float32 (channels,), ``out`` float32 (B, channels, height, width). Nothing is fused, so that
     the numbers are bit by bit those of ``Scaling.apply``. Other threads run meanwhile.
     """
+    work, lain = _put, images.transpose(0, 2, 3, 1)
+    if lain.shape[3] == 3 and lain.itemsize == 1 and lain.flags.c_contiguous:
+        work, images = _put_colours, lain
     try:
-        _put(images, moves, subtract, multiply, out)
+        work(images, moves, subtract, multiply, out)
     except OSError:  # compiled, and no room on the disk to keep it
-        _put(images, moves, subtract, multiply, out)
+        work(images, moves, subtract, multiply, out)
 
 
 def _put(images, moves, subtract, multiply, out):
     turned = np.empty((images.shape[3], images.shape[2]), images.dtype)
     for move in range(len(moves)):
         number, place, code = moves[move]
-        for channel in range(out.shape[1]):
-            plane, target = images[number, channel], out[place, channel]
-            if not code & TRANSPOSED:
-                _plane(plane, code, subtract[channel], multiply[channel], target)
-            elif images.itemsize == 1:  # bytes are turned first, beside the processor: they are a quarter of the floats
-                _transpose(plane, turned)
-                _plane(turned, code, subtract[channel], multiply[channel], target)
-            else:
-                _plane(plane.T, code, subtract[channel], multiply[channel], target)
+        _image(images[number], turned, code, subtract, multiply, out[place])
+
+
+def _put_colours(images, moves, subtract, multiply, out):
+    """Images (n, height, width, 3) of bytes: the colours are taken apart first, sixteen and more pixels at a time."""
+    planes = np.empty((3, images.shape[1], images.shape[2]), images.dtype)
+    turned = np.empty((images.shape[2], images.shape[1]), images.dtype)
+    red, green, blue = planes[0].reshape(-1), planes[1].reshape(-1), planes[2].reshape(-1)
+    for move in range(len(moves)):
+        number, place, code = moves[move]
+        pixels = images[number].reshape(-1)
+        for i in range(np.uintp(len(red))):  # unsigned: an index that may be negative costs the vector instructions
+            at = np.uintp(3) * i
+            red[i], green[i], blue[i] = pixels[at], pixels[at + np.uintp(1)], pixels[at + np.uintp(2)]
+        _image(planes, turned, code, subtract, multiply, out[place])
+
+
+@njit(nogil=True)
+def _image(image, turned, code, subtract, multiply, out):
+    for channel in range(len(out)):
+        plane, target = image[channel], out[channel]
+        if not code & TRANSPOSED:
+            _plane(plane, code, subtract[channel], multiply[channel], target)
+        elif image.itemsize == 1:  # bytes are turned first, beside the processor: they are a quarter of the floats
+            _transpose(plane, turned)
+            _plane(turned, code, subtract[channel], multiply[channel], target)
+        else:
+            _plane(plane.T, code, subtract[channel], multiply[channel], target)
 
 
 @njit(nogil=True)
@@ -46,7 +69,7 @@ def _plane(plane, code, subtract, multiply, out):
     for y in range(height):
         row, target = plane[height - 1 - y if code & UPSIDE_DOWN else y], out[y]
         if code & MIRRORED:
-            for x in range(np.uintp(width)):  # unsigned: an index that may be negative costs the vector instructions
+            for x in range(np.uintp(width)):
                 target[x] = (np.float32(row[last - x]) - subtract) * multiply
         else:
             for x in range(width):
@@ -69,6 +92,6 @@ def _transpose(plane, out):
 
 
 try:
-    _put = njit(nogil=True, cache=True)(_put)
+    _put, _put_colours = njit(nogil=True, cache=True)(_put), njit(nogil=True, cache=True)(_put_colours)
 except RuntimeError:  # no folder that could be written
-    _put = njit(nogil=True)(_put)
+    _put, _put_colours = njit(nogil=True)(_put), njit(nogil=True)(_put_colours)

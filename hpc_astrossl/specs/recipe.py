@@ -155,6 +155,7 @@ class Recipe:
     spectra: SpectraSpec | None = None
     filters: FilterSpec = FilterSpec()
     split: SplitSpec = SplitSpec()
+    compression: Literal["zstd", "none"] | None = None  # of the stored pixels; null: zstd for RGB, none for bands
     stores: dict[str, StoreSpec]
 
     def __post_init__(self):
@@ -162,6 +163,8 @@ class Recipe:
         places = [place for place in (self.fields, self.files, self.cutouts) if place is not None]
         require(len(places) == 1, "give either fields or files or cutouts: where the images are")
         require(bool(self.stores), "stores is empty; name at least one")
+        require(self.compression is None or self.files is None or self.files.keep is None,
+                "compression is of pixels, and files: keep stores files as they are; remove one of them")  # fmt: skip
         if self.images is not None:
             self._check_images("fields" if self.fields else "cutouts", self.images)
         catalogue = self.catalogue

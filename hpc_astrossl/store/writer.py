@@ -21,6 +21,8 @@ from hpc_astrossl.store.encoded import Encoding
 from hpc_astrossl.store.layout import SPLITS, TABLE, TABLE_CHUNK, StoreInfo, chunk_rows
 from hpc_astrossl.store.statistics import statistics
 
+COMPRESSIONS = {"none": [], "zstd": [ZstdCodec(level=1)]}  # by the name that a recipe gives them
+
 
 class StoreWriter:
     """A store being written. ``finish`` makes it appear under its name; until then readers find nothing there."""
@@ -147,22 +149,24 @@ def _name(number: int) -> str:
 
 
 def create(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int,
-           encoding: Encoding | None = None) -> StoreWriter:  # fmt: skip
+           encoding: Encoding | None = None, compression: str | None = None) -> StoreWriter:  # fmt: skip
     """Begin a store of images of ``shape`` (N, height, width, channels) with ``bands`` magnitudes, by one writer.
 
-    What an earlier, unfinished attempt left is removed. ``encoding`` as of ``join``. InputError when N is 0 or the
-    folder cannot be written.
+    What an earlier, unfinished attempt left is removed. ``encoding`` and ``compression`` as of ``join``. InputError
+    when N is 0 or the folder cannot be written.
     """
     abandon(Path(path))
-    return join(path, shape=shape, dtype=dtype, bands=bands, plan={}, encoding=encoding)
+    return join(path, shape=shape, dtype=dtype, bands=bands, plan={}, encoding=encoding, compression=compression)
 
 
 def join(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int, plan: dict[str, Any],
-         replace: bool = False, encoding: Encoding | None = None) -> StoreWriter:  # fmt: skip
+         replace: bool = False, encoding: Encoding | None = None,
+         compression: str | None = None) -> StoreWriter:  # fmt: skip
     """Begin a store, or take part in one that another task has begun by the same ``plan`` (JSON-able).
 
     With an ``encoding``, images are kept as JPEG or PNG files: ``shape`` is then (N, ``encoded.row_bytes`` of the
-    largest file) of uint8, and shards are written by ``write_encoded``.
+    largest file) of uint8, and shards are written by ``write_encoded``. ``compression`` of the pixels is one of
+    COMPRESSIONS; None takes the usual one of their kind.
 
     InputError when N is 0, the folder cannot be written, or the store in the making has another plan and is not to
     be replaced.
@@ -173,7 +177,7 @@ def join(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int, pla
     if replace and claim.partial(path).exists() and not claim.agrees(path, plan):
         abandon(path)
     try:
-        claim.begin(path, plan, lambda folder: _empty(folder, shape, dtype, bands, encoding))
+        claim.begin(path, plan, lambda folder: _empty(folder, shape, dtype, bands, encoding, compression))
         return StoreWriter(path)
     except (KeyError, FileNotFoundError):  # the group or an array went while it was opened
         raise _gone(path) from None
@@ -202,13 +206,14 @@ def abandon(path: Path) -> None:
     claim.remove(path)
 
 
-def _empty(folder: Path, shape: tuple[int, ...], dtype: np.dtype, bands: int, encoding: Encoding | None) -> None:
+def _empty(folder: Path, shape: tuple[int, ...], dtype: np.dtype, bands: int, encoding: Encoding | None,
+           compression: str | None) -> None:  # fmt: skip
     """The group and its arrays, without any chunk."""
     group = zarr.create_group(folder, zarr_format=3)
     chunk, shard = chunk_rows(shape, dtype)
     # Every inner chunk carries its own checksum; an all-zero chunk is written, so that a missing one is a fault.
     options = {"compressors": [ZstdCodec(level=1), Crc32cCodec()], "config": {"write_empty_chunks": True}}
-    pixels = options | {"compressors": [*_compressors(dtype), Crc32cCodec()]}
+    pixels = options | {"compressors": [*COMPRESSIONS[compression or _usual(dtype)], Crc32cCodec()]}
     tail = shape[1:]
     array = group.create_array(
         "images", shape=shape, dtype=dtype, chunks=(chunk, *tail), shards=(shard, *tail), **pixels
@@ -223,6 +228,6 @@ def _empty(folder: Path, shape: tuple[int, ...], dtype: np.dtype, bands: int, en
         group.create_array(name, shape=(shape[0], *tail), chunks=(rows, *tail), dtype=kind, **options)
 
 
-def _compressors(dtype: np.dtype) -> list[ZstdCodec]:
-    """Of the pixels, chosen by measurement: benchmarks/codec.py, docs/decisions/image-codec.md."""
-    return [ZstdCodec(level=1)] if dtype.itemsize == 1 else []
+def _usual(dtype: np.dtype) -> str:
+    """The compression of pixels of that kind, by measurement: benchmarks/codec.py, docs/decisions/image-codec.md."""
+    return "zstd" if dtype.itemsize == 1 else "none"
