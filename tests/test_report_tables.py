@@ -77,6 +77,21 @@ def test_the_paper_stands_beside_ours_with_a_computed_difference(folder):
     assert (found.text, found.note) == ("−0.0597", "± 0.0210, 2.8 σ")
 
 
+@pytest.mark.parametrize(("target", "theirs", "in_cells"), [("magnitudes", "0.9799 ± 0.0010", "0.9799"),
+                                                           ("measured", "–", "–")])  # fmt: skip
+def test_weights_learnt_from_something_else_are_not_held_against_the_papers(folder, target, theirs, in_cells):
+    write_run(folder, spec("pretext", "pretext", target=target), arrays=True)
+    write_three(folder)
+    write_three(folder, "features-magnitudes")
+    paper, ours = (row(table_two(folder), "SG", name) for name in ("paper, validation", "ours − paper, validation"))
+    assert paper["features-magnitudes"].text == theirs
+    assert (ours["features-magnitudes"].text == "–") == (theirs == "–")
+    assert paper["scratch"].text == "0.9897 ± 0.0035"
+    cells = csv.DictReader(io.StringIO(to_csv(accuracy.every_cell(desk(folder)))))
+    found = {line["scheme"]: line["paper validation"] for line in cells}
+    assert found == {"scratch": "0.9897", "features-magnitudes": in_cells}
+
+
 def test_a_set_the_paper_does_not_have_gets_no_paper_rows(folder):
     write_run(folder, spec("own-set"))
     labels = [entries[1].text for entries in table_two(folder).rows]

@@ -12,7 +12,6 @@ from hpc_astrossl.report.published import (
     TABLE_II,
     TABLE_III,
     TABLE_III_SIZE,
-    difference,
     paper_error,
     single_run_error,
 )
@@ -85,7 +84,7 @@ def _paper_rows(desk: Desk, set_: str, size: int | None) -> list[tuple]:
         return []
     head, paper, ours = text("", value=set_), [], []
     for scheme in c.schemes_of(desk.classes):
-        value = TABLE_II[set_].get(scheme)
+        value = desk.theirs(TABLE_II, set_, scheme)
         paper.append(text(f"{value[0]:.4f} ± {value[1]:.4f}", mark="quiet") if value else text(DASH, mark="absent"))
         mean, error = (value[0], paper_error(set_, scheme)) if value else (None, 0.0)
         ours.append(_difference(desk, c.get(desk.classes, set_, scheme, size), mean, error))
@@ -169,7 +168,7 @@ def low_data(desk: Desk) -> Table | None:
 def _table_three_rows(desk: Desk, set_: str, size: int) -> list[tuple]:
     theirs, ours = [], []
     for scheme in c.schemes_of(desk.classes):
-        value = TABLE_III[set_].get(scheme)
+        value = desk.theirs(TABLE_III, set_, scheme)
         theirs.append(text(DASH, mark="absent") if value is None else text(f"{value:.4f}", mark="quiet"))
         error = single_run_error(set_, value) if value is not None else 0.0
         ours.append(_difference(desk, c.get(desk.classes, set_, scheme, size), value, error))
@@ -210,9 +209,8 @@ def _cell_row(desk: Desk, cell: Cell) -> tuple[Entry, ...]:
     said = desk.said(cell, "test")
     low, high = statistics.interval(said, "accuracy") if said else (None, None)
     main = cell.size == c.main_size(desk.classes, cell.set)
-    paper = TABLE_II.get(cell.set, {}).get(cell.scheme) if main else None
-    ours = spreads[0]
-    delta = difference(cell.set, cell.scheme, ours.mean) if ours and main else None
+    paper, ours = desk.theirs(TABLE_II, cell.set, cell.scheme) if main else None, spreads[0]
+    delta = ours.mean - paper[0] if ours and paper else None
     error = our_error(desk, cell) if delta is not None else None
     return (
         text(cell.set),

@@ -1,6 +1,6 @@
 """What the makers of sections share: the study, its cells, what its runs said, and a list for what went wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,14 @@ class Desk:
         """What the pretext run learnt, in words: what the schemes ``*-magnitudes`` begin with."""
         measured = any(run.target == "measured" for cell in self.pretext.values() for run in cell.runs)
         return "measured properties" if measured else "magnitudes"
+
+    def theirs(self, table: Mapping[str, Mapping[str, Any]], set_: str, scheme: str) -> Any:
+        """The paper's entry in its TABLE_II or TABLE_III; None where it has none, and for the schemes ``*-magnitudes``
+        whose weights were learnt from something else here.
+        """
+        if scheme.endswith("-magnitudes") and self.taught != "magnitudes":
+            return None
+        return table.get(set_, {}).get(scheme)
 
     def said(self, cell: Cell, split: str) -> Outcome | None:
         """What the cell's runs said of a split's objects; read once."""

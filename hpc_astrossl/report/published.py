@@ -145,12 +145,6 @@ NOTES = (
 )
 
 
-def difference(set_: str, scheme: str, ours: float) -> float | None:
-    """Our validation accuracy minus the paper's of Table II; None where the paper has none."""
-    cell = TABLE_II.get(set_, {}).get(scheme)
-    return None if cell is None else ours - cell[0]
-
-
 def paper_error(set_: str, scheme: str) -> float:
     """Standard error of an accuracy of Table II: of its mean over runs, and of its validation objects (binomial)."""
     mean, std = TABLE_II[set_][scheme]

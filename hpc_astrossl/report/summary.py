@@ -139,14 +139,12 @@ def efficiency(equal: list[Equal]) -> list[str]:
 def beside_the_paper(desk: Desk, set_: str) -> list[str]:
     """How many schemes agree with Table II, where the set is the paper's."""
     size, agree, apart = c.main_size(desk.classes, set_), [], []
-    for scheme, (value, _) in TABLE_II.get(set_, {}).items():
-        cell = c.get(desk.classes, set_, scheme, size)
+    for scheme in TABLE_II.get(set_, {}):
+        cell, theirs = c.get(desk.classes, set_, scheme, size), desk.theirs(TABLE_II, set_, scheme)
         ours, error = cell.spread("validation", "accuracy"), accuracy.our_error(desk, cell)
-        if scheme.endswith("-magnitudes") and desk.taught != "magnitudes":
-            continue  # the paper's began with magnitudes
-        if ours is None or error is None or not_the_papers(set_, cell.runs[0].store):
+        if theirs is None or ours is None or error is None or not_the_papers(set_, cell.runs[0].store):
             continue
-        delta, joint = ours.mean - value, math.hypot(error, paper_error(set_, scheme))
+        delta, joint = ours.mean - theirs[0], math.hypot(error, paper_error(set_, scheme))
         words = f"{scheme} ({signed(delta)}, {abs(delta) / joint:.1f} joint errors)"
         (agree if abs(delta) <= 2 * joint else apart).append(words)
     said = [f"agrees with the paper's validation accuracy: {', '.join(agree)}"] if agree else []
