@@ -95,8 +95,10 @@ def keep(figure: Figure, folder: Path, name: str, *, title: str) -> dict[str, An
     The canvases are asked themselves: ``Figure.savefig`` draws everything once more to find out the layout.
     """
     above = figure.suptitle(title.replace("$", r"\$"), x=0.01, ha="left", fontsize=9.5)
-    figure.get_layout_engine().execute(figure)
-    figure.set_layout_engine("none")  # laid out once; the three files are alike
+    shaped = any(axes.get_aspect() != "auto" for axes in figure.axes)
+    for _ in range(3 if shaped else 1):  # panels that keep their shape settle at the third pass
+        figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine("none")  # laid out now; the three files are alike
     top = figure.get_figheight() - above.get_window_extent().y0 / figure.dpi  # inches
     figure.dpi = _DPI
     png, pdf = io.BytesIO(), io.BytesIO()
