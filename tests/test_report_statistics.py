@@ -1,5 +1,6 @@
 """Tests, intervals, calibration and label efficiency against numbers worked out by hand."""
 
+import itertools
 import math
 
 import numpy as np
@@ -146,17 +147,31 @@ def study(tmp_path):
     return Desk.of(read_study(tmp_path / "study"), tmp_path)
 
 
-def test_label_efficiency_of_a_study(study):
+def test_label_efficiency_of_a_study(tmp_path):
+    for scheme, accuracies in (("features-magnitudes", (0.7, 0.9)), ("features-imagenet", (0.6, 0.8))):
+        for (size, value), (seed, shift) in itertools.product(
+            zip((100, None), accuracies, strict=True), enumerate((-0.01, 0, 0.01))
+        ):
+            write_run(tmp_path, spec("SG", scheme, seed, size), accuracy=value, test=value + shift)
+    study = Desk.of(read_study(tmp_path), tmp_path)
     found = {(one.scheme, one.labels, one.other): one for one in efficiency.equals(study)}
     one = found["features-magnitudes", 100, "features-imagenet"]
     curve = efficiency.curve_of(study.classes, "SG", "features-imagenet", "test")
     assert [labels for labels, _, _ in curve] == [100, 800]
-    share = (one.accuracy - curve[0][1]) / (curve[1][1] - curve[0][1])
-    assert one.needs == pytest.approx(100 * 8**share)
-    assert one.low <= one.needs <= one.high
+    assert one.needs == pytest.approx(100 * 8**0.5)
+    assert one.low < one.needs < one.high
     assert found["features-magnitudes", 800, "features-imagenet"].words == "more than 800"
     said = summary.efficiency(list(found.values()))
-    assert said[0].startswith("SG: features-magnitudes with 100 labels equals features-imagenet with ")
+    assert said == ["SG: features-magnitudes with 100 labels equals features-imagenet with 283"]
+
+
+def test_an_accuracy_without_skill_is_worth_no_label(tmp_path):
+    """With 100 labels the magnitudes name the commonest class: that this equals ImageNet with 200 says nothing."""
+    for scheme, accuracies in (("features-magnitudes", (0.55, 0.9)), ("features-imagenet", (0.5, 0.8))):
+        for size, value in zip((100, None), accuracies, strict=True):
+            write_run(tmp_path, spec("SG", scheme, 0, size), accuracy=value, test=value)
+    found = efficiency.equals(Desk.of(read_study(tmp_path), tmp_path))
+    assert [(one.scheme, one.accuracy) for one in found] == [("features-magnitudes", 0.9)]
 
 
 def test_table_two_marks_and_intervals_come_from_the_tests(study):

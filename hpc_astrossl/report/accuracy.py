@@ -104,6 +104,18 @@ def our_error(desk: Desk, cell: Cell, split: str = "validation") -> float | None
     return spread.std / math.sqrt(spread.n) if spread and spread.std is not None else None
 
 
+def skilled(desk: Desk, cell: Cell, split: str) -> bool:
+    """Whether a cell's mean accuracy is above always naming the commonest class, by the paired test.
+
+    Without predictions to test it by: by more than two standard deviations over seeds.
+    """
+    outcome = desk.said(cell, split)
+    if test := statistics.above_majority(outcome) if outcome else None:
+        return test.significant and test.delta > 0
+    spread, share = cell.spread(split, "accuracy"), c.majority(desk.classes, cell.set, split)
+    return bool(spread and (share is None or spread.mean - share > 2 * (spread.std or 0)))
+
+
 def _difference(desk: Desk, cell: Cell, theirs: float | None, their_error: float) -> Entry:
     ours = cell.spread("validation", "accuracy")
     if theirs is None or ours is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from hpc_astrossl.report import cells as c
-from hpc_astrossl.report.accuracy import our_error
+from hpc_astrossl.report.accuracy import our_error, skilled
 from hpc_astrossl.report.cells import Cell
 from hpc_astrossl.report.desk import Desk
 from hpc_astrossl.report.tables import Table, number, text
@@ -69,7 +69,10 @@ def curve_of(table: dict, set_: str, scheme: str, split: str) -> list[tuple[int,
 
 
 def equals(desk: Desk, split: str = "test") -> list[Equal]:
-    """Every pair of schemes at every size of every set with two sizes or more."""
+    """Every pair of schemes at every size of every set with two sizes or more.
+
+    An accuracy that naming the commonest class reaches as well is worth no label, and is left out.
+    """
     found = []
     for set_ in c.sets_of(desk.classes):
         for scheme, other in PAIRS:
@@ -78,6 +81,8 @@ def equals(desk: Desk, split: str = "test") -> list[Equal]:
                 continue
             reference = [(labels, mean) for labels, mean, _ in theirs]
             for labels, mean, cell in ours:
+                if not skilled(desk, cell, split):
+                    continue
                 error = our_error(desk, cell, split) or 0.0
                 needs, low, high = (labels_for(reference, mean + shift) for shift in (0.0, -error, error))
                 ends = (reference[0][0], reference[-1][0])
@@ -104,6 +109,7 @@ def table(found: list[Equal]) -> Table | None:
         columns=("set", "scheme", "labels", "test accuracy", "is reached by", "with labels", "times"),
         rows=tuple(rows),
         caption="The number of labels at which the other scheme's mean test accuracy first reaches this one, linear in "
-        "log(labels) between the sizes measured; small print: for this accuracy ± its standard error.",
+        "log(labels) between the sizes measured; small print: for this accuracy ± its standard error. Left out: "
+        "accuracies that are not above that of always naming the commonest class (paired test, p < 0.05).",
         numeric=frozenset({2, 3, 5, 6}),
     )

@@ -6,7 +6,8 @@
 - A best scheme that is not significantly above always naming the commonest class is said to be so; without a test, one
   that is within two standard deviations of it.
 - Magnitudes and ImageNet are compared as frozen features and fine-tuned, where both were run.
-- Label efficiency is told at the smallest training size, where the other scheme's curve reaches that accuracy.
+- Label efficiency is told at the smallest training size whose accuracy is above the commonest class's, where the other
+  scheme's curve reaches that accuracy.
 - The paper is compared with only where the set is the paper's: agreement is a difference of at most two joint errors.
 """
 
@@ -74,11 +75,9 @@ def best(desk: Desk, set_: str) -> str:
     share = c.majority(table, set_, split)
     if share is None:
         return said
-    outcome = desk.said(c.get(table, set_, scheme, size), split)
-    test = above_majority(outcome) if outcome else None
-    not_above = not (test.significant and test.delta > 0) if test else top.mean - share <= 2 * (top.std or 0)
-    if not_above:
-        surely = "significantly" if test else "clearly"
+    cell = c.get(table, set_, scheme, size)
+    if not accuracy.skilled(desk, cell, split):
+        surely = "significantly" if desk.said(cell, split) else "clearly"
         return f"{said} That is not {surely} above always naming the commonest class ({share:.4f})."
     return f"{said} The majority share is {share:.4f}."
 
