@@ -10,7 +10,7 @@ import zarr
 
 from hpc_astrossl import manifest
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store import REJECTED, StoreInfo, check, claim, create, join, open_store
+from hpc_astrossl.store import REJECTED, Arrays, StoreInfo, check, claim, create, join, open_store
 from hpc_astrossl.store.layout import SHARD_BYTES, TABLE_CHUNK, chunk_rows
 
 BANDS = ("g", "r", "i")
@@ -266,14 +266,14 @@ def test_many_objects_make_few_files():
         assert shard * size * size * channels * np.dtype(dtype).itemsize <= SHARD_BYTES
 
 
-OPTIONS = {"shape": (20, 16, 16, 3), "dtype": np.uint8, "bands": 3}
+ARRAYS = Arrays(shape=(20, 16, 16, 3), dtype=np.uint8, bands=3)
 
 
 class TestJoin:
     """Several writers of one store."""
 
     def test_who_comes_second_takes_part(self, tmp_path):
-        first, second = (join(tmp_path / "s.zarr", **OPTIONS, plan={"digest": "a"}) for _ in range(2))
+        first, second = (join(tmp_path / "s.zarr", ARRAYS, plan={"digest": "a"}) for _ in range(2))
         first.write_images(0, images(20))
         record = second.record(0)
         assert (record.rows, record.file) == ((0, 20), SHARD)
@@ -283,12 +283,12 @@ class TestJoin:
         assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
 
     def test_another_plan_is_refused(self, tmp_path):
-        join(tmp_path / "s.zarr", **OPTIONS, plan={"digest": "a", "rows": 20})
+        join(tmp_path / "s.zarr", ARRAYS, plan={"digest": "a", "rows": 20})
         with pytest.raises(InputError, match=r"s\.zarr\.partial: .* digest \('a' there, 'b' here\)\. Go on with"):
-            join(tmp_path / "s.zarr", **OPTIONS, plan={"digest": "b", "rows": 20})
+            join(tmp_path / "s.zarr", ARRAYS, plan={"digest": "b", "rows": 20})
 
     def test_a_damaged_shard_is_not_sound_and_is_healed(self, tmp_path):
-        writer = join(tmp_path / "s.zarr", **OPTIONS, plan={})
+        writer = join(tmp_path / "s.zarr", ARRAYS, plan={})
         writer.write_images(0, images(20))
         shard = writer.folder / SHARD
         whole = shard.read_bytes()
@@ -302,7 +302,7 @@ class TestJoin:
 
     def test_two_writers_of_one_shard(self, tmp_path, monkeypatch):
         monkeypatch.setattr(claim, "PATIENCE", 0.0)
-        writer = join(tmp_path / "s.zarr", **OPTIONS, plan={})
+        writer = join(tmp_path / "s.zarr", ARRAYS, plan={})
         held = pytest.raises(InputError, match=r"images-00000 is being written by process \d+ on")
         with writer.lock(0), held, writer.lock(0):
             pass
@@ -313,14 +313,14 @@ class TestJoin:
         def refuse(stream, operation):
             raise OSError(errno.ENOSYS, "Function not implemented")
 
-        begun = join(tmp_path / "s.zarr", shape=(20, 16, 16, 3), dtype=np.uint8, bands=3, plan={"store": "s"})
+        begun = join(tmp_path / "s.zarr", ARRAYS, plan={"store": "s"})
         monkeypatch.setattr(claim.fcntl, "flock", refuse)
         with begun.lock(0):
             begun.write_images(0, images(20))
         assert begun.record(0).rows == (0, 20)
 
     def test_an_unfinished_one_cannot_be_finished(self, tmp_path):
-        writer = join(tmp_path / "s.zarr", **OPTIONS, plan={})
+        writer = join(tmp_path / "s.zarr", ARRAYS, plan={})
         with pytest.raises(ValueError, match="1 shards are not written"):
             writer.finish(info(20))
 

@@ -140,9 +140,7 @@ def _write(due: list[Job], source: Path, objects: Objects, options: Options, pro
     for group in _groups(due):
         for job in group:
             if options.own(len(job.shards)):
-                stores.join(job.path, shape=job.shape, dtype=job.dtype, bands=len(job.recipe.catalogue.bands),
-                            plan=job.plan, replace=options.overwrite, encoding=job.encoding,
-                            compression=job.recipe.compression)  # fmt: skip
+                stores.join(job.path, job.arrays, plan=job.plan, replace=options.overwrite)
         portions = _portions(group, source, objects, options)
         if portions:
             outcome = workers.run(portions, progress)
@@ -186,8 +184,7 @@ def _portion(parts: list[tuple[Job, list[int]]], source: Path, objects: Objects)
     order = np.argsort(rows)
     local = {key: order[np.searchsorted(rows, wanted, sorter=order)] for key, wanted in shards.items()}
     targets = [
-        Target(path=job.path, shape=job.shape, encoding=job.encoding, bands=len(job.recipe.catalogue.bands),
-               plan=job.plan,
+        Target(path=job.path, arrays=job.arrays, plan=job.plan,
                shards={number: local[job.name, number] for number in numbers})
         for job, numbers in parts
     ]  # fmt: skip

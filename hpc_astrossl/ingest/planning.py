@@ -21,7 +21,7 @@ from hpc_astrossl.ingest.cutouts import EDGE, open_source
 from hpc_astrossl.ingest.geometry import over_edge
 from hpc_astrossl.ingest.select import KEPT, Selection
 from hpc_astrossl.specs.recipe import Recipe, StoreSpec, is_path
-from hpc_astrossl.store import open_store
+from hpc_astrossl.store import Arrays, open_store
 from hpc_astrossl.store.encoded import Encoding
 from hpc_astrossl.store.layout import chunk_rows
 
@@ -59,6 +59,12 @@ class Job:
     def shape(self) -> tuple[int, ...]:
         """Of the store's images."""
         return len(self.rows), *self.row
+
+    @property
+    def arrays(self) -> Arrays:
+        """What the store is to hold."""
+        return Arrays(shape=self.shape, dtype=self.dtype, bands=len(self.recipe.catalogue.bands),
+                      encoding=self.encoding, compression=self.recipe.compression)  # fmt: skip
 
     @property
     def shards(self) -> list[np.ndarray]:

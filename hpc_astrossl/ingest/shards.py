@@ -19,7 +19,6 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest.catalogue import Objects
 from hpc_astrossl.ingest.cutouts import Source, Unit, open_source
 from hpc_astrossl.specs.recipe import Recipe
-from hpc_astrossl.store.encoded import Encoding
 
 IN_MEMORY = 1 << 26  # bytes: cutouts of a field beyond this lie in a file without a name
 
@@ -29,9 +28,7 @@ class Target:
     """Shards of one store: ``shards`` maps their number to the objects of their rows (numbers in the portion)."""
 
     path: Path
-    shape: tuple[int, ...]  # of the store's images
-    encoding: Encoding | None
-    bands: int
+    arrays: store.Arrays
     plan: dict[str, Any]
     shards: dict[int, np.ndarray]
 
@@ -108,7 +105,8 @@ def write_shards(portion: Portion, advance: Callable[[int], None]) -> Outcome:
         advance(len(portion) - len(rows))
         rows = rows if len(filling) == 1 else np.unique(rows)
         for unit in source.units(rows) if len(rows) else []:
-            out = _allocate((len(unit.rows), *portion.targets[0].shape[1:]), source.dtype, portion.targets[0].path)
+            one = portion.targets[0]  # images of all targets are alike
+            out = _allocate((len(unit.rows), *one.arrays.shape[1:]), source.dtype, one.path)
             try:
                 hashes.of(source.files(unit))  # before it is read: what changes while it is read is found later
                 reasons = source.cut(unit, out)
@@ -139,9 +137,7 @@ class _Filling:
 
     def __init__(self, target: Target, portion: Portion, source: Source, hashes: Hashes, stack: ExitStack):
         self._target, self._source, self._hashes, self._stack = target, source, hashes, stack
-        self._writer = store.join(target.path, shape=target.shape, dtype=source.dtype, bands=target.bands,
-                                  plan=target.plan, encoding=target.encoding,
-                                  compression=portion.recipe.compression)  # fmt: skip
+        self._writer = store.join(target.path, target.arrays, plan=target.plan)
         self._shard = np.full(len(portion.objects), -1, dtype=np.int64)  # of each object; -1: not wanted
         self._place = np.zeros(len(portion.objects), dtype=np.int64)
         self._open: dict[int, _Shard] = {}
@@ -189,7 +185,7 @@ class _Filling:
                 lock.close()
                 return None
             count = len(self._target.shards[number])
-            self._open[number] = _Shard((count, *self._target.shape[1:]), self._source.dtype, lock)
+            self._open[number] = _Shard((count, *self._target.arrays.shape[1:]), self._source.dtype, lock)
         return self._open[number]
 
     def _give_up(self, number: int) -> None:

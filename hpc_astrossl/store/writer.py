@@ -6,6 +6,7 @@ stays; any other is deleted and written anew, since Zarr cannot heal a damaged o
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,22 @@ from hpc_astrossl.store.layout import SPLITS, TABLE, TABLE_CHUNK, StoreInfo, chu
 from hpc_astrossl.store.statistics import statistics
 
 COMPRESSIONS = {"none": [], "zstd": [ZstdCodec(level=1)]}  # by the name that a recipe gives them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrays:
+    """What a new store is to hold: images of ``shape`` (N, height, width, channels) and ``bands`` magnitudes an object.
+
+    With an ``encoding``, images are kept as JPEG or PNG files: ``shape`` is then (N, ``encoded.row_bytes`` of the
+    largest file) of uint8, and shards are written by ``write_encoded``. ``compression`` of the pixels is one of
+    COMPRESSIONS; None takes the usual one of their kind.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    bands: int
+    encoding: Encoding | None = None
+    compression: str | None = None
 
 
 class StoreWriter:
@@ -150,34 +167,28 @@ def _name(number: int) -> str:
 
 def create(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int,
            encoding: Encoding | None = None, compression: str | None = None) -> StoreWriter:  # fmt: skip
-    """Begin a store of images of ``shape`` (N, height, width, channels) with ``bands`` magnitudes, by one writer.
+    """Begin a store by one writer; the arguments are those of ``Arrays``.
 
-    What an earlier, unfinished attempt left is removed. ``encoding`` and ``compression`` as of ``join``. InputError
-    when N is 0 or the folder cannot be written.
+    What an earlier, unfinished attempt left is removed. InputError when N is 0 or the folder cannot be written.
     """
     abandon(Path(path))
-    return join(path, shape=shape, dtype=dtype, bands=bands, plan={}, encoding=encoding, compression=compression)
+    arrays = Arrays(shape=shape, dtype=dtype, bands=bands, encoding=encoding, compression=compression)
+    return join(path, arrays, plan={})
 
 
-def join(path: Path, *, shape: tuple[int, ...], dtype: np.dtype, bands: int, plan: dict[str, Any],
-         replace: bool = False, encoding: Encoding | None = None,
-         compression: str | None = None) -> StoreWriter:  # fmt: skip
+def join(path: Path, arrays: Arrays, *, plan: dict[str, Any], replace: bool = False) -> StoreWriter:
     """Begin a store, or take part in one that another task has begun by the same ``plan`` (JSON-able).
-
-    With an ``encoding``, images are kept as JPEG or PNG files: ``shape`` is then (N, ``encoded.row_bytes`` of the
-    largest file) of uint8, and shards are written by ``write_encoded``. ``compression`` of the pixels is one of
-    COMPRESSIONS; None takes the usual one of their kind.
 
     InputError when N is 0, the folder cannot be written, or the store in the making has another plan and is not to
     be replaced.
     """
-    path, dtype = Path(path), np.dtype(dtype)
-    if shape[0] == 0:
+    path = Path(path)
+    if arrays.shape[0] == 0:
         raise InputError(f"{path}: no object is left to store; the counts by reason above say which filter took them")
     if replace and claim.partial(path).exists() and not claim.agrees(path, plan):
         abandon(path)
     try:
-        claim.begin(path, plan, lambda folder: _empty(folder, shape, dtype, bands, encoding, compression))
+        claim.begin(path, plan, lambda folder: _empty(folder, arrays))
         return StoreWriter(path)
     except (KeyError, FileNotFoundError):  # the group or an array went while it was opened
         raise _gone(path) from None
@@ -206,25 +217,24 @@ def abandon(path: Path) -> None:
     claim.remove(path)
 
 
-def _empty(folder: Path, shape: tuple[int, ...], dtype: np.dtype, bands: int, encoding: Encoding | None,
-           compression: str | None) -> None:  # fmt: skip
+def _empty(folder: Path, arrays: Arrays) -> None:
     """The group and its arrays, without any chunk."""
-    group = zarr.create_group(folder, zarr_format=3)
+    group, shape, dtype = zarr.create_group(folder, zarr_format=3), arrays.shape, np.dtype(arrays.dtype)
     chunk, shard = chunk_rows(shape, dtype)
     # Every inner chunk carries its own checksum; an all-zero chunk is written, so that a missing one is a fault.
     options = {"compressors": [ZstdCodec(level=1), Crc32cCodec()], "config": {"write_empty_chunks": True}}
-    pixels = options | {"compressors": [*COMPRESSIONS[compression or _usual(dtype)], Crc32cCodec()]}
+    pixels = options | {"compressors": [*COMPRESSIONS[arrays.compression or _usual(dtype)], Crc32cCodec()]}
     tail = shape[1:]
     array = group.create_array(
         "images", shape=shape, dtype=dtype, chunks=(chunk, *tail), shards=(shard, *tail), **pixels
     )
-    if encoding is not None:
-        array.attrs.put(encoding.attributes())
+    if arrays.encoding is not None:
+        array.attrs.put(arrays.encoding.attributes())
     rows = min(shape[0], TABLE_CHUNK)
     for name, (kind, per_band) in TABLE.items():
-        if per_band and not bands:
+        if per_band and not arrays.bands:
             continue
-        tail = (bands,) if per_band else ()
+        tail = (arrays.bands,) if per_band else ()
         group.create_array(name, shape=(shape[0], *tail), chunks=(rows, *tail), dtype=kind, **options)
 
 
