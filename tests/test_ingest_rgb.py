@@ -192,7 +192,7 @@ class TestKept:
         folder = self.tree(tmp_path / "images")
         store = open_store(self.made(folder, tmp_path / "out").path)
         assert store.encoding.format == "jpeg"
-        for row, (name, raw) in enumerate(zip(store.table["object_id"], store.begin_chunk(0)(), strict=True)):
+        for row, (name, raw) in enumerate(zip(store.table["object_id"], store.raw_chunk(0), strict=True)):
             assert unpack(raw).tobytes() == (folder / name).read_bytes()
             np.testing.assert_array_equal(store.images(np.array([row]))[0], np.asarray(Image.open(folder / name)))
         assert check(store.path, deep=True) == []

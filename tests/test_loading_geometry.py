@@ -19,20 +19,23 @@ WAYS = Augmentation(
 
 
 @pytest.mark.parametrize("side", [5, 8, 19])  # the kernel turns eight columns at a time
+@pytest.mark.parametrize("channels", [1, 2, 3])  # it has loops of its own for one plane and for three colours of bytes
 @pytest.mark.parametrize("planes_first", [True, False])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_every_flip_and_turn_is_one_of_eight_codes(dtype, planes_first, side):
-    images = np.random.default_rng(0).integers(0, 255, (3, side, side, 2)).astype(dtype)
+def test_every_flip_and_turn_is_one_of_eight_codes(dtype, planes_first, channels, side):
+    images = np.random.default_rng(0).integers(0, 255, (3, side, side, channels)).astype(dtype)
     stored = images.transpose(0, 3, 1, 2)
     stored = np.ascontiguousarray(stored) if planes_first else stored
     assert set(codes(WAYS)) == set(range(8))
-    moves = np.stack([np.arange(16) % 3, np.arange(16)[::-1], codes(WAYS)], axis=1)
-    out = np.empty((16, 2, side, side), dtype=np.float32)
-    subtract, multiply = np.array([1, 2.5], dtype=np.float32), np.array([3, 1 / 255], dtype=np.float32)
-    put_all(stored, moves, subtract, multiply, out)
-    for (number, place, _), (h, v, k) in zip(moves, FLAGS, strict=True):
-        wanted = (put(images[number], h, v, k).astype(np.float32) - subtract) * multiply
-        assert np.array_equal(out[place], wanted.transpose(2, 0, 1))
+    moves = np.stack([np.arange(16) % 3, np.arange(16) % 2, np.arange(16)[::-1] // 2, codes(WAYS)], axis=1)
+    subtract, multiply = np.array([1, 2.5, 0], dtype=np.float32), np.array([3, 1 / 255, 2], dtype=np.float32)
+    for scale, to in (((subtract, multiply), np.float32), ((0 * subtract, 0 * multiply + 1), dtype)):
+        subtract, multiply = (numbers[:channels] for numbers in scale)
+        batches = [np.empty((8, channels, side, side), dtype=to) for _ in range(2)]
+        put_all(stored, moves, subtract, multiply, np.array([batch.ctypes.data for batch in batches]), to)
+        for (number, batch, place, _), (h, v, k) in zip(moves, FLAGS, strict=True):
+            wanted = (put(images[number], h, v, k).astype(np.float32) - subtract) * multiply
+            assert np.array_equal(batches[batch][place], wanted.transpose(2, 0, 1))
 
 
 KERNEL = """
@@ -41,7 +44,7 @@ import numpy as np
 from hpc_astrossl.loading.kernel import put
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # as on a full disk, a write fails
 out, zero, one = np.empty((1, 1, 1, 1), np.float32), np.zeros(1, np.float32), np.ones(1, np.float32)
-put(np.full((1, 1, 1, 1), 7, np.uint8), np.zeros((1, 3), np.int64), zero, one, out)
+put(np.full((1, 1, 1, 1), 7, np.uint8), np.zeros((1, 4), np.int64), zero, one, np.array([out.ctypes.data]), np.float32)
 sys.exit(int(out[0, 0, 0, 0]))
 """
 

@@ -38,7 +38,7 @@ def make(path, dtype="f4", **changes) -> tuple[zarr.Array, np.ndarray]:
 def read(blocks: Blocks, values: np.ndarray) -> np.ndarray:
     """All rows by chunks, begun together, into memory that held something else."""
     memory = np.full((6, 8, *values.shape[1:]), 7, values.dtype)
-    return np.concatenate([wait() for wait in [blocks.begin(index, memory[index]) for index in range(6)]])
+    return np.concatenate([blocks.read(index, memory[index]) for index in range(6)])
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "f4", "f8"])
@@ -62,7 +62,7 @@ def test_another_layout_is_left_to_zarr(tmp_path, layout):
 def test_fresh_memory_may_have_only_the_rows_there_are(tmp_path):
     array, values = make(tmp_path / "a")
     out = np.empty((5, 8, 6, 3), "f4")
-    assert np.array_equal(Blocks(tmp_path / "a", array).begin(5, out)(), values[40:])
+    assert np.array_equal(Blocks(tmp_path / "a", array).read(5, out), values[40:])
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
@@ -75,7 +75,7 @@ def test_any_flipped_bit_is_an_error(tmp_path, packing):
         blocks = Blocks(tmp_path / "a", array)
         for index in (2, 3):
             try:
-                blocks.begin(index, np.empty((8, 8, 6, 3), "f4"))()
+                blocks.read(index, np.empty((8, 8, 6, 3), "f4"))
             except (ValueError, RuntimeError, OSError):
                 caught += 1
     assert caught >= 60  # in the index it is the fault of both chunks
@@ -87,7 +87,7 @@ def test_a_file_that_was_cut_off_is_an_error(tmp_path, left):
     path = tmp_path / "a/c/0/0/0/0"
     path.write_bytes(path.read_bytes()[:left])
     with pytest.raises(ValueError, match=r"too short|checksum"):
-        Blocks(tmp_path / "a", array).begin(0, np.empty((8, 8, 6, 3), "f4"))()
+        Blocks(tmp_path / "a", array).read(0, np.empty((8, 8, 6, 3), "f4"))
 
 
 def test_a_missing_shard_and_a_missing_chunk_are_errors_and_no_zeros(tmp_path):
@@ -95,10 +95,10 @@ def test_a_missing_shard_and_a_missing_chunk_are_errors_and_no_zeros(tmp_path):
     array[16:24] = 0  # the fill value: zarr leaves the chunk out
     blocks, out = Blocks(tmp_path / "a", array), np.empty((8, 8, 6, 3), "f4")
     with pytest.raises(ValueError, match="holds no such chunk"):
-        blocks.begin(2, out)()
+        blocks.read(2, out)
     (tmp_path / "a/c/0/0/0/0").unlink()
     with pytest.raises(FileNotFoundError):
-        blocks.begin(0, out)()
+        blocks.read(0, out)
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
@@ -109,7 +109,7 @@ def test_a_whole_chunk_of_fewer_pixels_is_an_error(tmp_path, packing):
     source, target = tmp_path / "a/c/0/0/0/0", tmp_path / "b/c/0/0/0/0"
     target.write_bytes(source.read_bytes())
     with pytest.raises(ValueError, match=r"it holds \d+ bytes of pixels, expected 4608"):
-        Blocks(tmp_path / "b", large).begin(0, np.empty((8, 8, 6, 3), "f4"))()
+        Blocks(tmp_path / "b", large).read(0, np.empty((8, 8, 6, 3), "f4"))
 
 
 def test_few_files_stay_open(tmp_path, monkeypatch):

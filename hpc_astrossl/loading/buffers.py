@@ -8,11 +8,14 @@ import torch
 
 
 class Buffers:
-    """Lends float32 tensors on the CPU. What is lent is the caller's for as long as it, or any view of it, lives."""
+    """Lends tensors on the CPU. What is lent is the caller's for as long as it, or any view of it, lives.
 
-    def __init__(self, keep: int = 8):
+    ``keep`` is how many are kept for use again.
+    """
+
+    def __init__(self, dtype: np.dtype = np.float32, keep: int = 8):
+        self.keep, self._dtype = keep, dtype
         self._arrays: list[np.ndarray] = []
-        self._keep = keep
 
     def lend(self, shape: tuple[int, ...]) -> torch.Tensor:
         """A tensor of ``shape`` with whatever numbers were in it.
@@ -24,10 +27,14 @@ class Buffers:
         for index in range(len(self._arrays)):
             if self._arrays[index].size >= size and _references(self._arrays, index) == _FREE:
                 return torch.from_numpy(self._arrays[index])[:size].view(shape)
-        array = np.empty(size, dtype=np.float32)
-        if len(self._arrays) < self._keep:
+        array = np.empty(size, dtype=self._dtype)
+        if len(self._arrays) < self.keep:
             self._arrays.append(array)
         return torch.from_numpy(array).view(shape)
+
+    def clear(self) -> None:
+        """Keep none."""
+        self._arrays.clear()
 
 
 def _references(arrays: list[np.ndarray], index: int) -> int:

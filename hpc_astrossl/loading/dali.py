@@ -61,13 +61,13 @@ class DaliLoader(Loader):
         """Rows as they lie in the store, streamed; what is resident is kept by the loader itself."""
         return Keeping(shape=self.store.raw_shape, resident_mb=0)
 
-    def _begin(self, rows: np.ndarray) -> None:
+    def _begin(self, parts: list[Part], drawn: Augmentation | None) -> None:
         if not self.resident:
-            super()._begin(rows)
+            super()._begin(parts, drawn)
 
-    def _ready(self, rows: np.ndarray) -> np.ndarray:
+    def _ready(self, number: int, rows: np.ndarray) -> np.ndarray:
         if not self.resident:
-            return super()._ready(rows)
+            return super()._ready(number, rows)
         if self._kept is None:
             self._kept = self._read_all()
         return rows[[row not in self.skipped.rows for row in rows.tolist()]] if self.skipped.rows else rows
@@ -76,9 +76,10 @@ class DaliLoader(Loader):
         """All images of the loader on the device, decoded; zeros where one was skipped."""
         kept = torch.zeros((len(self.rows), *self.store.image_shape), device=self.device,
                            dtype=torch.uint8 if self.store.dtype == np.uint8 else torch.float32)  # fmt: skip
-        self.pixels.begin(self.rows)
-        for first in range(0, len(self.rows), PIECE):
-            rows = self.pixels.ready(self.rows[first : first + PIECE])
+        pieces = [self.rows[first : first + PIECE] for first in range(0, len(self.rows), PIECE)]
+        self.pixels.begin(pieces)
+        for number, piece in enumerate(pieces):
+            rows = self.pixels.ready(number, piece)
             images = self.pixels.take(rows)
             if self._encoded:
                 plan = pipeline.Plan(device=self.device, dtype=self.store.dtype, encoded=True)
@@ -88,7 +89,7 @@ class DaliLoader(Loader):
                 whole = torch.from_numpy(np.stack(images))
             if len(rows):
                 kept[torch.from_numpy(np.searchsorted(self.rows, rows)).to(self.device)] = whole.to(self.device)
-        self.pixels.close()
+        self.pixels.release()
         return kept
 
     def _batches(self, tasks: Iterator[Task]) -> Iterator[Batch]:
@@ -134,17 +135,15 @@ class DaliLoader(Loader):
         if self.resident:
             gathered = self._kept[torch.from_numpy(np.searchsorted(self.rows, rows)).to(self.device)]
             return gathered if gathered.is_cuda else gathered.numpy()
-        gathered = self._gathered[: len(rows)].numpy()
-        for place, image in enumerate(self.pixels.take(rows)):
-            gathered[place] = image
-        return gathered
+        images, numbers = self.pixels.find(rows)
+        return np.take(images, numbers, axis=0, out=self._gathered[: len(rows)].numpy(), mode="clip")  # not buffered
 
     def _from_files(self, rows: np.ndarray, packed: list[np.ndarray], plan: pipeline.Plan, batch_size: int,
                     drawn: Augmentation | None = None) -> tuple[np.ndarray, torch.Tensor]:  # fmt: skip
         """(places of the rows whose files are whole, what the pipeline makes of these)."""
         good, files = [], []
         for place, (row, image) in enumerate(zip(rows.tolist(), packed, strict=True)):
-            try:  # copied: DALI may read it after the chunk's memory is used again
+            try:  # copied: DALI may read it after the batch's memory is used again
                 files.append(intact(image, self.store.encoding.format).copy())
                 good.append(place)
             except ValueError as error:

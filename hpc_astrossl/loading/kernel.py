@@ -5,48 +5,84 @@ Loops are written so that LLVM finds vector instructions for them (docs/decision
 """
 
 import numpy as np
-from numba import njit
+from numba import carray, njit, types
+from numba.extending import intrinsic
 
 from hpc_astrossl.loading.geometry import MIRRORED, TRANSPOSED, UPSIDE_DOWN
 
 EIGHT = 8  # columns; a constant, so that the loop over them is unrolled
 
 
-def put(images: np.ndarray, moves: np.ndarray, subtract: np.ndarray, multiply: np.ndarray, out: np.ndarray) -> None:
-    """Put images (n, channels, height, width) of any type and layout, flipped, turned and scaled, into ``out``.
+def put(images: np.ndarray, moves: np.ndarray, subtract: np.ndarray, multiply: np.ndarray, addresses: np.ndarray,
+        dtype: np.dtype) -> None:  # fmt: skip
+    """Put images (n, channels, height, width) of any type and layout, flipped, turned and scaled, into batches.
 
-    ``moves`` is int64 (k, 3): the number of an image, its place in ``out``, its code (``geometry.codes``). ``subtract``
-    and ``multiply`` are float32 (channels,), ``out`` float32 (B, channels, height, width). Nothing is fused, so that
-    the numbers are bit by bit those of ``Scaling.apply``. Other threads run meanwhile.
+    ``moves`` is int64 (k, 4): the number of an image, its batch, its place there, its code (``geometry.codes``).
+    ``addresses`` is int64 (batches,): where in memory a batch begins, a contiguous array (B, channels, height, width)
+    of ``dtype`` that nobody frees meanwhile. ``subtract`` and ``multiply`` are float32 (channels,). Nothing is fused,
+    so that the numbers are bit by bit those of ``Scaling.apply``. Other threads run meanwhile.
     """
-    work, lain = _put, images.transpose(0, 2, 3, 1)
-    if lain.shape[3] == 3 and lain.itemsize == 1 and lain.flags.c_contiguous:
-        work, images = _put_colours, lain
+    work, lain = _put_planes, images.transpose(0, 2, 3, 1)
+    if lain.flags.c_contiguous and lain.shape[3] > 1:
+        work, images = _put_colours if lain.shape[3] == 3 and lain.itemsize == 1 else _put_pixels, lain
+    arguments = images, moves, subtract, multiply, addresses, np.empty(0, dtype)
     try:
-        work(images, moves, subtract, multiply, out)
+        work(*arguments)
     except OSError:  # compiled, and no room on the disk to keep it
-        work(images, moves, subtract, multiply, out)
+        work(*arguments)
 
 
-def _put(images, moves, subtract, multiply, out):
-    turned = np.empty((images.shape[3], images.shape[2]), images.dtype)
-    for move in range(len(moves)):
-        number, place, code = moves[move]
-        _image(images[number], turned, code, subtract, multiply, out[place])
+@intrinsic
+def _pointer(typing, address, like):
+    """The address as a pointer to numbers of the type of the array ``like``."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like.dtype)(address, like), generate
 
 
-def _put_colours(images, moves, subtract, multiply, out):
+@njit(nogil=True)
+def _target(addresses, move, like, channels, height, width):
+    """Where an image is put, (channels, height, width)."""
+    size = channels * height * width * like.itemsize
+    return carray(_pointer(addresses[move[1]] + move[2] * size, like), (channels, height, width))
+
+
+def _put_planes(images, moves, subtract, multiply, addresses, like):
+    """Images (n, channels, height, width) one plane after the other."""
+    channels, height, width = images.shape[1:]
+    turned = np.empty((width, height), images.dtype)
+    for i in range(len(moves)):
+        out = _target(addresses, moves[i], like, channels, height, width)
+        _image(images[moves[i, 0]], turned, moves[i, 3], subtract, multiply, out)
+
+
+def _put_colours(images, moves, subtract, multiply, addresses, like):
     """Images (n, height, width, 3) of bytes: the colours are taken apart first, sixteen and more pixels at a time."""
-    planes = np.empty((3, images.shape[1], images.shape[2]), images.dtype)
-    turned = np.empty((images.shape[2], images.shape[1]), images.dtype)
+    height, width = images.shape[1:3]
+    planes, turned = np.empty((3, height, width), images.dtype), np.empty((width, height), images.dtype)
     red, green, blue = planes[0].reshape(-1), planes[1].reshape(-1), planes[2].reshape(-1)
-    for move in range(len(moves)):
-        number, place, code = moves[move]
-        pixels = images[number].reshape(-1)
-        for i in range(np.uintp(len(red))):  # unsigned: an index that may be negative costs the vector instructions
-            at = np.uintp(3) * i
-            red[i], green[i], blue[i] = pixels[at], pixels[at + np.uintp(1)], pixels[at + np.uintp(2)]
-        _image(planes, turned, code, subtract, multiply, out[place])
+    for i in range(len(moves)):
+        pixels = images[moves[i, 0]].reshape(-1)
+        for j in range(np.uintp(len(red))):  # unsigned: an index that may be negative costs the vector instructions
+            at = np.uintp(3) * j
+            red[j], green[j], blue[j] = pixels[at], pixels[at + np.uintp(1)], pixels[at + np.uintp(2)]
+        out = _target(addresses, moves[i], like, 3, height, width)
+        _image(planes, turned, moves[i, 3], subtract, multiply, out)
+
+
+def _put_pixels(images, moves, subtract, multiply, addresses, like):
+    """Images (n, height, width, channels) row by row, all channels of a row, whose memory stays at hand meanwhile."""
+    height, width, channels = images.shape[1:]
+    for i in range(len(moves)):
+        image, code = images[moves[i, 0]], moves[i, 3]
+        out = _target(addresses, moves[i], like, channels, height, width)
+        for y in range(height):
+            line = height - 1 - y if code & UPSIDE_DOWN else y
+            for channel in range(channels):
+                row = image[:, line, channel] if code & TRANSPOSED else image[line, :, channel]
+                _row(row, code, subtract[channel], multiply[channel], out[channel, y])
 
 
 @njit(nogil=True)
@@ -64,16 +100,21 @@ def _image(image, turned, code, subtract, multiply, out):
 
 @njit(nogil=True)
 def _plane(plane, code, subtract, multiply, out):
-    height, width = out.shape
-    last = np.uintp(width - 1)
+    height = len(out)
     for y in range(height):
-        row, target = plane[height - 1 - y if code & UPSIDE_DOWN else y], out[y]
-        if code & MIRRORED:
-            for x in range(np.uintp(width)):
-                target[x] = (np.float32(row[last - x]) - subtract) * multiply
-        else:
-            for x in range(width):
-                target[x] = (np.float32(row[x]) - subtract) * multiply
+        _row(plane[height - 1 - y if code & UPSIDE_DOWN else y], code, subtract, multiply, out[y])
+
+
+@njit(nogil=True, inline="always")
+def _row(row, code, subtract, multiply, out):
+    width = len(out)
+    last = np.uintp(width - 1)
+    if code & MIRRORED:
+        for x in range(np.uintp(width)):
+            out[x] = (np.float32(row[last - x]) - subtract) * multiply
+    else:
+        for x in range(width):
+            out[x] = (np.float32(row[x]) - subtract) * multiply
 
 
 @njit(nogil=True)
@@ -91,7 +132,11 @@ def _transpose(plane, out):
             out[x, y] = plane[y, x]
 
 
-try:
-    _put, _put_colours = njit(nogil=True, cache=True)(_put), njit(nogil=True, cache=True)(_put_colours)
-except RuntimeError:  # no folder that could be written
-    _put, _put_colours = njit(nogil=True)(_put), njit(nogil=True)(_put_colours)
+def _compiled(function):
+    try:
+        return njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # no folder that could be written
+        return njit(nogil=True)(function)
+
+
+_put_planes, _put_colours, _put_pixels = map(_compiled, (_put_planes, _put_colours, _put_pixels))

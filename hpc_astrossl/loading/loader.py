@@ -12,8 +12,9 @@ import torch
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.loading import order
 from hpc_astrossl.loading.draws import Augmentation, Augmenting, augmentation
+from hpc_astrossl.loading.geometry import codes
 from hpc_astrossl.loading.order import Part
-from hpc_astrossl.loading.pixels import Keeping, Pixels, Skipped
+from hpc_astrossl.loading.pixels import Keeping, Skipped, open_pixels
 from hpc_astrossl.loading.scaling import CAFFE_MEANS, scaling
 from hpc_astrossl.store import Store
 
@@ -104,7 +105,7 @@ class Loader(ABC):
         self.rank, self.size = engine.rank, engine.size
         self.scaling = scaling(spec.scaling, store.image_shape[2], spec.statistics or store.info.statistics)
         self.skipped = Skipped(allowed=spec.corrupt == "skip")
-        self.pixels = Pixels(self.store, self.rows, self._keeping(), self.skipped)
+        self.pixels = open_pixels(self.store, self.rows, self._keeping(), self.skipped)
         self.waited, self.reason = 0.0, ""
         self._open: Iterator[Batch] | None = None
         self._closed = False
@@ -160,20 +161,20 @@ class Loader(ABC):
         self._open = self._run(parts, epoch)
         return self._open
 
-    def _begin(self, rows: np.ndarray) -> None:
-        """Hear which rows the iteration will want, in order."""
-        self.pixels.begin(rows)
+    def _begin(self, parts: list[Part], drawn: Augmentation | None) -> None:
+        """Hear which parts the iteration will want, in order, and what is drawn for the objects of all."""
+        self.pixels.begin([part.rows for part in parts], None if drawn is None else codes(drawn))
 
-    def _ready(self, rows: np.ndarray) -> np.ndarray:
-        """Wait until rows can be taken; those that can be read."""
-        return self.pixels.ready(rows)
+    def _ready(self, number: int, rows: np.ndarray) -> np.ndarray:
+        """Wait until the rows of the next part, which has that number, can be taken; those that can be read."""
+        return self.pixels.ready(number, rows)
 
     def _run(self, parts: list[Part], epoch: int | None) -> Iterator[Batch]:
         if self._closed:
             raise ValueError("the loader is closed")
         rows = np.concatenate([part.rows for part in parts]) if parts else self.rows[:0]
-        self._begin(rows)
         drawn = None if epoch is None else augmentation(self.spec.seed, epoch, rows, self.spec.augmenting)
+        self._begin(parts, drawn)
         batches = self._batches(self._tasks(parts, drawn))
         try:
             while True:
@@ -190,8 +191,8 @@ class Loader(ABC):
     def _tasks(self, parts: list[Part], drawn: Augmentation | None) -> Iterator[Task]:
         """Runs where the batches are made: it waits for the chunks. ``drawn`` is for the rows of all parts."""
         start = 0
-        for part in parts:
-            readable = self._ready(part.rows)
+        for number, part in enumerate(parts):
+            readable = self._ready(number, part.rows)
             places: slice | np.ndarray = slice(start, start := start + len(part.rows))
             if len(readable) < len(part.rows):
                 places = np.arange(places.start, places.stop)[np.isin(part.rows, readable)]

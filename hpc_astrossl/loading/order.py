@@ -34,7 +34,7 @@ def epoch_order(rows: np.ndarray, chunk_rows: int, *, seed: int, epoch: int, bat
     lane = np.repeat(np.arange(len(lengths)), lengths)
     again = draws.uniform(draws.ENDS, seed, epoch, rows)
     place = _spread(shuffled[which][laid], lane, (place[laid], again[laid]), max(1, window // len(lengths)))
-    mixed = np.lexsort((place, lane))  # lanes end to end, each in its own order
+    mixed = np.lexsort((np.where(lane % 2, -place, place), lane))  # lanes end to end, each in its own order
     first = np.cumsum(lengths) - lengths
     batch = (np.arange(len(rows)) - first[lane]) // each[lane]
     return rows[laid][mixed][np.argsort(batch, kind="stable")]

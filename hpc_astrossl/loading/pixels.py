@@ -1,19 +1,21 @@
-"""The pixels of rows: whole chunks, read ahead, kept for the run or for as long as an iteration needs them."""
+"""The pixels of rows: whole chunks, read ahead, kept for the run or put into the batches that want them."""
 
-from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.loading.slots import Slots
+from hpc_astrossl.loading.arrival import Arrivals, arrivals
+from hpc_astrossl.loading.buffers import Buffers
+from hpc_astrossl.loading.reading import Reading
 from hpc_astrossl.store import Store
 
 MEBIBYTE = 1 << 20
-READ_AHEAD = 16  # chunks that are being read while others are used; fewer leave a core idle while a batch is put
-NOWHERE = -1
+READ_AHEAD = 16  # chunks that are being read beyond those needed; fewer leave a core idle while a batch is finished
+SPARE = 8  # batches whose memory is kept beyond those in the making: the caller looks at some
 
 
 @dataclass(kw_only=True)
@@ -30,190 +32,237 @@ class Skipped:
         self.rows |= dict.fromkeys(rows.tolist(), str(error))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """Memory of batches in the making: tensors (B, …) by the number of the batch, and where each begins, int64."""
+
+    images: dict[int, torch.Tensor]
+    addresses: np.ndarray
+
+
 def as_stored(index: int, chunk: np.ndarray) -> np.ndarray:
-    """A chunk is kept as the store holds it."""
+    """A chunk is used as the store holds it."""
     return chunk
+
+
+def copied(images: np.ndarray, moves: np.ndarray, staged: Staged) -> None:
+    """Objects are put into their batches as they are."""
+    for number, batch, place, _ in moves.tolist():
+        staged.images[batch].numpy()[place] = images[number]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Keeping:
     """How a loader wants the pixels.
 
-    ``prepare`` is called with (chunk number, what the store holds of it) once a chunk, and gives what is kept, images
-    of ``shape``; it may work in place. Images that fit ``resident_mb`` MiB all stay; ``planes_first`` lays those out in
-    memory as (channels, height, width); their shape is as ever.
+    ``prepare`` is called with (chunk number, what the store holds of it) once a chunk, and gives images of ``shape``;
+    it may work in place. ``planes_first`` lays images out in memory as (channels, height, width); their shape is as
+    ever. Images that fit ``resident_mb`` MiB all stay; others are put into batches by ``put`` (images of a chunk, their
+    ``Arrivals.moves``, the batches). Both are called by threads.
     """
 
     shape: tuple[int, ...]
     resident_mb: int
     prepare: Callable[[int, np.ndarray], np.ndarray] = as_stored
     planes_first: bool = False
+    put: Callable[[np.ndarray, np.ndarray, Staged], None] = copied
+
+    def laid_out(self, count: int) -> tuple[int, ...]:
+        """The shape of so many images as they lie in memory."""
+        if not self.planes_first:
+            return count, *self.shape
+        height, width, channels = self.shape
+        return count, channels, height, width
+
+    def shown(self, images: np.ndarray) -> np.ndarray:
+        """Images that are laid out so, in their shape."""
+        return images.transpose(0, 2, 3, 1) if self.planes_first else images
 
 
-class Pixels:
-    """Images of chosen rows, as they lie in the store, or prepared. ``reads`` counts the chunks read so far.
+class Pixels(ABC):
+    """Images of chosen rows for the batches of an iteration, as they lie in the store, or prepared."""
 
-    When the rows' images fit the room for them they are read once and stay. Otherwise a chunk is dropped as soon as
-    the iteration announced by ``begin`` has taken the last of its rows: each chunk is read once an iteration, and
-    memory holds as many as the order keeps in use (``order.epoch_order``), and READ_AHEAD more.
-    """
+    resident: bool
 
-    def __init__(self, store: Store, rows: np.ndarray, keeping: Keeping, skipped: Skipped):
-        self.store, self.rows, self.keeping, self.skipped, self.reads = store, rows, keeping, skipped, 0
-        self.resident = fits(store, rows, keeping.resident_mb, keeping.shape)
-        size = store.chunk_rows
-        self._raw = Slots((size, *store.raw_shape), store.dtype)  # what chunks are read into
-        same = keeping.shape == store.raw_shape
-        self._prepared = self._raw if same else Slots((size, *keeping.shape), store.dtype)
-        chunks = -(-len(store) // size)
-        self._slot = np.full(chunks, NOWHERE, dtype=np.int64)  # where a chunk in use is
-        self._left = np.zeros(chunks, dtype=np.int64)  # of a chunk's rows, those that the iteration has not taken
-        self._coming: deque[int] = deque()
-        self._begun: dict[int, tuple[int, Callable[[], np.ndarray]]] = {}
-        self._over: list[int] = []  # chunks whose last row has been taken, and may still be looked at
-        self._kept: np.ndarray | None = None  # images of ``rows``, where they are resident
-        self._number = np.zeros(len(store), dtype=np.int64)  # of a row among ``rows``
-        self._number[rows] = np.arange(len(rows))
-        self._filled: set[int] = set()
+    def __init__(self, store: Store, keeping: Keeping, skipped: Skipped):
+        self.store, self.keeping, self.skipped = store, keeping, skipped
+        self._reading = Reading(store)
 
     @property
-    def chunks_held(self) -> int:
-        """Chunks in memory now, the resident rows and those being read ahead aside."""
-        return int((self._slot != NOWHERE).sum()) - len(self._over)
+    def reads(self) -> int:
+        """The chunks read so far."""
+        return self._reading.reads
 
-    def begin(self, rows: np.ndarray) -> None:
-        """Announce the rows that the next iteration will take, in this order; reading begins."""
-        self.release()
-        if self.resident and self._kept is None and len(rows):
-            self._kept = self._room()
-        chunks, first, counts = np.unique(rows // self.store.chunk_rows, return_index=True, return_counts=True)
-        coming = chunks[np.argsort(first, kind="stable")].tolist()
-        if self.resident:
-            coming = [index for index in sorted(coming) if index not in self._filled]
-        self._left[chunks] = counts
-        self._coming = deque(coming)
-        self._read_on()
+    @property
+    @abstractmethod
+    def staged(self) -> int:
+        """Batches that are in the making now."""
 
-    def ready(self, rows: np.ndarray) -> np.ndarray:
-        """Bring the chunks of ``rows`` into memory; the rows that can be read, which are all but the skipped ones.
+    @abstractmethod
+    def begin(self, batches: Sequence[np.ndarray], codes: np.ndarray | None = None) -> None:
+        """Announce the batches of the next iteration, each the rows of its objects; reading begins.
+
+        ``codes`` (``geometry.codes``) are of the objects of all batches, and for ``Keeping.put``.
+        """
+
+    @abstractmethod
+    def _wait(self, number: int) -> None:
+        """Until all chunks that a batch wants have been read."""
+
+    @abstractmethod
+    def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(images, the numbers in it of the rows that ``ready`` gave last); they hold until the next call of it."""
+
+    def ready(self, number: int, rows: np.ndarray) -> np.ndarray:
+        """Wait for the next batch, which is announced and of these rows; those that can be read, all but the skipped.
 
         InputError, naming the store, the chunk and its objects, when one is damaged and the policy is to stop.
         """
-        if self.resident:
-            while self._begun:
-                self._next()
-        else:
-            self._drop()
-            chunks = rows // self.store.chunk_rows
-            missing = set(chunks[self._slot[chunks] == NOWHERE].tolist())
-            while missing:
-                missing.discard(self._next())
+        self._wait(number)
         if not self.skipped.rows:
             return rows
-        lost = np.array([row in self.skipped.rows for row in rows.tolist()], dtype=bool)
-        if not self.resident:
-            self._used(rows[lost] // self.store.chunk_rows)
-        return rows[~lost]
+        return rows[[row not in self.skipped.rows for row in rows.tolist()]]
 
     def take(self, rows: np.ndarray) -> list[np.ndarray]:
-        """The images of rows that are ready, as views that hold until the next call of ``ready``."""
-        found: list[np.ndarray] = [None] * len(rows)
-        for images, numbers, places in self.find(rows):
-            for number, place in zip(numbers.tolist(), places.tolist(), strict=True):
-                found[place] = images[number]
-        return found
-
-    def find(self, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """What ``take`` gives, by the arrays that hold it: [(images, numbers of those wanted, their places), …]."""
-        if not len(rows):
-            return []
-        if self.resident:
-            return [(self._kept, self._number[rows], np.arange(len(rows)))]
-        chunks, numbers = np.divmod(rows, self.store.chunk_rows)
-        self._used(chunks)
-        return self._prepared.find(self._slot[chunks], numbers)
+        """What ``find`` finds, image by image."""
+        images, numbers = self.find(rows)
+        return [images[number] for number in numbers.tolist()]
 
     def release(self) -> None:
-        """Forget the chunks of the iteration; resident rows stay."""
-        for slot, wait in self._begun.values():
-            with suppress(InputError):  # nobody wanted this chunk after all
-                wait()  # memory that is being read into must not be given away
-            self._raw.give(slot)
-        for slot in self._slot[self._slot != NOWHERE].tolist():
-            self._prepared.give(slot)
-        self._slot[:], self._left[:] = NOWHERE, 0
-        for held in (self._begun, self._coming, self._over):
-            held.clear()
+        """End the iteration."""
+        self._reading.stop()
 
     def close(self) -> None:
-        """Give back all memory but the resident rows."""
+        """Free threads, and all memory but the resident rows."""
         self.release()
-        self._raw.clear()
-        self._prepared.clear()
+        self._reading.close()
 
-    def _read_on(self) -> None:
-        """Begin to read the next chunks."""
-        while self._coming and len(self._begun) < READ_AHEAD:
-            index, slot = self._coming.popleft(), self._raw.take()
-            self._begun[index] = slot, self.store.begin_chunk(index, self._raw.memory(slot))
-
-    def _next(self) -> int:
-        """Keep the next chunk that was announced, prepared; its number."""
-        index = next(iter(self._begun))
-        slot, wait = self._begun.pop(index)
-        self.reads += 1
-        try:
-            chunk = self.keeping.prepare(index, wait())
-        except InputError as error:
-            size = self.store.chunk_rows
-            self.skipped.add(np.arange(index * size, min((index + 1) * size, len(self.store))), error)
-            chunk = np.zeros((size, *self.keeping.shape), dtype=self.store.dtype)
-        if self.resident:
-            self._keep(index, chunk)
-            self._raw.give(slot)
-        else:
-            self._slot[index] = self._hold(slot, chunk)
-        self._read_on()
-        return index
-
-    def _hold(self, slot: int, chunk: np.ndarray) -> int:
-        """The slot of a chunk that was read into ``slot`` and is in use from now on."""
-        if self._prepared is not self._raw:
-            self._raw.give(slot)
-            slot = self._prepared.take()
-        memory = self._prepared.memory(slot)
-        if not np.may_share_memory(chunk, memory):
-            memory[: len(chunk)] = chunk
-        return slot
-
-    def _room(self) -> np.ndarray:
-        """Memory for the resident images."""
-        count, dtype = len(self.rows), self.store.dtype
-        if not self.keeping.planes_first:
-            return np.empty((count, *self.keeping.shape), dtype=dtype)
-        height, width, channels = self.keeping.shape
-        return np.empty((count, channels, height, width), dtype=dtype).transpose(0, 2, 3, 1)
-
-    def _keep(self, index: int, chunk: np.ndarray) -> None:
-        """Copy the wanted rows of a chunk to those that stay."""
+    def _lost(self, index: int, error: InputError) -> None:
+        """Take note of a chunk that cannot be read."""
         size = self.store.chunk_rows
+        self.skipped.add(np.arange(index * size, min((index + 1) * size, len(self.store))), error)
+
+
+class Resident(Pixels):
+    """Images of ``rows``, ascending, that stay in memory: each chunk is read once."""
+
+    resident, staged = True, 0
+
+    def __init__(self, store: Store, keeping: Keeping, skipped: Skipped, rows: np.ndarray):
+        super().__init__(store, keeping, skipped)
+        self.rows = rows
+        self._kept: np.ndarray | None = None
+        self._number = np.zeros(len(store), dtype=np.int64)  # of a row among ``rows``
+        self._number[rows] = np.arange(len(rows))
+        self._filled: set[int] = set()
+        self._coming: list[int] = []
+
+    def begin(self, batches: Sequence[np.ndarray], codes: np.ndarray | None = None) -> None:
+        self.release()
+        if self._kept is None:
+            self._kept = self.keeping.shown(np.empty(self.keeping.laid_out(len(self.rows)), dtype=self.store.dtype))
+        wanted = {index for rows in batches for index in np.unique(rows // self.store.chunk_rows).tolist()}
+        self._coming = sorted(wanted - self._filled)
+        self._reading.begin(self._coming, self._keep)
+        self._reading.read(len(self._coming))
+
+    def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._kept, self._number[rows]
+
+    def _wait(self, number: int) -> None:
+        self._reading.wait(len(self._coming), self._lost)
+        self._filled.update(self._coming)
+
+    def _keep(self, place: int, chunk: np.ndarray) -> None:
+        """Runs in a thread: copy the wanted rows of a chunk to those that stay."""
+        index, size = self._coming[place], self.store.chunk_rows
         begin, end = np.searchsorted(self.rows, [index * size, (index + 1) * size])
-        self._kept[begin:end] = chunk[self.rows[begin:end] - index * size]
-        self._filled.add(index)
+        self._kept[begin:end] = self.keeping.prepare(index, chunk)[self.rows[begin:end] - index * size]
 
-    def _used(self, chunks: np.ndarray) -> None:
-        """A row of each of these chunks, which may be repeated, has been taken, or will never be."""
-        chunks, counts = np.unique(chunks, return_counts=True)
-        self._left[chunks] -= counts
-        self._over += chunks[self._left[chunks] == 0].tolist()
 
-    def _drop(self) -> None:
-        for index in self._over:
-            self._prepared.give(int(self._slot[index]))
-            self._slot[index] = NOWHERE
-        self._over.clear()
+class Streamed(Pixels):
+    """Images that are put into batches as soon as their chunk is read, which is once an iteration.
+
+    Memory holds the batches in the making, as many as the order spreads a chunk over (``order.epoch_order``).
+    """
+
+    resident = False
+
+    def __init__(self, store: Store, keeping: Keeping, skipped: Skipped, dtype: np.dtype):
+        super().__init__(store, keeping, skipped)
+        self._buffers = Buffers(dtype)
+        self._arrivals: Arrivals = arrivals([], 1)
+        self._lengths: list[int] = []
+        self._lent = 0  # batches that have memory, or had
+        self._staged = Staged(images={}, addresses=np.empty(0, dtype=np.int64))
+        self._ready: tuple[np.ndarray, np.ndarray]  # images of the batch that was made ready last, its rows
+
+    @property
+    def staged(self) -> int:
+        return len(self._staged.images)
+
+    def begin(self, batches: Sequence[np.ndarray], codes: np.ndarray | None = None) -> None:
+        self.release()
+        self._arrivals, self._lengths = arrivals(batches, self.store.chunk_rows, codes), list(map(len, batches))
+        self._buffers.keep = self._arrivals.depth(READ_AHEAD) + SPARE
+        self._staged = Staged(images={}, addresses=np.zeros(len(batches), dtype=np.int64))
+        self._lent = 0
+        self._reading.begin(self._arrivals.chunks, self._put)
+        if batches:
+            self._read(READ_AHEAD)
+
+    def ready(self, number: int, rows: np.ndarray) -> np.ndarray:
+        readable = super().ready(number, rows)
+        images = self._staged.images.pop(number)
+        self._ready = self.keeping.shown(images.numpy()), rows
+        return readable
+
+    def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images, wanted = self._ready
+        numbers = np.arange(len(wanted))
+        return images, numbers if len(rows) == len(wanted) else numbers[np.isin(wanted, rows)]
+
+    def release(self) -> None:
+        super().release()
+        self._staged.images.clear()
+
+    def close(self) -> None:
+        super().close()
+        self._buffers.clear()
+
+    def _wait(self, number: int) -> None:
+        self._lend(number + 1)
+        needed = self._arrivals.needed[number]
+        self._read(needed + READ_AHEAD)
+        self._reading.wait(needed, self._lost)
+
+    def _read(self, count: int) -> None:
+        """Have so many chunks of the iteration read, or all, into batches that have memory."""
+        count = min(count, len(self._arrivals.chunks))
+        if count:
+            self._lend(self._arrivals.reach[count - 1])
+        self._reading.read(count)
+
+    def _lend(self, batches: int) -> None:
+        """Give memory to the first so many batches."""
+        for number in range(self._lent, batches):
+            images = self._buffers.lend(self.keeping.laid_out(self._lengths[number]))
+            self._staged.images[number], self._staged.addresses[number] = images, images.data_ptr()
+            self._lent = number + 1
+
+    def _put(self, place: int, chunk: np.ndarray) -> None:
+        """Runs in a thread."""
+        images = self.keeping.prepare(self._arrivals.chunks[place], chunk)
+        self.keeping.put(images, self._arrivals.of(place), self._staged)
 
 
 def fits(store: Store, rows: np.ndarray, resident_mb: int, shape: tuple[int, ...] | None = None) -> bool:
     """Whether the images of ``rows`` may stay in memory."""
     return len(rows) * int(np.prod(shape or store.image_shape)) * store.dtype.itemsize <= resident_mb * MEBIBYTE
+
+
+def open_pixels(store: Store, rows: np.ndarray, keeping: Keeping, skipped: Skipped) -> Pixels:
+    """Of the images of ``rows``, resident where they fit."""
+    if fits(store, rows, keeping.resident_mb, keeping.shape):
+        return Resident(store, keeping, skipped, rows)
+    return Streamed(store, keeping, skipped, store.dtype)

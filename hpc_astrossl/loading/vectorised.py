@@ -1,5 +1,8 @@
 """The loader of arrays on the CPU: one compiled loop from stored pixels into memory that is used again.
 
+Images of a streamed chunk are put where their batches are made by the thread that has read it. Floats are then what
+the network gets; bytes, a quarter of the memory, wait as bytes until their batch is wanted.
+
 DALI's price for each sample, some 30 µs of CPU, is more than all of this work (docs/loading.md), so where pixels need
 no decoding and no GPU is there, the pixels are put by a kernel of our own.
 """
@@ -19,7 +22,7 @@ from hpc_astrossl.loading.geometry import codes, warped
 from hpc_astrossl.loading.kernel import put
 from hpc_astrossl.loading.loader import Batch, Loader, Task
 from hpc_astrossl.loading.order import Part
-from hpc_astrossl.loading.pixels import Keeping
+from hpc_astrossl.loading.pixels import Keeping, Staged
 from hpc_astrossl.loading.prefetch import ahead
 from hpc_astrossl.loading.scaling import scaling
 
@@ -47,8 +50,7 @@ class VectorisedLoader(Loader):
         height, width, channels = self.store.image_shape
         self._shape = channels, height, width
         # The kernel scales linearly, which costs it nothing; asinh is done when a chunk of fluxes is read.
-        linear = self.scaling if self.scaling.soften is None else scaling("none", channels)
-        self._subtract, self._multiply = linear.subtract, linear.multiply
+        self._linear = self.scaling if self.scaling.soften is None else scaling("none", channels)
 
     def close(self) -> None:
         super().close()
@@ -60,7 +62,13 @@ class VectorisedLoader(Loader):
         return self.store.dtype == np.uint8
 
     def _keeping(self) -> Keeping:
-        return replace(super()._keeping(), planes_first=True)
+        return replace(super()._keeping(), planes_first=True, put=self._arrived)
+
+    def _arrived(self, images: np.ndarray, moves: np.ndarray, staged: Staged) -> None:
+        """Put the images of a streamed chunk into their batches, flipped and turned; floats are scaled as well."""
+        scaled = scaling("none", images.shape[3]) if self._bytes else self._linear
+        source = images.transpose(0, 3, 1, 2)
+        put(source, moves, scaled.subtract, scaled.multiply, staged.addresses, self.store.dtype)
 
     def _prepare(self, index: int, chunk: np.ndarray) -> np.ndarray:
         images = super()._prepare(index, chunk)
@@ -75,26 +83,32 @@ class VectorisedLoader(Loader):
             made.close()
 
     def _made(self, tasks: Iterator[Task]) -> Generator[tuple[Part, torch.Tensor], None, None]:
-        """Runs in the thread. Where chunks stay, the next batch is begun before one is waited for."""
+        """Runs in the thread. The next batch is begun before one is waited for."""
         begun: deque[Begun] = deque()
         for task in tasks:
             begun.append(self._begin_batch(task))
-            while len(begun) > self.pixels.resident:
+            if len(begun) > 1:
                 yield self._finished(begun.popleft())
         while begun:
             yield self._finished(begun.popleft())
 
     def _begin_batch(self, task: Task) -> Begun:
-        """Have the images of a task put, flipped, turned and linearly scaled, into memory that is used again."""
+        """Have the images of a task put and linearly scaled, into memory that is used again; resident ones flipped."""
         rows, drawn = task.part.rows, task.augmentation
+        held, numbers = self.pixels.find(rows)
+        source = held.transpose(0, 3, 1, 2)
+        if not self.pixels.resident and not self._bytes:
+            images = source if len(numbers) == len(source) else source[numbers]
+            return Begun(task=task, images=torch.from_numpy(images), shares=[])
         images = self._buffers.lend((len(rows), *self._shape))
-        code = np.zeros(len(rows), dtype=np.int64) if drawn is None else codes(drawn)
-        out, shares = images.numpy(), []
-        for held, numbers, places in self.pixels.find(rows):
-            moves, source = np.stack([numbers, places, code[places]], axis=1), held.transpose(0, 3, 1, 2)
-            bounds = [len(moves) * thread // THREADS for thread in range(THREADS + 1)]
-            for start, stop in pairwise(bounds):
-                shares.append(self._pool.submit(put, source, moves[start:stop], self._subtract, self._multiply, out))
+        moves = np.zeros((len(rows), 4), dtype=np.int64)
+        moves[:, 0], moves[:, 2] = numbers, np.arange(len(rows))
+        if drawn is not None and self.pixels.resident:
+            moves[:, 3] = codes(drawn)
+        subtract, multiply, addresses = self._linear.subtract, self._linear.multiply, np.array([images.data_ptr()])
+        bounds = [len(rows) * thread // THREADS for thread in range(THREADS + 1)]
+        shares = [self._pool.submit(put, source, moves[start:stop], subtract, multiply, addresses, np.float32)
+                  for start, stop in pairwise(bounds)]  # fmt: skip
         return Begun(task=task, images=images, shares=shares)
 
     def _finished(self, begun: Begun) -> tuple[Part, torch.Tensor]:

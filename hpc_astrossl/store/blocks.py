@@ -1,7 +1,7 @@
-"""Whole chunks of the images, begun ahead and decoded straight into memory that is used again.
+"""Whole chunks of the images, decoded straight into memory that is used again.
 
 A chunk is a stretch of a shard's file: the shard's index tells where, one read brings it, its CRC-32C is compared, and
-the codec libraries of zarr decompress it to where the pixels are wanted, in threads and without Python's lock. That is
+the codec libraries of zarr decompress it to where the pixels are wanted, all without Python's lock. That is
 a small part of what zarr-python takes for a chunk, and half of TensorStore's time (docs/loading.md). zarr-python is
 the specification, and what reads arrays that are laid out otherwise than docs/store-format.md says.
 """
@@ -9,32 +9,28 @@ the specification, and what reads arrays that are laid out otherwise than docs/s
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import zarr
-from google_crc32c import value as crc32c
 from numcodecs import blosc, zstd
 
-Waiting = Callable[[], np.ndarray]  # gives what was begun, once
+from hpc_astrossl.store.checksum import crc32c
 
-THREADS = max(1, min(4, len(os.sched_getaffinity(0))))  # that decode; ranks of a node share its cores
 OPEN = 64  # files of shards that stay open
 INDEX = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
 SUM = 4  # bytes of a CRC-32C
 
 
 class Blocks:
-    """Reads the chunks of one array into memory. A damaged one, asked for, is a ValueError, RuntimeError or OSError."""
+    """Reads the chunks of one array into memory; any number of threads may do so at a time."""
 
     def __init__(self, path: Path, array: zarr.Array):
         self._array, self._rows, self._chunk = array, array.shape[0], array.chunks
         self._layout = layout = Layout.of(array)
         self._shard = lru_cache(OPEN)(lambda number: Shard(path / "c" / layout.name(number), layout.chunks))
-        self._pool = ThreadPoolExecutor(THREADS, "astrossl-reading")
         self._packed = threading.local()
 
     @property
@@ -42,26 +38,21 @@ class Blocks:
         """Whether chunks are read here, and not by zarr-python."""
         return self._layout is not None
 
-    def begin(self, index: int, out: np.ndarray) -> Waiting:
-        """Begin to read chunk ``index`` into the first rows of ``out``; the answer waits and gives those there are."""
+    def read(self, index: int, out: np.ndarray) -> np.ndarray:
+        """Read chunk ``index`` into the first rows of ``out``; those there are.
+
+        A damaged one is a ValueError, RuntimeError or OSError.
+        """
         start = index * self._chunk[0]
         out = out[: self._rows - start]
-        if not self.direct:
-            return lambda: self._read(start, out)
-        begun = self._pool.submit(self._decode, index, out)
-
-        def wait() -> np.ndarray:
-            begun.result()
-            return out
-
-        return wait
-
-    def _read(self, start: int, out: np.ndarray) -> np.ndarray:
-        out[...] = self._array[start : start + len(out)]
+        if self.direct:
+            self._decode(index, out)
+        else:
+            out[...] = self._array[start : start + len(out)]
         return out
 
     def _decode(self, index: int, out: np.ndarray) -> None:
-        """Runs in a thread. The last chunk is stored with all its rows, and has fewer."""
+        """The last chunk is stored with all its rows, and has fewer."""
         number, place = divmod(index, self._layout.chunks)
         shard, codec = self._shard(number), self._layout.codec
         whole = out if out.shape == self._chunk else np.empty(self._chunk, out.dtype)
@@ -175,13 +166,12 @@ class Shard:
 
     def _fill(self, out: np.ndarray, offset: int) -> None:
         """Read the bytes from ``offset`` on, behind which their sum stands."""
-        found = np.empty(SUM, np.uint8)
-        for part, begin in ((out, offset), (found, offset + len(out))):
-            filled = 0
-            while filled < len(part):
-                count = os.preadv(self._file, [part[filled:]], begin + filled)
-                if not count:
-                    raise ValueError("the shard's file is too short")
-                filled += count
+        found, filled, whole = np.empty(SUM, np.uint8), 0, len(out) + SUM
+        while filled < whole:
+            rest = [part for part in (out[filled:], found[max(0, filled - len(out)) :]) if len(part)]
+            count = os.preadv(self._file, rest, offset + filled)
+            if not count:
+                raise ValueError("the shard's file is too short")
+            filled += count
         if int(found.view("<u4")[0]) != crc32c(out):
             raise ValueError("its checksum is not that of its bytes")

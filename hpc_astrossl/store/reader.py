@@ -10,7 +10,7 @@ import zarr
 from hpc_astrossl import manifest, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.store import claim, encoded
-from hpc_astrossl.store.blocks import Blocks, Waiting
+from hpc_astrossl.store.blocks import Blocks
 from hpc_astrossl.store.layout import REJECTED, SPLITS, TABLE, StoreInfo
 
 
@@ -78,27 +78,21 @@ class Store:
 
         InputError, naming the store, the chunk and the objects, when it or an encoded image in it is damaged.
         """
-        raw = self.begin_chunk(index)()
+        raw = self.raw_chunk(index)
         return self.decoded(index, raw) if self.encoding else raw
 
-    def begin_chunk(self, index: int, out: np.ndarray | None = None) -> Waiting:
-        """Begin to read a chunk as it lies in the store; what is returned waits for it and gives (rows, …raw_shape).
+    def raw_chunk(self, index: int, out: np.ndarray | None = None) -> np.ndarray:
+        """A chunk as it lies in the store, (rows, …raw_shape). Any number of threads may read at a time.
 
         ``out``, (chunk_rows, …raw_shape), is where to, and is fresh memory when not given. Errors as of ``chunk``.
         """
-        start = index * self.chunk_rows
-        stop = min(start + self.chunk_rows, len(self))
         if out is None:
-            out = np.empty((stop - start, *self.raw_shape), dtype=self.dtype)
-        waiting = self._blocks.begin(index, out)
-
-        def wait() -> np.ndarray:
-            try:
-                return waiting()
-            except (ValueError, RuntimeError, OSError) as error:
-                raise self.damage(index, error) from None
-
-        return wait
+            stop = min((index + 1) * self.chunk_rows, len(self))
+            out = np.empty((stop - index * self.chunk_rows, *self.raw_shape), dtype=self.dtype)
+        try:
+            return self._blocks.read(index, out)
+        except (ValueError, RuntimeError, OSError) as error:
+            raise self.damage(index, error) from None
 
     def decoded(self, index: int, raw: np.ndarray,
                 broken: Callable[[int, InputError], None] | None = None) -> np.ndarray:  # fmt: skip

@@ -10,7 +10,7 @@ import torch
 
 from contracts.stores import damage, make_store, rewrite
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.loading import Batch, Loader, LoaderSpec, open_loader, order
+from hpc_astrossl.loading import Batch, Loader, LoaderSpec, open_loader, order, pixels
 
 ROWS = 103  # a prime: every batch size leaves a tail
 
@@ -223,22 +223,23 @@ class LoaderContract:
             wanted = rgb.images(batch.rows).transpose(0, 3, 1, 2)
             assert np.array_equal(batch.images.numpy(), wanted)
 
-    def test_streamed_chunks_are_read_once_an_epoch_and_few_are_held(self, make, rgb, monkeypatch):
+    def test_streamed_chunks_are_read_once_an_epoch_and_few_batches_are_in_the_making(self, make, rgb, monkeypatch):
         monkeypatch.setattr(order, "WINDOW_CHUNKS", 2)
         monkeypatch.setattr(order, "LANES", 2)
+        monkeypatch.setattr(pixels, "READ_AHEAD", 1)
         loader, chunks = make(rgb, resident_mb=0), -(-ROWS // rgb.chunk_rows)
         assert chunks > 4
         held = []
-        find = loader.pixels.find
-        monkeypatch.setattr(loader.pixels, "find",
-                            lambda rows: (held.append(loader.pixels.chunks_held), find(rows))[1])  # fmt: skip
+        ready = loader.pixels.ready
+        monkeypatch.setattr(loader.pixels, "ready",
+                            lambda number, rows: (ready(number, rows), held.append(loader.pixels.staged))[0])  # fmt: skip
         for epoch in range(2):
             list(loader.epoch(epoch))
             assert loader.pixels.reads == (epoch + 1) * chunks
         list(loader.evaluate())
         assert loader.pixels.reads == 3 * chunks
-        assert max(held) <= 5 < chunks  # two of each lane, and the one in which both begin or end
-        assert loader.pixels.chunks_held == 0
+        assert 0 < max(held) <= 4 < loader.steps
+        assert loader.pixels.staged == 0
 
     def test_resident_chunks_are_read_once(self, make, rgb):
         loader = make(rgb)
@@ -252,7 +253,7 @@ class LoaderContract:
         next(loader.epoch(0))
         loader.close()
         assert threading.active_count() == before
-        assert loader.pixels.chunks_held == 0
+        assert loader.pixels.staged == 0
         loader.close()
 
     def test_another_iteration_ends_the_one_before(self, make, rgb):

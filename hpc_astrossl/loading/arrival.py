@@ -1,0 +1,57 @@
+"""Which chunk is wanted when, and where its objects go: arithmetic on row numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrivals:
+    """The chunks of an iteration, in the order in which its batches want them.
+
+    ``moves`` is int64 (N, 4), chunk by chunk: an object's number in its chunk, its batch, its place there, its code
+    (``geometry.codes``); ``bounds`` are each chunk's (start, stop) in it. The first b + 1 batches are made of the
+    first ``needed[b]`` chunks; the first k + 1 chunks have objects of the first ``reach[k]`` batches, at most.
+    """
+
+    chunks: list[int]
+    bounds: list[tuple[int, int]]
+    moves: np.ndarray
+    needed: list[int]
+    reach: list[int]
+
+    def of(self, place: int) -> np.ndarray:
+        """The moves of the chunk at a place in the order."""
+        start, stop = self.bounds[place]
+        return self.moves[start:stop]
+
+    def depth(self, ahead: int) -> int:
+        """The most batches that are in the making at a time, when ``ahead`` more chunks than needed are read."""
+        begun = (min(count + ahead, len(self.chunks)) for count in self.needed)
+        return max((self.reach[count - 1] - batch for batch, count in enumerate(begun) if count), default=0)
+
+
+def arrivals(batches: Sequence[np.ndarray], chunk_rows: int, codes: np.ndarray | None = None) -> Arrivals:
+    """The arrivals of batches, each the row numbers of its objects; ``codes`` are those of all of them, or 0."""
+    lengths = np.array([len(rows) for rows in batches], dtype=np.int64)
+    ends = np.cumsum(lengths)
+    rows = np.concatenate([*batches, np.empty(0, dtype=np.int64)])
+    chunk = rows // chunk_rows
+    by = np.argsort(chunk, kind="stable")  # so that of a chunk's objects the first and the last wanted stand at its ends
+    moves = np.empty((len(rows), 4), dtype=np.int64)
+    batch = np.repeat(np.arange(len(batches)), lengths)
+    place = np.arange(len(rows)) - np.repeat(ends - lengths, lengths)
+    for column, values in enumerate((rows - chunk * chunk_rows, batch, place, 0 if codes is None else codes)):
+        moves[:, column] = values if np.isscalar(values) else values[by]
+    starts = np.flatnonzero(np.diff(chunk[by], prepend=-1))
+    stops = np.append(starts[1:], len(rows))
+    first = by[starts]
+    order = np.argsort(first)
+    return Arrivals(
+        chunks=chunk[first[order]].tolist(),
+        bounds=list(zip(starts[order].tolist(), stops[order].tolist(), strict=True)),
+        moves=moves,
+        needed=np.searchsorted(first[order], ends).tolist(),
+        reach=(np.maximum.accumulate(batch[by[stops[order] - 1]]) + 1).tolist(),
+    )
