@@ -38,7 +38,7 @@ def arrivals(batches: Sequence[np.ndarray], chunk_rows: int, codes: np.ndarray |
     ends = np.cumsum(lengths)
     rows = np.concatenate([*batches, np.empty(0, dtype=np.int64)])
     chunk = rows // chunk_rows
-    by = np.argsort(chunk, kind="stable")  # so that of a chunk's objects the first and the last wanted stand at its ends
+    by = np.argsort(chunk, kind="stable")  # a chunk's objects, each as it is wanted
     moves = np.empty((len(rows), 4), dtype=np.int64)
     batch = np.repeat(np.arange(len(batches)), lengths)
     place = np.arange(len(rows)) - np.repeat(ends - lengths, lengths)

@@ -26,7 +26,8 @@ class Buffers:
         size = math.prod(shape)
         for index in range(len(self._arrays)):
             if self._arrays[index].size >= size and _references(self._arrays, index) == _FREE:
-                return torch.from_numpy(self._arrays[index])[:size].view(shape)
+                self._arrays.append(self._arrays.pop(index))  # what was lent first is likely to be free first
+                return torch.from_numpy(self._arrays[-1])[:size].view(shape)
         array = np.empty(size, dtype=self._dtype)
         if len(self._arrays) < self.keep:
             self._arrays.append(array)

@@ -10,7 +10,7 @@ import torch
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.loading.arrival import Arrivals, arrivals
 from hpc_astrossl.loading.buffers import Buffers
-from hpc_astrossl.loading.reading import Reading
+from hpc_astrossl.loading.reading import TOGETHER, Reading
 from hpc_astrossl.store import Store
 
 MEBIBYTE = 1 << 20
@@ -204,7 +204,7 @@ class Streamed(Pixels):
     def begin(self, batches: Sequence[np.ndarray], codes: np.ndarray | None = None) -> None:
         self.release()
         self._arrivals, self._lengths = arrivals(batches, self.store.chunk_rows, codes), list(map(len, batches))
-        self._buffers.keep = self._arrivals.depth(READ_AHEAD) + SPARE
+        self._buffers.keep = self._arrivals.depth(READ_AHEAD + TOGETHER) + SPARE
         self._staged = Staged(images={}, addresses=np.zeros(len(batches), dtype=np.int64))
         self._lent = 0
         self._reading.begin(self._arrivals.chunks, self._put)
@@ -238,7 +238,7 @@ class Streamed(Pixels):
 
     def _read(self, count: int) -> None:
         """Have so many chunks of the iteration read, or all, into batches that have memory."""
-        count = min(count, len(self._arrivals.chunks))
+        count = min(-(-count // TOGETHER) * TOGETHER, len(self._arrivals.chunks))
         if count:
             self._lend(self._arrivals.reach[count - 1])
         self._reading.read(count)

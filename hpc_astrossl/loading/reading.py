@@ -12,6 +12,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.store import Store
 
 THREADS = max(1, min(4, len(os.sched_getaffinity(0))))  # ranks of a node share its cores
+TOGETHER = 4  # chunks that a thread is given at a time: handing one over takes a quarter of the time to read it
 
 Use = Callable[[int, np.ndarray], None]  # called in the threads with (place in the list of chunks, what was read)
 
@@ -24,29 +25,30 @@ class Reading:
         self._pool = ThreadPoolExecutor(THREADS, "astrossl-reading")
         self._memory = threading.local()
         self._chunks: Sequence[int] = ()
-        self._begun: deque[tuple[int, Future]] = deque()  # and the places of those that nobody has waited for
         self._use: Use | None = None
+        self._begun: deque[tuple[range, Future]] = deque()  # places that nobody has waited for
+        self._next = 0  # the first place that is not begun
 
     def begin(self, chunks: Sequence[int], use: Use) -> None:
         """Take up another list of chunks; none is read yet."""
         self.stop()
-        self._chunks, self._use, self.begun = chunks, use, 0
+        self._chunks, self._use, self._next = chunks, use, 0
 
     def read(self, count: int) -> None:
         """Have the first ``count`` chunks read."""
-        for place in range(self.begun, min(count, len(self._chunks))):
-            self._begun.append((place, self._pool.submit(self._work, self._use, place, self._chunks[place])))
-            self.begun = place + 1
+        count = min(count, len(self._chunks))
+        for start in range(self._next, count, TOGETHER):
+            places = range(start, min(start + TOGETHER, count))
+            self._begun.append((places, self._pool.submit(self._work, self._use, places)))
+        self._next = max(self._next, count)
 
     def wait(self, count: int, lost: Callable[[int, InputError], None]) -> None:
         """Until the first ``count`` chunks, which are being read, are used; ``lost`` hears (chunk, error) of damage."""
-        while self._begun and self._begun[0][0] < count:
-            place, future = self._begun.popleft()
-            self.reads += 1
-            try:
-                future.result()
-            except InputError as error:
-                lost(self._chunks[place], error)
+        while self._begun and self._begun[0][0].start < count:
+            places, future = self._begun.popleft()
+            self.reads += len(places)
+            for index, error in future.result():
+                lost(index, error)
 
     def stop(self) -> None:
         """Forget the chunks that nobody has waited for; when this is back, no thread uses one."""
@@ -59,9 +61,15 @@ class Reading:
         self.stop()
         self._pool.shutdown()
 
-    def _work(self, use: Use, place: int, index: int) -> None:
-        """Runs in a thread, whose memory is used again for each chunk."""
-        memory = self._memory
+    def _work(self, use: Use, places: range) -> list[tuple[int, InputError]]:
+        """Runs in a thread, whose memory is used again for each chunk; the chunks that are damaged."""
+        memory, damaged = self._memory, []
         if not hasattr(memory, "chunk"):
             memory.chunk = np.empty((self.store.chunk_rows, *self.store.raw_shape), dtype=self.store.dtype)
-        use(place, self.store.raw_chunk(index, memory.chunk))
+        for place in places:
+            index = self._chunks[place]
+            try:
+                use(place, self.store.raw_chunk(index, memory.chunk))
+            except InputError as error:
+                damaged.append((index, error))
+        return damaged

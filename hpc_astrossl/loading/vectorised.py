@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -27,16 +26,16 @@ from hpc_astrossl.loading.prefetch import ahead
 from hpc_astrossl.loading.scaling import scaling
 
 AHEAD = 2  # finished batches that may wait for the training step; of more than a few the memory is cold again
-THREADS = min(2, len(os.sched_getaffinity(0)))  # that put a batch together
+THREADS = min(2, len(os.sched_getaffinity(0)))  # that put batches together, each one
 
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """A batch that is being put by the threads, each its share."""
+    """A batch that a thread is putting together; None: it is as it should be."""
 
     task: Task
     images: torch.Tensor
-    shares: list[Future]
+    done: Future | None = None
 
 
 class VectorisedLoader(Loader):
@@ -50,7 +49,8 @@ class VectorisedLoader(Loader):
         height, width, channels = self.store.image_shape
         self._shape = channels, height, width
         # The kernel scales linearly, which costs it nothing; asinh is done when a chunk of fluxes is read.
-        self._linear = self.scaling if self.scaling.soften is None else scaling("none", channels)
+        self._unscaled = scaling("none", channels)
+        self._linear = self.scaling if self.scaling.soften is None else self._unscaled
 
     def close(self) -> None:
         super().close()
@@ -66,7 +66,7 @@ class VectorisedLoader(Loader):
 
     def _arrived(self, images: np.ndarray, moves: np.ndarray, staged: Staged) -> None:
         """Put the images of a streamed chunk into their batches, flipped and turned; floats are scaled as well."""
-        scaled = scaling("none", images.shape[3]) if self._bytes else self._linear
+        scaled = self._unscaled if self._bytes else self._linear
         source = images.transpose(0, 3, 1, 2)
         put(source, moves, scaled.subtract, scaled.multiply, staged.addresses, self.store.dtype)
 
@@ -83,11 +83,11 @@ class VectorisedLoader(Loader):
             made.close()
 
     def _made(self, tasks: Iterator[Task]) -> Generator[tuple[Part, torch.Tensor], None, None]:
-        """Runs in the thread. The next batch is begun before one is waited for."""
+        """Runs in the thread. The next batches are begun before one is waited for."""
         begun: deque[Begun] = deque()
         for task in tasks:
             begun.append(self._begin_batch(task))
-            if len(begun) > 1:
+            if len(begun) > THREADS:
                 yield self._finished(begun.popleft())
         while begun:
             yield self._finished(begun.popleft())
@@ -99,22 +99,20 @@ class VectorisedLoader(Loader):
         source = held.transpose(0, 3, 1, 2)
         if not self.pixels.resident and not self._bytes:
             images = source if len(numbers) == len(source) else source[numbers]
-            return Begun(task=task, images=torch.from_numpy(images), shares=[])
+            return Begun(task=task, images=torch.from_numpy(images))
         images = self._buffers.lend((len(rows), *self._shape))
         moves = np.zeros((len(rows), 4), dtype=np.int64)
         moves[:, 0], moves[:, 2] = numbers, np.arange(len(rows))
         if drawn is not None and self.pixels.resident:
             moves[:, 3] = codes(drawn)
-        subtract, multiply, addresses = self._linear.subtract, self._linear.multiply, np.array([images.data_ptr()])
-        bounds = [len(rows) * thread // THREADS for thread in range(THREADS + 1)]
-        shares = [self._pool.submit(put, source, moves[start:stop], subtract, multiply, addresses, np.float32)
-                  for start, stop in pairwise(bounds)]  # fmt: skip
-        return Begun(task=task, images=images, shares=shares)
+        linear, addresses = self._linear, np.array([images.data_ptr()])
+        done = self._pool.submit(put, source, moves, linear.subtract, linear.multiply, addresses, np.float32)
+        return Begun(task=task, images=images, done=done)
 
     def _finished(self, begun: Begun) -> tuple[Part, torch.Tensor]:
         """The batch, when all of it has been put; softened and warped if that is wanted."""
-        for share in begun.shares:
-            share.result()
+        if begun.done is not None:
+            begun.done.result()
         images, drawn = begun.images, begun.task.augmentation
         if self._bytes and self.scaling.soften is not None:
             shown = images.numpy().transpose(0, 2, 3, 1)

@@ -1,7 +1,7 @@
 """CRC-32C of many bytes, without Python's lock.
 
-google-crc32c, which zarr uses, holds the lock while it sums, so that of several threads that read chunks only one could.
-Its C library is called directly; where the package is built otherwise, its Python function does.
+google-crc32c, which zarr uses, holds the lock while it sums, so that of several threads that read chunks only one
+could. Its C library is called directly; where the package is built otherwise, its Python function is.
 """
 
 import ctypes

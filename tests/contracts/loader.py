@@ -227,12 +227,12 @@ class LoaderContract:
         monkeypatch.setattr(order, "WINDOW_CHUNKS", 2)
         monkeypatch.setattr(order, "LANES", 2)
         monkeypatch.setattr(pixels, "READ_AHEAD", 1)
+        monkeypatch.setattr(pixels, "TOGETHER", 1)
         loader, chunks = make(rgb, resident_mb=0), -(-ROWS // rgb.chunk_rows)
         assert chunks > 4
-        held = []
-        ready = loader.pixels.ready
-        monkeypatch.setattr(loader.pixels, "ready",
-                            lambda number, rows: (ready(number, rows), held.append(loader.pixels.staged))[0])  # fmt: skip
+        held, find = [], loader.pixels.find
+        monkeypatch.setattr(loader.pixels, "find",
+                            lambda rows: (held.append(loader.pixels.staged), find(rows))[1])  # fmt: skip
         for epoch in range(2):
             list(loader.epoch(epoch))
             assert loader.pixels.reads == (epoch + 1) * chunks
