@@ -97,6 +97,22 @@ def ours(resident: bool, name: str, store: str = "store.zarr") -> Callable[[Path
     return run
 
 
+def chunks_alone(folder: Path, kind: str) -> Iterator[np.ndarray]:
+    """What bounds streaming: chunks are read, unpacked and their sums compared by its threads, and no batch is made."""
+    from hpc_astrossl.loading.pixels import READ_AHEAD
+    from hpc_astrossl.loading.reading import TOGETHER, Reading
+    from hpc_astrossl.store import open_store
+
+    store = open_store(folder / "store.zarr")
+    reading, chunks = Reading(store), np.random.default_rng(0).permutation(len(store) // store.chunk_rows).tolist()
+    for _ in itertools.count():
+        reading.begin(chunks, lambda place, chunk: None)
+        for count in range(TOGETHER, len(chunks) + 1, TOGETHER):
+            reading.read(count + READ_AHEAD)
+            reading.wait(count, lambda index, error: None)
+            yield np.empty(TOGETHER * store.chunk_rows)
+
+
 # Peers, object by object
 
 
@@ -177,6 +193,7 @@ LOADERS: dict[str, tuple[Callable[[Path, str], Iterator[torch.Tensor]], tuple[st
     "ours, resident": (ours(True, "auto"), ("rgb", "bands", "jpeg")),
     "ours, streamed": (ours(False, "auto"), ("rgb", "bands", "jpeg")),
     "ours, streamed, compression: none": (ours(False, "auto", "none.zarr"), ("rgb",)),
+    "ours, chunks read and no more": (chunks_alone, ("rgb", "bands")),
     "ours by DALI on the CPU, resident": (ours(True, "dali"), ("rgb", "bands")),
     "ours by DALI on the CPU, streamed": (ours(False, "dali"), ("rgb", "bands")),
     "FFCV": (ffcv, ("rgb", "bands")),

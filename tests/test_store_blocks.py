@@ -7,6 +7,7 @@ import pytest
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
+from hpc_astrossl.store import checksum
 from hpc_astrossl.store.blocks import Blocks
 
 PACKINGS = {
@@ -121,3 +122,13 @@ def test_few_files_stay_open(tmp_path, monkeypatch):
     held = [path for path in (tmp_path / "a").rglob("0") if path.is_file()]
     opened = [link.resolve() for link in Path("/proc/self/fd").iterdir() if link.exists()]
     assert sum(path in opened for path in held) == 1
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_the_sum_is_crc32c(direct, monkeypatch):
+    if not direct:  # as where google-crc32c is built without its C library
+        monkeypatch.setattr(checksum, "_extend", None)
+    assert direct == (checksum._extend is not None)
+    assert checksum.crc32c(np.frombuffer(b"123456789", np.uint8)) == 0xE3069283
+    assert checksum.crc32c(np.zeros(32, np.uint8)) == 0x8A9136AA  # RFC 3720, B.4
+    assert checksum.crc32c(np.empty(0, np.uint8)) == 0

@@ -29,7 +29,7 @@ class Buffers:
                 self._arrays.append(self._arrays.pop(index))  # what was lent first is likely to be free first
                 return torch.from_numpy(self._arrays[-1])[:size].view(shape)
         array = np.empty(size, dtype=self._dtype)
-        if len(self._arrays) < self.keep:
+        if size and len(self._arrays) < self.keep:
             self._arrays.append(array)
         return torch.from_numpy(array).view(shape)
 

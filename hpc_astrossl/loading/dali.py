@@ -89,7 +89,7 @@ class DaliLoader(Loader):
                 whole = torch.from_numpy(np.stack(images))
             if len(rows):
                 kept[torch.from_numpy(np.searchsorted(self.rows, rows)).to(self.device)] = whole.to(self.device)
-        self.pixels.release()
+        self.pixels.close()
         return kept
 
     def _batches(self, tasks: Iterator[Task]) -> Iterator[Batch]:

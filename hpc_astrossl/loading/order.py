@@ -20,7 +20,8 @@ def epoch_order(rows: np.ndarray, chunk_rows: int, *, seed: int, epoch: int, bat
 
     With no more than ``window`` chunks it is a plain shuffle. Otherwise the shuffled chunks are laid end to end and
     cut into ``lanes``; each lane mixes its objects over window / lanes chunks, and every batch takes the next few
-    objects of every lane, in the order of lanes.
+    objects of every lane, in the order of lanes. Every other lane goes backwards, so that the chunk in which two lanes
+    meet is wanted by both at the same end of the epoch.
     """
     rows = np.asarray(rows, dtype=np.int64)
     chunks, which = np.unique(rows // chunk_rows, return_inverse=True)
@@ -29,12 +30,14 @@ def epoch_order(rows: np.ndarray, chunk_rows: int, *, seed: int, epoch: int, bat
         return rows[np.argsort(place, kind="stable")]
     shuffled = np.empty(len(chunks), dtype=np.int64)
     shuffled[np.argsort(draws.hashed(draws.CHUNKS, seed, epoch, chunks), kind="stable")] = np.arange(len(chunks))
-    laid = np.lexsort((place, shuffled[which]))
+    laid = np.argsort(shuffled[which] + place, kind="stable")
     each, lengths = lane_sizes(len(rows), batch_size)
     lane = np.repeat(np.arange(len(lengths)), lengths)
     again = draws.uniform(draws.ENDS, seed, epoch, rows)
     place = _spread(shuffled[which][laid], lane, (place[laid], again[laid]), max(1, window // len(lengths)))
-    mixed = np.lexsort((np.where(lane % 2, -place, place), lane))  # lanes end to end, each in its own order
+    span = place.max() + 1
+    ends = np.where(lane % 2, (lane + 1) * span - place, lane * span + place)
+    mixed = np.argsort(ends, kind="stable")  # lanes end to end, each in its own order, every other one backwards
     first = np.cumsum(lengths) - lengths
     batch = (np.arange(len(rows)) - first[lane]) // each[lane]
     return rows[laid][mixed][np.argsort(batch, kind="stable")]

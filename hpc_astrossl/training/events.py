@@ -7,20 +7,7 @@ wall time (field 1), step (2) and, in its summary (5), values of a tag (1) and a
 import struct
 from typing import Any
 
-_TABLE = []
-for _byte in range(256):
-    _remainder = _byte
-    for _ in range(8):
-        _remainder = (_remainder >> 1) ^ (0x82F63B78 if _remainder & 1 else 0)
-    _TABLE.append(_remainder)
-
-
-def crc32c(data: bytes) -> int:
-    """CRC-32C (Castagnoli) of ``data``."""
-    found = 0xFFFFFFFF
-    for byte in data:
-        found = (found >> 8) ^ _TABLE[(found ^ byte) & 0xFF]
-    return found ^ 0xFFFFFFFF
+from google_crc32c import value as crc32c
 
 
 def opening(wall_time: float) -> bytes:

@@ -1,0 +1,104 @@
+"""When chunks are wanted and where their objects go, by enumeration; threads that read them."""
+
+import threading
+
+import numpy as np
+import pytest
+from contracts.stores import damage, make_store
+
+from hpc_astrossl.loading.arrival import arrivals
+from hpc_astrossl.loading.order import WINDOW_CHUNKS, epoch_order, training_parts
+from hpc_astrossl.loading.reading import TOGETHER, Reading
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 4, 7, 100])
+@pytest.mark.parametrize("lengths", [[], [0], [5, 5, 5], [3, 0, 4, 0], [40], [1] * 12])
+def test_each_object_goes_where_its_batch_wants_it(chunk_rows, lengths):
+    rng = np.random.default_rng(len(lengths))
+    rows = rng.permutation(60)[: sum(lengths)]
+    batches = np.split(rows, np.cumsum(lengths)[:-1]) if lengths else []
+    codes = rng.integers(0, 8, len(rows))
+    found = arrivals(batches, chunk_rows, codes)
+    made, seen = [np.full(length, -1) for length in lengths], {}
+    for place, chunk in enumerate(found.chunks):
+        for number, batch, where, code in found.of(place):
+            made[batch][where] = chunk * chunk_rows + number
+            seen[chunk * chunk_rows + number] = code
+    assert [part.tolist() for part in made] == [part.tolist() for part in batches]
+    assert [seen[row] for row in rows.tolist()] == codes.tolist()
+    for batch, count in enumerate(found.needed):
+        wanted = {row // chunk_rows for part in batches[: batch + 1] for row in part.tolist()}
+        assert set(found.chunks[:count]) == wanted
+    for place, reach in enumerate(found.reach):
+        assert reach == 1 + max(found.of(before)[:, 1].max() for before in range(place + 1))
+
+
+def test_without_codes_nothing_is_flipped():
+    assert not arrivals([np.arange(5)], 2).moves[:, 3].any()
+
+
+@pytest.mark.parametrize("chunk_rows", [16, 64])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_few_batches_are_in_the_making(chunk_rows, size):
+    # 64 lanes of two objects a batch mix over 4 chunks each: a chunk is spread over 5 stretches of chunk_rows / 2
+    # batches, one more at the ends.
+    order = epoch_order(np.arange(40_000), chunk_rows, seed=0, epoch=0, batch_size=128, window=WINDOW_CHUNKS)
+    parts = [part.rows for part in training_parts(order, 128, rank=0, size=size)]
+    assert arrivals(parts, chunk_rows).depth(0) <= 6 * chunk_rows / 2 < len(parts)
+
+
+@pytest.fixture
+def reading(tmp_path):
+    store = make_store(tmp_path / "store", rows=300, shape=(8, 8, 3), dtype="uint8")
+    reading = Reading(store)
+    yield reading
+    reading.close()
+
+
+def nothing_is_lost(index, error):
+    raise AssertionError(error)
+
+
+def test_chunks_are_used_with_their_places_by_the_threads(reading):
+    wanted, seen, threads = [5, 0, 7, 2, 11, 3, 9, 1, 8, 4], {}, set()
+
+    def use(place, chunk):
+        seen[place] = chunk.copy()
+        threads.add(threading.current_thread().name)
+
+    reading.begin(wanted, use)
+    reading.read(len(wanted) + 5)
+    reading.wait(len(wanted), nothing_is_lost)
+    assert reading.reads == len(wanted)
+    assert all(np.array_equal(seen[place], reading.store.raw_chunk(index)) for place, index in enumerate(wanted))
+    assert all(name.startswith("astrossl-reading") for name in threads)
+
+
+def test_a_damaged_chunk_is_told_and_those_beside_it_are_used(reading):
+    damage(reading.store)
+    used, lost = [], []
+    reading.begin(list(range(TOGETHER + 2)), lambda place, chunk: used.append(place))
+    reading.read(TOGETHER + 2)
+    reading.wait(TOGETHER + 2, lambda index, error: lost.append((index, str(error))))
+    assert sorted(used) == list(range(1, TOGETHER + 2))
+    assert [index for index, _ in lost] == [0]
+    assert "chunk 0, rows 0..15" in lost[0][1]
+
+
+def test_after_a_stop_no_chunk_is_used(reading):
+    go, used = threading.Event(), []
+
+    def use(place, chunk):
+        go.wait()
+        used.append(place)
+
+    reading.begin(list(range(18)), use)
+    reading.read(18)
+    threading.Timer(0.1, go.set).start()
+    reading.stop()  # the threads are in the middle of chunks
+    count = len(used)
+    assert count < 18
+    reading.begin([3], lambda place, chunk: used.append("again"))
+    reading.read(1)
+    reading.wait(1, nothing_is_lost)
+    assert used[count:] == ["again"]
