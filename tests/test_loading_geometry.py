@@ -18,7 +18,7 @@ WAYS = Augmentation(
 )
 
 
-@pytest.mark.parametrize("side", [5, 8, 19])  # the kernel turns eight columns at a time
+@pytest.mark.parametrize("side", [5, 8, 19, 24])  # the kernel turns eight rows of bytes at a time
 @pytest.mark.parametrize("channels", [1, 2, 3])  # it has loops of its own for one plane and for three colours of bytes
 @pytest.mark.parametrize("planes_first", [True, False])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
@@ -27,7 +27,7 @@ def test_every_flip_and_turn_is_one_of_eight_codes(dtype, planes_first, channels
     stored = images.transpose(0, 3, 1, 2)
     stored = np.ascontiguousarray(stored) if planes_first else stored
     assert set(codes(WAYS)) == set(range(8))
-    moves = np.stack([np.arange(16) % 3, np.arange(16) % 2, np.arange(16)[::-1] // 2, codes(WAYS)], axis=1)
+    moves = np.stack([np.arange(16) % 3, np.arange(16) % 2, np.arange(16)[::-1] // 2, codes(WAYS)], axis=1).astype(np.int32)
     subtract, multiply = np.array([1, 2.5, 0], dtype=np.float32), np.array([3, 1 / 255, 2], dtype=np.float32)
     for scale, to in (((subtract, multiply), np.float32), ((0 * subtract, 0 * multiply + 1), dtype)):
         subtract, multiply = (numbers[:channels] for numbers in scale)
@@ -44,7 +44,7 @@ import numpy as np
 from hpc_astrossl.loading.kernel import put
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # as on a full disk, a write fails
 out, zero, one = np.empty((1, 1, 1, 1), np.float32), np.zeros(1, np.float32), np.ones(1, np.float32)
-put(np.full((1, 1, 1, 1), 7, np.uint8), np.zeros((1, 4), np.int64), zero, one, np.array([out.ctypes.data]), np.float32)
+put(np.full((1, 1, 1, 1), 7, np.uint8), np.zeros((1, 4), np.int32), zero, one, np.array([out.ctypes.data]), np.float32)
 sys.exit(int(out[0, 0, 0, 0]))
 """
 

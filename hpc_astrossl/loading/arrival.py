@@ -10,7 +10,7 @@ import numpy as np
 class Arrivals:
     """The chunks of an iteration, in the order in which its batches want them.
 
-    ``moves`` is int64 (N, 4), chunk by chunk: an object's number in its chunk, its batch, its place there, its code
+    ``moves`` is int32 (N, 4), chunk by chunk: an object's number in its chunk, its batch, its place there, its code
     (``geometry.codes``); ``bounds`` are each chunk's (start, stop) in it. The first b + 1 batches are made of the
     first ``needed[b]`` chunks; the first k + 1 chunks have objects of the first ``reach[k]`` batches, at most.
     """
@@ -39,11 +39,12 @@ def arrivals(batches: Sequence[np.ndarray], chunk_rows: int, codes: np.ndarray |
     rows = np.concatenate([*batches, np.empty(0, dtype=np.int64)])
     chunk = rows // chunk_rows
     by = np.argsort(chunk, kind="stable")  # a chunk's objects, each as it is wanted
-    moves = np.empty((len(rows), 4), dtype=np.int64)
+    moves = np.empty((len(rows), 4), dtype=np.int32)
     batch = np.repeat(np.arange(len(batches)), lengths)
     place = np.arange(len(rows)) - np.repeat(ends - lengths, lengths)
-    for column, values in enumerate((rows - chunk * chunk_rows, batch, place, 0 if codes is None else codes)):
-        moves[:, column] = values if np.isscalar(values) else values[by]
+    codes = np.zeros_like(rows) if codes is None else codes
+    for column, values in enumerate((rows - chunk * chunk_rows, batch, place, codes)):
+        moves[:, column] = values[by]
     starts = np.flatnonzero(np.diff(chunk[by], prepend=-1))
     stops = np.append(starts[1:], len(rows))
     first = by[starts]

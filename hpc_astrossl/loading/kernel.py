@@ -10,14 +10,15 @@ from numba.extending import intrinsic
 
 from hpc_astrossl.loading.geometry import MIRRORED, TRANSPOSED, UPSIDE_DOWN
 
-EIGHT = 8  # columns; a constant, so that the loop over them is unrolled
+EIGHT = 8  # bytes of a word; a constant, so that loops over them are unrolled
+LOWER = np.array([0x00000000FFFFFFFF, 0x0000FFFF0000FFFF, 0x00FF00FF00FF00FF], np.uint64)  # parts of 4, 2, 1 bytes
 
 
 def put(images: np.ndarray, moves: np.ndarray, subtract: np.ndarray, multiply: np.ndarray, addresses: np.ndarray,
         dtype: np.dtype) -> None:  # fmt: skip
     """Put images (n, channels, height, width) of any type and layout, flipped, turned and scaled, into batches.
 
-    ``moves`` is int64 (k, 4): the number of an image, its batch, its place there, its code (``geometry.codes``).
+    ``moves`` is int32 (k, 4): the number of an image, its batch, its place there, its code (``geometry.codes``).
     ``addresses`` is int64 (batches,): where in memory a batch begins, a contiguous array (B, channels, height, width)
     of ``dtype`` that nobody frees meanwhile. ``subtract`` and ``multiply`` are float32 (channels,). Nothing is fused,
     so that the numbers are bit by bit those of ``Scaling.apply``. Other threads run meanwhile.
@@ -25,6 +26,8 @@ def put(images: np.ndarray, moves: np.ndarray, subtract: np.ndarray, multiply: n
     work, lain = _put_planes, images.transpose(0, 2, 3, 1)
     if lain.flags.c_contiguous and lain.shape[3] > 1:
         work, images = _put_colours if lain.shape[3] == 3 and lain.itemsize == 1 else _put_pixels, lain
+    else:
+        images = np.ascontiguousarray(images)
     arguments = images, moves, subtract, multiply, addresses, np.empty(0, dtype)
     try:
         work(*arguments)
@@ -119,17 +122,28 @@ def _row(row, code, subtract, multiply, out):
 
 @njit(nogil=True)
 def _transpose(plane, out):
-    # Eight columns at a time, whose lines of memory stay at hand while all rows are gone through.
+    """Bytes, eight rows at a time, as words of eight: halves of words change places, then quarters, then bytes."""
     height, width = plane.shape
-    whole = width // EIGHT * EIGHT
-    for first in range(0, whole, EIGHT):
-        for y in range(height):
-            row = plane[y]
-            for x in range(EIGHT):
-                out[first + x, y] = row[first + x]
-    for y in range(height):
-        for x in range(whole, width):
-            out[x, y] = plane[y, x]
+    if height % EIGHT or width % EIGHT:
+        out[:] = plane.T
+        return
+    words, turned = plane.view(np.uint64), out.view(np.uint64)
+    count = width // EIGHT
+    rows = np.empty((EIGHT, count), np.uint64)
+    for y in range(0, height, EIGHT):
+        rows[:] = words[y : y + EIGHT]
+        for step in range(len(LOWER)):
+            size = 4 >> step
+            shift, lower = np.uint64(8 * size), LOWER[step]
+            for i in range(EIGHT):
+                if not i & size:
+                    for x in range(count):
+                        change = ((rows[i, x] >> shift) ^ rows[i + size, x]) & lower
+                        rows[i, x] ^= change << shift
+                        rows[i + size, x] ^= change
+        for x in range(count):
+            for i in range(EIGHT):
+                turned[x * EIGHT + i, y // EIGHT] = rows[i, x]
 
 
 def _compiled(function):

@@ -111,7 +111,7 @@ class Pixels(ABC):
 
     @abstractmethod
     def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(images, the numbers in it of the rows that ``ready`` gave last); they hold until the next call of it."""
+        """(images, the numbers in it of the rows that ``ready`` gave last)."""
 
     def ready(self, number: int, rows: np.ndarray) -> np.ndarray:
         """Wait for the next batch, which is announced and of these rows; those that can be read, all but the skipped.
@@ -154,15 +154,16 @@ class Resident(Pixels):
         self._kept: np.ndarray | None = None
         self._number = np.zeros(len(store), dtype=np.int64)  # of a row among ``rows``
         self._number[rows] = np.arange(len(rows))
-        self._filled: set[int] = set()
+        self._filled = np.zeros(-(-len(store) // store.chunk_rows), dtype=bool)  # chunks
         self._coming: list[int] = []
 
     def begin(self, batches: Sequence[np.ndarray], codes: np.ndarray | None = None) -> None:
         self.release()
         if self._kept is None:
             self._kept = self.keeping.shown(np.empty(self.keeping.laid_out(len(self.rows)), dtype=self.store.dtype))
-        wanted = {index for rows in batches for index in np.unique(rows // self.store.chunk_rows).tolist()}
-        self._coming = sorted(wanted - self._filled)
+        wanted = np.zeros_like(self._filled)
+        wanted[np.concatenate([self.rows[:0], *batches]) // self.store.chunk_rows] = True
+        self._coming = np.flatnonzero(wanted & ~self._filled).tolist()
         self._reading.begin(self._coming, self._keep)
         self._reading.read(len(self._coming))
 
@@ -171,7 +172,7 @@ class Resident(Pixels):
 
     def _wait(self, number: int) -> None:
         self._reading.wait(len(self._coming), self._lost)
-        self._filled.update(self._coming)
+        self._filled[self._coming] = True
 
     def _keep(self, place: int, chunk: np.ndarray) -> None:
         """Runs in a thread: copy the wanted rows of a chunk to those that stay."""
@@ -188,9 +189,9 @@ class Streamed(Pixels):
 
     resident = False
 
-    def __init__(self, store: Store, keeping: Keeping, skipped: Skipped, dtype: np.dtype):
+    def __init__(self, store: Store, keeping: Keeping, skipped: Skipped):
         super().__init__(store, keeping, skipped)
-        self._buffers = Buffers(dtype)
+        self._buffers = Buffers(store.dtype)
         self._arrivals: Arrivals = arrivals([], 1)
         self._lengths: list[int] = []
         self._lent = 0  # batches that have memory, or had
@@ -213,8 +214,7 @@ class Streamed(Pixels):
 
     def ready(self, number: int, rows: np.ndarray) -> np.ndarray:
         readable = super().ready(number, rows)
-        images = self._staged.images.pop(number)
-        self._ready = self.keeping.shown(images.numpy()), rows
+        self._ready = self.keeping.shown(self._staged.images.pop(number).numpy()), rows
         return readable
 
     def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -265,4 +265,4 @@ def open_pixels(store: Store, rows: np.ndarray, keeping: Keeping, skipped: Skipp
     """Of the images of ``rows``, resident where they fit."""
     if fits(store, rows, keeping.resident_mb, keeping.shape):
         return Resident(store, keeping, skipped, rows)
-    return Streamed(store, keeping, skipped, store.dtype)
+    return Streamed(store, keeping, skipped)

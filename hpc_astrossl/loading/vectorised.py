@@ -101,13 +101,16 @@ class VectorisedLoader(Loader):
             images = source if len(numbers) == len(source) else source[numbers]
             return Begun(task=task, images=torch.from_numpy(images))
         images = self._buffers.lend((len(rows), *self._shape))
-        moves = np.zeros((len(rows), 4), dtype=np.int64)
+        moves = np.zeros((len(rows), 4), dtype=np.int32)
         moves[:, 0], moves[:, 2] = numbers, np.arange(len(rows))
         if drawn is not None and self.pixels.resident:
             moves[:, 3] = codes(drawn)
-        linear, addresses = self._linear, np.array([images.data_ptr()])
-        done = self._pool.submit(put, source, moves, linear.subtract, linear.multiply, addresses, np.float32)
-        return Begun(task=task, images=images, done=done)
+        return Begun(task=task, images=images, done=self._pool.submit(self._put_into, images, source, moves))
+
+    def _put_into(self, images: torch.Tensor, source: np.ndarray, moves: np.ndarray) -> None:
+        """Runs in a thread, which holds the memory until it is done, also when nobody waits any more."""
+        address = np.array([images.data_ptr()])
+        put(source, moves, self._linear.subtract, self._linear.multiply, address, np.float32)
 
     def _finished(self, begun: Begun) -> tuple[Part, torch.Tensor]:
         """The batch, when all of it has been put; softened and warped if that is wanted."""
