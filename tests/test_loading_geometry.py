@@ -27,7 +27,8 @@ def test_every_flip_and_turn_is_one_of_eight_codes(dtype, planes_first, channels
     stored = images.transpose(0, 3, 1, 2)
     stored = np.ascontiguousarray(stored) if planes_first else stored
     assert set(codes(WAYS)) == set(range(8))
-    moves = np.stack([np.arange(16) % 3, np.arange(16) % 2, np.arange(16)[::-1] // 2, codes(WAYS)], axis=1).astype(np.int32)
+    moves = [np.arange(16) % 3, np.arange(16) % 2, np.arange(16)[::-1] // 2, codes(WAYS)]
+    moves = np.stack(moves, axis=1).astype(np.int32)
     subtract, multiply = np.array([1, 2.5, 0], dtype=np.float32), np.array([3, 1 / 255, 2], dtype=np.float32)
     for scale, to in (((subtract, multiply), np.float32), ((0 * subtract, 0 * multiply + 1), dtype)):
         subtract, multiply = (numbers[:channels] for numbers in scale)

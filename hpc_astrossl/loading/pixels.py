@@ -14,7 +14,7 @@ from hpc_astrossl.loading.reading import TOGETHER, Reading
 from hpc_astrossl.store import Store
 
 MEBIBYTE = 1 << 20
-READ_AHEAD = 16  # chunks that are being read beyond those needed; fewer leave a core idle while a batch is finished
+READ_AHEAD = 32  # chunks that are being read beyond those needed; fewer leave a core idle while a batch is finished
 SPARE = 8  # batches whose memory is kept beyond those in the making: the caller looks at some
 
 

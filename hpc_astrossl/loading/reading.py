@@ -12,7 +12,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.store import Store
 
 THREADS = max(1, min(4, len(os.sched_getaffinity(0))))  # ranks of a node share its cores
-TOGETHER = 4  # chunks that a thread is given at a time: handing one over takes a quarter of the time to read it
+TOGETHER = 8  # chunks that a thread is given at a time: handing one over takes a quarter of the time to read it
 
 Use = Callable[[int, np.ndarray], None]  # called in the threads with (place in the list of chunks, what was read)
 

@@ -83,17 +83,17 @@ class VectorisedLoader(Loader):
             made.close()
 
     def _made(self, tasks: Iterator[Task]) -> Generator[tuple[Part, torch.Tensor], None, None]:
-        """Runs in the thread. The next batches are begun before one is waited for."""
+        """Runs in the thread. Where threads put batches together, the next are begun before one is waited for."""
         begun: deque[Begun] = deque()
         for task in tasks:
             begun.append(self._begin_batch(task))
-            if len(begun) > THREADS:
+            if len(begun) > (THREADS if self.pixels.resident else 0):
                 yield self._finished(begun.popleft())
         while begun:
             yield self._finished(begun.popleft())
 
     def _begin_batch(self, task: Task) -> Begun:
-        """Have the images of a task put and linearly scaled, into memory that is used again; resident ones flipped."""
+        """Have the images of a task linearly scaled, into memory that is used again; resident ones flipped as well."""
         rows, drawn = task.part.rows, task.augmentation
         held, numbers = self.pixels.find(rows)
         source = held.transpose(0, 3, 1, 2)
@@ -105,10 +105,13 @@ class VectorisedLoader(Loader):
         moves[:, 0], moves[:, 2] = numbers, np.arange(len(rows))
         if drawn is not None and self.pixels.resident:
             moves[:, 3] = codes(drawn)
+        if not self.pixels.resident:  # the cores are busy with chunks: handing over would cost a fifth of the work
+            self._put_into(images, source, moves)
+            return Begun(task=task, images=images)
         return Begun(task=task, images=images, done=self._pool.submit(self._put_into, images, source, moves))
 
     def _put_into(self, images: torch.Tensor, source: np.ndarray, moves: np.ndarray) -> None:
-        """Runs in a thread, which holds the memory until it is done, also when nobody waits any more."""
+        """The thread that runs this holds the memory until it is done, also when nobody waits any more."""
         address = np.array([images.data_ptr()])
         put(source, moves, self._linear.subtract, self._linear.multiply, address, np.float32)
 
