@@ -93,25 +93,24 @@ class VectorisedLoader(Loader):
             yield self._finished(begun.popleft())
 
     def _begin_batch(self, task: Task) -> Begun:
-        """Have the images of a task linearly scaled, into memory that is used again; resident ones flipped as well."""
-        rows, drawn = task.part.rows, task.augmentation
-        held, numbers = self.pixels.find(rows)
+        """Have the images of a task put into memory that is used again; streamed floats are there already."""
+        held, numbers = self.pixels.find(task.part.rows)
         source = held.transpose(0, 3, 1, 2)
         if not self.pixels.resident and not self._bytes:
             images = source if len(numbers) == len(source) else source[numbers]
             return Begun(task=task, images=torch.from_numpy(images))
-        images = self._buffers.lend((len(rows), *self._shape))
-        moves = np.zeros((len(rows), 4), dtype=np.int32)
-        moves[:, 0], moves[:, 2] = numbers, np.arange(len(rows))
-        if drawn is not None and self.pixels.resident:
-            moves[:, 3] = codes(drawn)
+        images = self._buffers.lend((len(numbers), *self._shape))
+        moves = np.zeros((len(numbers), 4), dtype=np.int32)
+        moves[:, 0], moves[:, 2] = numbers, np.arange(len(numbers))
         if not self.pixels.resident:  # the cores are busy with chunks: handing over would cost a fifth of the work
             self._put_into(images, source, moves)
             return Begun(task=task, images=images)
+        if task.augmentation is not None:
+            moves[:, 3] = codes(task.augmentation)
         return Begun(task=task, images=images, done=self._pool.submit(self._put_into, images, source, moves))
 
     def _put_into(self, images: torch.Tensor, source: np.ndarray, moves: np.ndarray) -> None:
-        """The thread that runs this holds the memory until it is done, also when nobody waits any more."""
+        """Put images, linearly scaled. Who runs this holds the memory, also when nobody waits any more."""
         address = np.array([images.data_ptr()])
         put(source, moves, self._linear.subtract, self._linear.multiply, address, np.float32)
 
