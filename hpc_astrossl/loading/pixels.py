@@ -209,8 +209,7 @@ class Streamed(Pixels):
         self._staged = Staged(images={}, addresses=np.zeros(len(batches), dtype=np.int64))
         self._lent = 0
         self._reading.begin(self._arrivals.chunks, self._put)
-        if batches:
-            self._read(READ_AHEAD)
+        self._read(READ_AHEAD)
 
     def ready(self, number: int, rows: np.ndarray) -> np.ndarray:
         readable = super().ready(number, rows)
@@ -219,8 +218,7 @@ class Streamed(Pixels):
 
     def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         images, wanted = self._ready
-        numbers = np.arange(len(wanted))
-        return images, numbers if len(rows) == len(wanted) else numbers[np.isin(wanted, rows)]
+        return images, np.arange(len(rows)) if len(rows) == len(wanted) else np.flatnonzero(np.isin(wanted, rows))
 
     def release(self) -> None:
         super().release()
