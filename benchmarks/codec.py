@@ -2,8 +2,9 @@
 
     python benchmarks/codec.py [--fields 1] [--objects 3000]
 
-simulates a survey, makes an RGB and a 12-band store of it, writes their images anew with each codec (chunks, shards
-and the crc32c of every chunk as in the product), reads them whole, chunk by chunk, and writes results/codec.json.
+simulates a survey, makes an RGB and a 12-band store of it, writes their images anew with each codec (chunks, shards,
+order of axes and the crc32c of every chunk as in the product), reads them whole, chunk by chunk, and writes
+results/codec.json.
 Times are CPU seconds of this process (median of the rounds), since other work may share the machine; reading is that
 of the loaders.
 """
@@ -19,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, TransposeCodec, ZstdCodec
 
 from hpc_astrossl import cli, provenance
 from hpc_astrossl.store import open_store
-from hpc_astrossl.store.blocks import Blocks
+from hpc_astrossl.store.blocks import PLANES_FIRST, Blocks
 from hpc_astrossl.store.layout import chunk_rows
 
 ROOT = Path(__file__).parent.parent
@@ -51,9 +52,10 @@ def codecs(size: int) -> dict[str, list]:
 def measure(images: np.ndarray, compressors: list, folder: Path, rounds: int) -> dict[str, float]:
     """Bytes an object, and microseconds of CPU an object to write and to read."""
     chunk, shard = chunk_rows(images.shape, images.dtype)
+    filters = [TransposeCodec(order=PLANES_FIRST)] if images.dtype.kind == "f" else None
     array = zarr.create_array(
         folder / "images", shape=images.shape, dtype=images.dtype, chunks=(chunk, *images.shape[1:]),
-        shards=(shard, *images.shape[1:]), compressors=[*compressors, Crc32cCodec()], overwrite=True,
+        shards=(shard, *images.shape[1:]), filters=filters, compressors=[*compressors, Crc32cCodec()], overwrite=True,
     )  # fmt: skip
     written, _ = timed(lambda: array.__setitem__(slice(None), images))
     stored = sum(path.stat().st_size for path in (folder / "images").rglob("*") if path.is_file())
@@ -75,9 +77,9 @@ def timed(work) -> tuple[float, object]:
 
 def read(blocks: Blocks, images: np.ndarray, chunk: int) -> None:
     """Every chunk once; what is read must be what was written."""
-    memory = np.empty((chunk, *images.shape[1:]), images.dtype)
+    memory = blocks.room(chunk)
     for index, start in enumerate(range(0, len(images), chunk)):
-        part = blocks.begin(index, memory)()
+        part = blocks.read(index, memory)
         if not np.array_equal(part[0], images[start]):
             raise SystemExit(f"rows {start} on: not what was written")
 

@@ -36,7 +36,7 @@ def write_all(folder: Path, kind: str, shape: tuple[int, int, int], objects: int
     if not peers:
         return
     if kind == "rgb":
-        write_store(folder / "none.zarr", images, None, objects, compression="none")
+        write_store(folder / "zstd.zarr", images, None, objects, compression="zstd")
     np.save(folder / "images.npy", images)
     _write_files(folder / "files", kind, images, jpegs)
     _write_tars(folder / "webdataset", images, jpegs)

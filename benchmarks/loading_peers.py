@@ -192,7 +192,7 @@ LOADERS: dict[str, tuple[Callable[[Path, str], Iterator[torch.Tensor]], tuple[st
     "limit: array in memory, vectorised": (limit, ("rgb", "bands")),
     "ours, resident": (ours(True, "auto"), ("rgb", "bands", "jpeg")),
     "ours, streamed": (ours(False, "auto"), ("rgb", "bands", "jpeg")),
-    "ours, streamed, compression: none": (ours(False, "auto", "none.zarr"), ("rgb",)),
+    "ours, streamed, compression: zstd": (ours(False, "auto", "zstd.zarr"), ("rgb",)),
     "ours, chunks read and no more": (chunks_alone, ("rgb", "bands")),
     "ours by DALI on the CPU, resident": (ours(True, "dali"), ("rgb", "bands")),
     "ours by DALI on the CPU, streamed": (ours(False, "dali"), ("rgb", "bands")),

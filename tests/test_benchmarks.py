@@ -1,4 +1,4 @@
-"""The benchmark compares like with like: its ways cut the same pixels out of the same field."""
+"""The benchmarks run, and compare like with like: the ways to cut give the same pixels of the same field."""
 
 import importlib.util
 from argparse import Namespace
@@ -7,15 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-PATH = Path(__file__).parent.parent / "benchmarks" / "preprocess.py"
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+
+
+def imported(name: str):
+    """A module of the folder of benchmarks, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def bench():
-    spec = importlib.util.spec_from_file_location("bench_preprocess", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return imported("preprocess")
 
 
 @pytest.mark.parametrize("tiles", ["rows", "100 × 100"])
@@ -35,3 +40,27 @@ def test_the_authors_way_leaves_a_file_an_object(bench, tmp_path):
 
 def test_memory_is_that_of_this_process(bench):
     assert 10 < bench._peak() < 100_000
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_every_codec_is_measured_by_what_the_loaders_read(tmp_path, dtype):
+    codec = imported("codec")
+    images = np.random.default_rng(0).normal(100, 9, (1024, 16, 16, 4)).astype(dtype)  # whole chunks of either kind
+    found = {
+        name: codec.measure(images, packing, tmp_path, 1) for name, packing in codec.codecs(images.itemsize).items()
+    }
+    assert found["none"]["ratio"] == pytest.approx(1, abs=0.01)
+    assert found["zstd 1"]["ratio"] > 1.05
+
+
+@pytest.mark.parametrize("kind", ["rgb", "bands", "jpeg"])
+def test_our_loaders_and_the_limit_give_batches_of_what_was_written(tmp_path, kind):
+    data, peers = imported("loading_data"), imported("loading_peers")
+    height, width, channels = shape = peers.SHAPES[kind]
+    data.write_all(tmp_path, kind, shape, 512, peers=True)
+    ours = {name: open_batches for name, (open_batches, kinds) in peers.LOADERS.items()
+            if kind in kinds and name.startswith(("ours", "limit"))}  # fmt: skip
+    assert len(ours) >= 2
+    for name, open_batches in ours.items():
+        batch = next(open_batches(tmp_path, kind))
+        assert name.endswith("no more") or batch.shape == (128, channels, height, width), name

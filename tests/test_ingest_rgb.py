@@ -207,7 +207,7 @@ class TestKept:
         assert np.array_equal(images["none"], images["null"])
         assert np.array_equal(images["zstd"], images["null"])
         files = {name: (store.path / "images/c/0/0/0/0").read_bytes() for name, store in made.items()}
-        assert files["zstd"] == files["null"]
+        assert files["null"] == files["none"] != files["zstd"]
         assert images["none"].tobytes() in files["none"]
 
     def test_what_is_not_as_promised_is_left_out_or_named(self, tmp_path):

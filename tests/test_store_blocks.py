@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, TransposeCodec, ZstdCodec
 
 from hpc_astrossl.store import checksum
 from hpc_astrossl.store.blocks import Blocks
@@ -22,8 +22,10 @@ FOREIGN = {
     "chunks of parts of images": {"chunks": (8, 4, 6, 3)},
     "another compression": {"compressors": [zarr.codecs.GzipCodec(), Crc32cCodec()]},
     "another byte order": {"serializer": zarr.codecs.BytesCodec(endian="big")},
+    "another order of axes": {"filters": [TransposeCodec(order=(0, 2, 1, 3))]},
     "other file names": {"chunk_key_encoding": {"name": "v2", "separator": "."}},
 }
+ORDERS = {"pixel by pixel": None, "planes first": [TransposeCodec(order=(0, 3, 1, 2))]}
 ROWS = 45  # three shards of two chunks of eight, the last chunk with five rows
 
 
@@ -60,10 +62,31 @@ def test_another_layout_is_left_to_zarr(tmp_path, layout):
     assert np.array_equal(read(blocks, values), values)
 
 
-def test_fresh_memory_may_have_only_the_rows_there_are(tmp_path):
-    array, values = make(tmp_path / "a")
-    out = np.empty((5, 8, 6, 3), "f4")
-    assert np.array_equal(Blocks(tmp_path / "a", array).read(5, out), values[40:])
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("order", ORDERS)
+def test_memory_of_any_layout_is_filled_and_its_own_is_the_file_s(tmp_path, order, packing):
+    array, values = make(tmp_path / "a", filters=ORDERS[order], compressors=PACKINGS[packing])
+    blocks = Blocks(tmp_path / "a", array)
+    assert blocks.planes_first == (order == "planes first")
+    own = blocks.room(8)
+    assert own.shape == (8, 8, 6, 3)
+    assert own.transpose(0, 3, 1, 2).flags.c_contiguous == blocks.planes_first
+    for out in (own, np.empty((8, 8, 6, 3), "f4"), np.empty((3, 6, 8, 8), "f4").T):
+        assert blocks.read(0, out) is not None
+        assert np.array_equal(out, values[:8])
+        assert np.array_equal(blocks.read(5, out), values[40:])
+    (file,) = [place for place in (tmp_path / "a/c/0").rglob("0") if place.is_file()]
+    if packing == "none":
+        lain = values[:8].transpose(0, 3, 1, 2) if blocks.planes_first else values[:8]
+        assert file.read_bytes().startswith(lain.tobytes())
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_fresh_memory_may_have_only_the_rows_there_are(tmp_path, order):
+    array, values = make(tmp_path / "a", filters=ORDERS[order])
+    blocks = Blocks(tmp_path / "a", array)
+    for out in (blocks.room(5), np.empty((5, 8, 6, 3), "f4")):
+        assert np.array_equal(blocks.read(5, out), values[40:])
 
 
 @pytest.mark.parametrize("packing", PACKINGS)

@@ -38,7 +38,8 @@ class DaliLoader(Loader):
         self._kept: torch.Tensor | None = None  # the resident split, (rows, height, width, channels)
         self._pipelines: dict[pipeline.Plan, Any] = {}
         if not self.resident and not self._encoded:
-            gathered = torch.from_numpy(np.empty((self._largest, *self.store.image_shape), dtype=self.store.dtype))
+            room = self.pixels.keeping.room(self._largest)
+            gathered = torch.from_numpy(np.empty(room, dtype=self.store.dtype))
             self._gathered = gathered.pin_memory() if self.device.type == "cuda" else gathered
 
     def close(self) -> None:
@@ -59,7 +60,7 @@ class DaliLoader(Loader):
 
     def _keeping(self) -> Keeping:
         """Rows as they lie in the store, streamed; what is resident is kept by the loader itself."""
-        return Keeping(shape=self.store.raw_shape, resident_mb=0)
+        return Keeping(shape=self.store.raw_shape, resident_mb=0, planes_first=self.store.planes_first)
 
     def _begin(self, parts: list[Part], drawn: Augmentation | None) -> None:
         if not self.resident:
@@ -118,7 +119,8 @@ class DaliLoader(Loader):
         augmented = "no" if drawn is None else "nearest" if drawn.warp is None else "linear"
         on_device = self.resident and self.device.type == "cuda"
         return pipeline.Plan(device=self.device, dtype=self.store.dtype, encoded=self._encoded and not self.resident,
-                             on_device=on_device, augmented=augmented, scaling=self.scaling)  # fmt: skip
+                             on_device=on_device, planes_first=self.store.planes_first and not self.resident,
+                             augmented=augmented, scaling=self.scaling)  # fmt: skip
 
     def _made_of(self, plan: pipeline.Plan, batch_size: int, images, drawn: Augmentation | None = None) -> torch.Tensor:
         """What the pipeline of ``plan`` makes of images, or of a list of files."""
@@ -131,12 +133,14 @@ class DaliLoader(Loader):
         return pipeline.run(self._pipelines[plan], self.device, images=images, **inputs)
 
     def _gather(self, rows: np.ndarray) -> torch.Tensor | np.ndarray:
-        """Decoded images, (B, height, width, channels), on the device if they are resident."""
+        """Decoded images, (B, height, width, channels), on the device if they are resident; else as they lie."""
         if self.resident:
             gathered = self._kept[torch.from_numpy(np.searchsorted(self.rows, rows)).to(self.device)]
             return gathered if gathered.is_cuda else gathered.numpy()
         images, numbers = self.pixels.find(rows)
-        return np.take(images, numbers, axis=0, out=self._gathered[: len(rows)].numpy(), mode="clip")  # not buffered
+        gathered = self._gathered[: len(rows)].numpy()
+        np.take(images, numbers, axis=0, out=self.pixels.keeping.shown(gathered), mode="clip")  # not buffered
+        return gathered
 
     def _from_files(self, rows: np.ndarray, packed: list[np.ndarray], plan: pipeline.Plan, batch_size: int,
                     drawn: Augmentation | None = None) -> tuple[np.ndarray, torch.Tensor]:  # fmt: skip

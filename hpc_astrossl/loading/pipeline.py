@@ -28,6 +28,7 @@ class Plan:
     dtype: np.dtype
     encoded: bool = False
     on_device: bool = False  # the images it is fed with are on the GPU already
+    planes_first: bool = False  # and are (channels, height, width)
     augmented: str = "no"
     scaling: Scaling | None = None  # None: decode only, uint8 (B, height, width, 3)
 
@@ -68,8 +69,10 @@ def _pipeline(plan: Plan):
         images = fn.decoders.image(files, device="mixed" if gpu else "cpu", output_type=types.RGB)
     else:
         side = "gpu" if plan.on_device else "cpu"
-        images = fn.external_source(name="images", device=side, dtype=dtype, ndim=3, layout="HWC", no_copy=True)
+        layout = "CHW" if plan.planes_first else "HWC"
+        images = fn.external_source(name="images", device=side, dtype=dtype, ndim=3, layout=layout, no_copy=True)
         images = images.gpu() if gpu and not plan.on_device else images
+        images = fn.transpose(images, perm=[1, 2, 0]) if plan.planes_first else images
     if plan.scaling is None:
         return images
     if plan.scaling.soften is not None:

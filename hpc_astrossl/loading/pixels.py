@@ -57,8 +57,8 @@ class Keeping:
 
     ``prepare`` is called with (chunk number, what the store holds of it) once a chunk, and gives images of ``shape``;
     it may work in place. ``planes_first`` lays images out in memory as (channels, height, width); their shape is as
-    ever. Images that fit ``resident_mb`` MiB all stay; others are put into batches by ``put`` (images of a chunk, their
-    ``Arrivals.moves``, the batches). Both are called by threads.
+    ever. Images that fit ``resident_mb`` MiB all stay; others are put into batches by ``put`` (images of a chunk, with
+    their axes as batches have them in memory, their ``Arrivals.moves``, the batches). Both are called by threads.
     """
 
     shape: tuple[int, ...]
@@ -67,12 +67,16 @@ class Keeping:
     planes_first: bool = False
     put: Callable[[np.ndarray, np.ndarray, Staged], None] = copied
 
-    def laid_out(self, count: int) -> tuple[int, ...]:
+    def room(self, count: int) -> tuple[int, ...]:
         """The shape of so many images as they lie in memory."""
         if not self.planes_first:
             return count, *self.shape
         height, width, channels = self.shape
         return count, channels, height, width
+
+    def laid_out(self, images: np.ndarray) -> np.ndarray:
+        """Images with their axes as they lie in memory."""
+        return images.transpose(0, 3, 1, 2) if self.planes_first else images
 
     def shown(self, images: np.ndarray) -> np.ndarray:
         """Images that are laid out so, in their shape."""
@@ -160,7 +164,7 @@ class Resident(Pixels):
     def begin(self, batches: Sequence[np.ndarray], codes: np.ndarray | None = None) -> None:
         self.release()
         if self._kept is None:
-            self._kept = self.keeping.shown(np.empty(self.keeping.laid_out(len(self.rows)), dtype=self.store.dtype))
+            self._kept = self.keeping.shown(np.empty(self.keeping.room(len(self.rows)), dtype=self.store.dtype))
         wanted = np.zeros_like(self._filled)
         wanted[np.concatenate([self.rows[:0], *batches]) // self.store.chunk_rows] = True
         self._coming = np.flatnonzero(wanted & ~self._filled).tolist()
@@ -244,14 +248,14 @@ class Streamed(Pixels):
     def _lend(self, batches: int) -> None:
         """Give memory to the first so many batches."""
         for number in range(self._lent, batches):
-            images = self._buffers.lend(self.keeping.laid_out(self._lengths[number]))
+            images = self._buffers.lend(self.keeping.room(self._lengths[number]))
             self._staged.images[number], self._staged.addresses[number] = images, images.data_ptr()
             self._lent = number + 1
 
     def _put(self, place: int, chunk: np.ndarray) -> None:
         """Runs in a thread."""
         images = self.keeping.prepare(self._arrivals.chunks[place], chunk)
-        self.keeping.put(images, self._arrivals.of(place), self._staged)
+        self.keeping.put(self.keeping.laid_out(images), self._arrivals.of(place), self._staged)
 
 
 def fits(store: Store, rows: np.ndarray, resident_mb: int, shape: tuple[int, ...] | None = None) -> bool:

@@ -65,7 +65,7 @@ class Reading:
         """Runs in a thread, whose memory is used again for each chunk; the chunks that are damaged."""
         memory, damaged = self._memory, []
         if not hasattr(memory, "chunk"):
-            memory.chunk = np.empty((self.store.chunk_rows, *self.store.raw_shape), dtype=self.store.dtype)
+            memory.chunk = self.store.room(self.store.chunk_rows)
         for place in places:
             index = self._chunks[place]
             try:

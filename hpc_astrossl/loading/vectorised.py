@@ -67,8 +67,7 @@ class VectorisedLoader(Loader):
     def _arrived(self, images: np.ndarray, moves: np.ndarray, staged: Staged) -> None:
         """Put the images of a streamed chunk into their batches, flipped and turned; floats are scaled as well."""
         scaled = self._unscaled if self._bytes else self._linear
-        source = images.transpose(0, 3, 1, 2)
-        put(source, moves, scaled.subtract, scaled.multiply, staged.addresses, self.store.dtype)
+        put(images, moves, scaled.subtract, scaled.multiply, staged.addresses, self.store.dtype)
 
     def _prepare(self, index: int, chunk: np.ndarray) -> np.ndarray:
         images = super()._prepare(index, chunk)
@@ -95,7 +94,7 @@ class VectorisedLoader(Loader):
     def _begin_batch(self, task: Task) -> Begun:
         """Have the images of a task put into memory that is used again; streamed floats are there already."""
         held, numbers = self.pixels.find(task.part.rows)
-        source = held.transpose(0, 3, 1, 2)
+        source = self.pixels.keeping.laid_out(held)
         if not self.pixels.resident and not self._bytes:
             images = source if len(numbers) == len(source) else source[numbers]
             return Begun(task=task, images=torch.from_numpy(images))

@@ -155,7 +155,7 @@ class Recipe:
     spectra: SpectraSpec | None = None
     filters: FilterSpec = FilterSpec()
     split: SplitSpec = SplitSpec()
-    compression: Literal["zstd", "none"] | None = None  # of the stored pixels; null: zstd for RGB, none for bands
+    compression: Literal["zstd", "none"] | None = None  # of the stored pixels; null: none
     stores: dict[str, StoreSpec]
 
     def __post_init__(self):

@@ -21,6 +21,7 @@ from hpc_astrossl.store.checksum import crc32c
 
 OPEN = 64  # files of shards that stay open
 INDEX = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+PLANES_FIRST = (0, 3, 1, 2)  # the order of a chunk's axes in its file where channels come first
 SUM = 4  # bytes of a CRC-32C
 
 
@@ -37,6 +38,19 @@ class Blocks:
     def direct(self) -> bool:
         """Whether chunks are read here, and not by zarr-python."""
         return self._layout is not None
+
+    @property
+    def planes_first(self) -> bool:
+        """Whether a chunk lies in its file as (rows, channels, height, width)."""
+        return self.direct and self._layout.order == PLANES_FIRST
+
+    def room(self, rows: int) -> np.ndarray:
+        """Memory for so many rows, laid out as a chunk is in its file, which spares ``read`` a copy."""
+        shape, dtype = (rows, *self._chunk[1:]), self._array.dtype
+        if not self.planes_first:
+            return np.empty(shape, dtype)
+        lain = np.empty([shape[axis] for axis in PLANES_FIRST], dtype)
+        return lain.transpose(np.argsort(PLANES_FIRST))
 
     def read(self, index: int, out: np.ndarray) -> np.ndarray:
         """Read chunk ``index`` into the first rows of ``out``; those there are.
@@ -55,8 +69,10 @@ class Blocks:
         """The last chunk is stored with all its rows, and has fewer."""
         number, place = divmod(index, self._layout.chunks)
         shard, codec = self._shard(number), self._layout.codec
-        whole = out if out.shape == self._chunk else np.empty(self._chunk, out.dtype)
-        pixels = whole.reshape(-1).view(np.uint8)
+        whole = out
+        if out.shape != self._chunk or not out.transpose(self._layout.order).flags.c_contiguous:
+            whole = self.room(self._chunk[0])
+        pixels = whole.transpose(self._layout.order).reshape(-1).view(np.uint8)
         if codec is None:
             _expect(shard.length(place), pixels)
             shard.fill(place, pixels)
@@ -110,7 +126,7 @@ class Layout:
     """How an array lies in files, shard by shard along its first axis."""
 
     chunks: int  # in a shard
-    axes: int
+    order: tuple[int, ...]  # of a chunk's axes in the file
     codec: Codec | None
 
     @classmethod
@@ -120,7 +136,10 @@ class Layout:
         if array.shards is None or not array.shards[1:] == array.chunks[1:] == rest or not array.dtype.isnative:
             return None
         sharding = metadata["codecs"][0]["configuration"]
-        plain, *packing, check = sharding["codecs"]
+        order, codecs = (*range(array.ndim),), [*sharding["codecs"]]
+        if codecs[0]["name"] == "transpose":
+            order = tuple(codecs.pop(0)["configuration"]["order"])
+        plain, *packing, check = codecs
         names = tuple(codec["name"] for codec in packing)
         if (
             metadata["chunk_key_encoding"] != {"name": "default", "configuration": {"separator": "/"}}
@@ -130,13 +149,14 @@ class Layout:
             or plain.get("configuration", INDEX[0]["configuration"]) != INDEX[0]["configuration"]
             or names not in CODECS
             or check["name"] != "crc32c"
+            or order not in ((*range(array.ndim),), PLANES_FIRST)
         ):
             return None
-        return cls(chunks=array.shards[0] // array.chunks[0], axes=array.ndim, codec=CODECS[names])
+        return cls(chunks=array.shards[0] // array.chunks[0], order=order, codec=CODECS[names])
 
     def name(self, shard: int) -> str:
         """Of the shard's file, below ``c``."""
-        return "/".join([str(shard), *["0"] * (self.axes - 1)])
+        return "/".join([str(shard), *["0"] * (len(self.order) - 1)])
 
 
 class Shard:

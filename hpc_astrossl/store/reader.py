@@ -52,6 +52,15 @@ class Store:
         """Whether chunks are decoded straight into memory, as those are that ``create`` lays out."""
         return self._blocks.direct
 
+    @property
+    def planes_first(self) -> bool:
+        """Whether a chunk lies in its file as (rows, channels, height, width); its shape is as ever."""
+        return self._blocks.planes_first
+
+    def room(self, rows: int) -> np.ndarray:
+        """Memory for so many rows, (rows, …raw_shape), laid out as chunks are in their files."""
+        return self._blocks.room(rows)
+
     @cached_property
     def table(self) -> dict[str, np.ndarray]:
         """The columns, each of N rows, in memory; see ``layout.TABLE``."""
@@ -84,11 +93,10 @@ class Store:
     def raw_chunk(self, index: int, out: np.ndarray | None = None) -> np.ndarray:
         """A chunk as it lies in the store, (rows, …raw_shape). Any number of threads may read at a time.
 
-        ``out``, (chunk_rows, …raw_shape), is where to, and is fresh memory when not given. Errors as of ``chunk``.
+        ``out``, best of ``room(chunk_rows)``, is where to, and is fresh memory when not given. Errors as of ``chunk``.
         """
         if out is None:
-            stop = min((index + 1) * self.chunk_rows, len(self))
-            out = np.empty((stop - index * self.chunk_rows, *self.raw_shape), dtype=self.dtype)
+            out = self.room(min((index + 1) * self.chunk_rows, len(self)) - index * self.chunk_rows)
         try:
             return self._blocks.read(index, out)
         except (ValueError, RuntimeError, OSError) as error:

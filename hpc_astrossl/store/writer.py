@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.codecs import Crc32cCodec, TransposeCodec, ZstdCodec
 
 from hpc_astrossl import manifest, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.manifest import Record
 from hpc_astrossl.store import claim, encoded
+from hpc_astrossl.store.blocks import PLANES_FIRST
 from hpc_astrossl.store.encoded import Encoding
 from hpc_astrossl.store.layout import SPLITS, TABLE, TABLE_CHUNK, StoreInfo, chunk_rows
 from hpc_astrossl.store.statistics import statistics
@@ -30,8 +31,8 @@ class Arrays:
     """What a new store is to hold: images of ``shape`` (N, height, width, channels) and ``bands`` magnitudes an object.
 
     With an ``encoding``, images are kept as JPEG or PNG files: ``shape`` is then (N, ``encoded.row_bytes`` of the
-    largest file) of uint8, and shards are written by ``write_encoded``. ``compression`` of the pixels is one of
-    COMPRESSIONS; None takes the usual one of their kind.
+    largest file) of uint8, and shards are written by ``write_encoded``. ``compression`` is one of COMPRESSIONS; None
+    leaves pixels as they are and spares the zeros behind files.
     """
 
     shape: tuple[int, ...]
@@ -223,7 +224,10 @@ def _empty(folder: Path, arrays: Arrays) -> None:
     chunk, shard = chunk_rows(shape, dtype)
     # Every inner chunk carries its own checksum; an all-zero chunk is written, so that a missing one is a fault.
     options = {"compressors": [ZstdCodec(level=1), Crc32cCodec()], "config": {"write_empty_chunks": True}}
-    pixels = options | {"compressors": [*COMPRESSIONS[arrays.compression or _usual(dtype)], Crc32cCodec()]}
+    usual = "none" if arrays.encoding is None else "zstd"
+    pixels = options | {"compressors": [*COMPRESSIONS[arrays.compression or usual], Crc32cCodec()]}
+    if planes_first(arrays):
+        pixels |= {"filters": [TransposeCodec(order=PLANES_FIRST)]}
     tail = shape[1:]
     array = group.create_array(
         "images", shape=shape, dtype=dtype, chunks=(chunk, *tail), shards=(shard, *tail), **pixels
@@ -238,6 +242,9 @@ def _empty(folder: Path, arrays: Arrays) -> None:
         group.create_array(name, shape=(shape[0], *tail), chunks=(rows, *tail), dtype=kind, **options)
 
 
-def _usual(dtype: np.dtype) -> str:
-    """The compression of pixels of that kind, by measurement: benchmarks/codec.py, docs/decisions/image-codec.md."""
-    return "zstd" if dtype.itemsize == 1 else "none"
+def planes_first(arrays: Arrays) -> bool:
+    """Whether chunks lie in their files as (rows, channels, height, width): bands do, which surveys deliver one by one.
+
+    Colours lie pixel by pixel, as decoders give them and DALI wants them.
+    """
+    return arrays.encoding is None and np.dtype(arrays.dtype).itemsize > 1

@@ -11,12 +11,14 @@ import torch
 from contracts.stores import damage, make_store, rewrite
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.loading import Batch, Loader, LoaderSpec, open_loader, order, pixels
+from hpc_astrossl.store import writer
 
 ROWS = 103  # a prime: every batch size leaves a tail
 
 SCALINGS = {
     "rgb": ("unit", "caffe", "none", "standard", "asinh"),
     "bands": ("none", "standard", "asinh"),
+    "interleaved": ("none", "asinh"),
     "oblong": ("unit",),
     "jpeg": ("unit", "asinh"),
     "png": ("caffe",),
@@ -70,6 +72,17 @@ class LoaderContract:
     @classmethod
     def bands(cls, tmp_path_factory):
         return make_store(tmp_path_factory.mktemp("bands") / "store", rows=ROWS, shape=(8, 8, 12), dtype="float32")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def interleaved(cls, tmp_path_factory):
+        """Bands pixel by pixel, as earlier versions wrote them."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(writer, "planes_first", lambda arrays: False)
+            path = tmp_path_factory.mktemp("interleaved") / "store"
+            store = make_store(path, rows=ROWS, shape=(8, 8, 12), dtype="float32")
+        assert not store.planes_first
+        return store
 
     @pytest.fixture(scope="class")
     @classmethod
