@@ -139,7 +139,8 @@ class DaliLoader(Loader):
             return gathered if gathered.is_cuda else gathered.numpy()
         images, numbers = self.pixels.find(rows)
         gathered = self._gathered[: len(rows)].numpy()
-        np.take(images, numbers, axis=0, out=self.pixels.keeping.shown(gathered), mode="clip")  # not buffered
+        lain = self.pixels.keeping.laid_out(images)
+        np.take(lain, numbers, axis=0, out=gathered, mode="clip")  # not buffered
         return gathered
 
     def _from_files(self, rows: np.ndarray, packed: list[np.ndarray], plan: pipeline.Plan, batch_size: int,

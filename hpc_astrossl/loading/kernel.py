@@ -24,8 +24,8 @@ def put(images: np.ndarray, moves: np.ndarray, subtract: np.ndarray, multiply: n
     so that the numbers are bit by bit those of ``Scaling.apply``. Other threads run meanwhile.
     """
     work, lain = _put_planes, images.transpose(0, 2, 3, 1)
-    if lain.flags.c_contiguous and lain.shape[3] > 1:
-        work, images = _put_colours if lain.shape[3] == 3 and lain.itemsize == 1 else _put_pixels, lain
+    if lain.flags.c_contiguous and lain.shape[3] == 3 and lain.itemsize == 1:
+        work, images = _put_colours, lain
     else:
         images = np.ascontiguousarray(images)
     arguments = images, moves, subtract, multiply, addresses, np.empty(0, dtype)
@@ -73,19 +73,6 @@ def _put_colours(images, moves, subtract, multiply, addresses, like):
             red[j], green[j], blue[j] = pixels[at], pixels[at + np.uintp(1)], pixels[at + np.uintp(2)]
         out = _target(addresses, moves[i], like, 3, height, width)
         _image(planes, turned, moves[i, 3], subtract, multiply, out)
-
-
-def _put_pixels(images, moves, subtract, multiply, addresses, like):
-    """Images (n, height, width, channels) row by row, all channels of a row, whose memory stays at hand meanwhile."""
-    height, width, channels = images.shape[1:]
-    for i in range(len(moves)):
-        image, code = images[moves[i, 0]], moves[i, 3]
-        out = _target(addresses, moves[i], like, channels, height, width)
-        for y in range(height):
-            line = height - 1 - y if code & UPSIDE_DOWN else y
-            for channel in range(channels):
-                row = image[:, line, channel] if code & TRANSPOSED else image[line, :, channel]
-                _row(row, code, subtract[channel], multiply[channel], out[channel, y])
 
 
 @njit(nogil=True)
@@ -153,4 +140,4 @@ def _compiled(function):
         return njit(nogil=True)(function)
 
 
-_put_planes, _put_colours, _put_pixels = map(_compiled, (_put_planes, _put_colours, _put_pixels))
+_put_planes, _put_colours = map(_compiled, (_put_planes, _put_colours))

@@ -18,7 +18,7 @@ from hpc_astrossl import manifest, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.manifest import Record
 from hpc_astrossl.store import claim, encoded
-from hpc_astrossl.store.blocks import PLANES_FIRST
+from hpc_astrossl.store.blocks import PLANES_FIRST, Blocks
 from hpc_astrossl.store.encoded import Encoding
 from hpc_astrossl.store.layout import SPLITS, TABLE, TABLE_CHUNK, StoreInfo, chunk_rows
 from hpc_astrossl.store.statistics import statistics
@@ -120,9 +120,11 @@ class StoreWriter:
         """
         array = self._arrays["images"]
         encoding, size = Encoding.of(array.attrs), array.chunks[0]
+        blocks = Blocks(self.folder / "images", array)
+        memory = blocks.room(size)
 
         def chunk(index: int) -> np.ndarray:
-            raw = array[index * size : (index + 1) * size]
+            raw = blocks.read(index, memory)
             return raw if encoding is None else encoded.decoded(raw, encoding)
 
         return statistics(chunk, np.flatnonzero(split == SPLITS.index("train")), size)
