@@ -99,14 +99,14 @@ def ours(resident: bool, name: str, store: str = "store.zarr") -> Callable[[Path
 
 def chunks_alone(folder: Path, kind: str) -> Iterator[np.ndarray]:
     """What bounds streaming: chunks are read, unpacked and their sums compared by its threads, and no batch is made."""
-    from hpc_astrossl.loading.pixels import READ_AHEAD
-    from hpc_astrossl.loading.reading import TOGETHER, Reading
+    from hpc_astrossl.loading.making import READ_AHEAD
+    from hpc_astrossl.loading.reading import TOGETHER, Readers, Reading
     from hpc_astrossl.store import open_store
 
     store = open_store(folder / "store.zarr")
-    reading, chunks = Reading(store), np.random.default_rng(0).permutation(len(store) // store.chunk_rows).tolist()
+    readers, chunks = Readers(store), np.random.default_rng(0).permutation(len(store) // store.chunk_rows).tolist()
     for _ in itertools.count():
-        reading.begin(chunks, lambda place, chunk: None)
+        reading = Reading(readers, chunks, lambda place, chunk: None)
         for count in range(TOGETHER, len(chunks) + 1, TOGETHER):
             reading.read(count + READ_AHEAD)
             reading.wait(count, lambda index, error: None)

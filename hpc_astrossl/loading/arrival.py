@@ -1,5 +1,6 @@
 """Which chunk is wanted when, and where its objects go: arithmetic on row numbers."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,22 +14,34 @@ class Arrivals:
     ``moves`` is int32 (N, 4), chunk by chunk: an object's number in its chunk, its batch, its place there, its code
     (``geometry.codes``); ``bounds`` are each chunk's (start, stop) in it. The first b + 1 batches are made of the
     first ``needed[b]`` chunks; the first k + 1 chunks have objects of the first ``reach[k]`` batches, at most.
+    ``lengths`` are the objects of each batch. Reading ``rate`` chunks a batch, evenly, ``arrears[b]`` are those to
+    have been read beyond b batches' worth for no batch from b on to wait.
     """
 
+    lengths: list[int]
     chunks: list[int]
     bounds: list[tuple[int, int]]
     moves: np.ndarray
     needed: list[int]
     reach: list[int]
+    rate: float
+    arrears: list[float]
 
     def of(self, place: int) -> np.ndarray:
         """The moves of the chunk at a place in the order."""
         start, stop = self.bounds[place]
         return self.moves[start:stop]
 
+    def due(self, number: int) -> int:
+        """The chunks to have been read for a batch, that the next need not wait.
+
+        A negative number is before the iteration; so is a negative count.
+        """
+        return math.ceil(self.arrears[max(0, number)] + number * self.rate) if self.lengths else 0
+
     def depth(self, ahead: int) -> int:
         """The most batches that are in the making at a time, when ``ahead`` more chunks than needed are read."""
-        begun = (min(count + ahead, len(self.chunks)) for count in self.needed)
+        begun = (min(self.due(number) + ahead, len(self.chunks)) for number in range(len(self.lengths)))
         return max((self.reach[count - 1] - batch for batch, count in enumerate(begun) if count), default=0)
 
 
@@ -49,10 +62,15 @@ def arrivals(batches: Sequence[np.ndarray], chunk_rows: int, codes: np.ndarray |
     stops = np.append(starts[1:], len(rows))
     first = by[starts]
     order = np.argsort(first)
+    needed, rate = np.searchsorted(first[order], ends), len(starts) / max(1, len(batches))
+    arrears = needed - rate * np.arange(len(batches))
     return Arrivals(
+        lengths=lengths.tolist(),
         chunks=chunk[first[order]].tolist(),
         bounds=list(zip(starts[order].tolist(), stops[order].tolist(), strict=True)),
         moves=moves,
-        needed=np.searchsorted(first[order], ends).tolist(),
+        needed=needed.tolist(),
         reach=(np.maximum.accumulate(batch[by[stops[order] - 1]]) + 1).tolist(),
+        rate=rate,
+        arrears=np.maximum.accumulate(arrears[::-1])[::-1].tolist(),
     )

@@ -13,11 +13,13 @@ import torch
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.loading import pipeline
+from hpc_astrossl.loading.arrival import Arrivals
 from hpc_astrossl.loading.draws import Augmentation
 from hpc_astrossl.loading.geometry import matrices
 from hpc_astrossl.loading.loader import Batch, Loader, Task
+from hpc_astrossl.loading.making import Keeping
 from hpc_astrossl.loading.order import Part
-from hpc_astrossl.loading.pixels import MEBIBYTE, Keeping, fits
+from hpc_astrossl.loading.pixels import MEBIBYTE, fits
 from hpc_astrossl.loading.prefetch import ahead
 from hpc_astrossl.store.encoded import decode, intact
 
@@ -62,9 +64,8 @@ class DaliLoader(Loader):
         """Rows as they lie in the store, streamed; what is resident is kept by the loader itself."""
         return Keeping(shape=self.store.raw_shape, resident_mb=0, planes_first=self.store.planes_first)
 
-    def _begin(self, parts: list[Part], drawn: Augmentation | None) -> None:
-        if not self.resident:
-            super()._begin(parts, drawn)
+    def _arrivals(self, parts: list[Part], drawn: Augmentation | None) -> Arrivals:
+        return self.pixels.plan([]) if self.resident else super()._arrivals(parts, drawn)
 
     def _ready(self, number: int, rows: np.ndarray) -> np.ndarray:
         if not self.resident:
@@ -78,7 +79,7 @@ class DaliLoader(Loader):
         kept = torch.zeros((len(self.rows), *self.store.image_shape), device=self.device,
                            dtype=torch.uint8 if self.store.dtype == np.uint8 else torch.float32)  # fmt: skip
         pieces = [self.rows[first : first + PIECE] for first in range(0, len(self.rows), PIECE)]
-        self.pixels.begin(pieces)
+        self.pixels.begin(self.pixels.plan(pieces))
         for number, piece in enumerate(pieces):
             rows = self.pixels.ready(number, piece)
             images = self.pixels.take(rows)

@@ -3,6 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -11,10 +12,12 @@ import torch
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.loading import order
+from hpc_astrossl.loading.arrival import Arrivals
 from hpc_astrossl.loading.draws import Augmentation, Augmenting, augmentation
 from hpc_astrossl.loading.geometry import codes
+from hpc_astrossl.loading.making import Keeping
 from hpc_astrossl.loading.order import Part
-from hpc_astrossl.loading.pixels import Keeping, Skipped, open_pixels
+from hpc_astrossl.loading.pixels import Skipped, open_pixels
 from hpc_astrossl.loading.scaling import CAFFE_MEANS, scaling
 from hpc_astrossl.store import Store
 
@@ -71,6 +74,19 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Plan:
+    """An iteration: its parts, what is drawn for the objects of all, None in evaluation, and which chunks it reads.
+
+    ``following`` is the epoch that is likely to be wanted after it, None where that is not known.
+    """
+
+    parts: list[Part]
+    drawn: Augmentation | None
+    arrivals: Arrivals
+    following: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """A part to be made into a batch; ``augmentation`` is None in evaluation."""
 
@@ -108,6 +124,8 @@ class Loader(ABC):
         self.pixels = open_pixels(self.store, self.rows, self._keeping(), self.skipped)
         self.waited, self.reason = 0.0, ""
         self._open: Iterator[Batch] | None = None
+        self._planner = ThreadPoolExecutor(1, "astrossl-planning")
+        self._planned: tuple[int, Future[Plan]] | None = None  # the epoch that is planned ahead
         self._closed = False
 
     @property
@@ -120,24 +138,21 @@ class Loader(ABC):
 
         It begins at batch ``start`` exactly as the whole epoch would have gone on; what is skipped is not read.
         """
-        spec = self.spec
-        shuffled = order.epoch_order(
-            self.rows, self.store.chunk_rows, seed=spec.seed, epoch=epoch, batch_size=spec.batch_size,
-            window=order.WINDOW_CHUNKS,
-        )  # fmt: skip
-        parts = order.training_parts(shuffled, spec.batch_size, rank=self.rank, size=self.size, start=start)
-        return self._iterate(parts, epoch if spec.augmenting else None)
+        planned, self._planned = self._planned, None
+        plan = planned[1].result() if planned and (epoch, start) == (planned[0], 0) else self._plan(epoch, start)
+        return self._iterate(plan)
 
     def evaluate(self) -> Iterator[Batch]:
         """This rank's share of the rows in ascending order, as they are; no object twice over all ranks."""
         parts = order.evaluation_parts(self.rows, self.spec.batch_size, rank=self.rank, size=self.size)
-        return self._iterate(parts, None)
+        return self._iterate(Plan(parts=parts, drawn=None, arrivals=self._arrivals(parts, None), following=None))
 
     def close(self) -> None:
         """End a running iteration and free threads and memory."""
         if self._open is not None:
             self._open.close()
             self._open = None
+        self._planner.shutdown(cancel_futures=True)
         self.pixels.close()
         self._closed = True
 
@@ -155,27 +170,41 @@ class Loader(ABC):
     def _batches(self, tasks: Iterator[Task]) -> Iterator[Batch]:
         """Make the batches of ``tasks``, in order; a generator that cleans up when closed."""
 
-    def _iterate(self, parts: list[Part], epoch: int | None) -> Iterator[Batch]:
+    def _plan(self, epoch: int, start: int = 0) -> Plan:
+        """An epoch from batch ``start``; any thread may ask."""
+        spec = self.spec
+        shuffled = order.epoch_order(
+            self.rows, self.store.chunk_rows, seed=spec.seed, epoch=epoch, batch_size=spec.batch_size,
+            window=order.WINDOW_CHUNKS,
+        )  # fmt: skip
+        parts = order.training_parts(shuffled, spec.batch_size, rank=self.rank, size=self.size, start=start)
+        drawn = None
+        if spec.augmenting:
+            drawn = augmentation(spec.seed, epoch, np.concatenate([self.rows[:0], *(part.rows for part in parts)]),
+                                 spec.augmenting)  # fmt: skip
+        return Plan(parts=parts, drawn=drawn, arrivals=self._arrivals(parts, drawn), following=epoch + 1)
+
+    def _arrivals(self, parts: list[Part], drawn: Augmentation | None) -> Arrivals:
+        """Which chunks are read for the parts, and what is drawn for the objects."""
+        return self.pixels.plan([part.rows for part in parts], None if drawn is None else codes(drawn))
+
+    def _iterate(self, plan: Plan) -> Iterator[Batch]:
         if self._open is not None:
             self._open.close()
-        self._open = self._run(parts, epoch)
+        self._open = self._run(plan)
         return self._open
-
-    def _begin(self, parts: list[Part], drawn: Augmentation | None) -> None:
-        """Hear which parts the iteration will want, in order, and what is drawn for the objects of all."""
-        self.pixels.begin([part.rows for part in parts], None if drawn is None else codes(drawn))
 
     def _ready(self, number: int, rows: np.ndarray) -> np.ndarray:
         """Wait until the rows of the next part, which has that number, can be taken; those that can be read."""
         return self.pixels.ready(number, rows)
 
-    def _run(self, parts: list[Part], epoch: int | None) -> Iterator[Batch]:
+    def _run(self, plan: Plan) -> Iterator[Batch]:
         if self._closed:
             raise ValueError("the loader is closed")
-        rows = np.concatenate([part.rows for part in parts]) if parts else self.rows[:0]
-        drawn = None if epoch is None else augmentation(self.spec.seed, epoch, rows, self.spec.augmenting)
-        self._begin(parts, drawn)
-        batches = self._batches(self._tasks(parts, drawn))
+        self.pixels.begin(plan.arrivals)
+        if plan.following is not None:
+            self._planned = plan.following, self._planner.submit(self._plan, plan.following)
+        batches = self._batches(self._tasks(plan))
         try:
             while True:
                 before = time.perf_counter()
@@ -188,16 +217,19 @@ class Loader(ABC):
             batches.close()
             self.pixels.release()
 
-    def _tasks(self, parts: list[Part], drawn: Augmentation | None) -> Iterator[Task]:
-        """Runs where the batches are made: it waits for the chunks. ``drawn`` is for the rows of all parts."""
-        start = 0
-        for number, part in enumerate(parts):
+    def _tasks(self, plan: Plan) -> Iterator[Task]:
+        """Runs where the batches are made: it waits for the chunks."""
+        start, planned = 0, None if plan.following is None else self._planned
+        for number, part in enumerate(plan.parts):
+            if planned is not None and planned[1].done():
+                self.pixels.announce(planned[1].result().arrivals)
+                planned = None
             readable = self._ready(number, part.rows)
             places: slice | np.ndarray = slice(start, start := start + len(part.rows))
             if len(readable) < len(part.rows):
                 places = np.arange(places.start, places.stop)[np.isin(part.rows, readable)]
                 part = replace(part, rows=readable)
-            yield Task(part=part, augmentation=None if drawn is None else drawn.of(places))
+            yield Task(part=part, augmentation=None if plan.drawn is None else plan.drawn.of(places))
 
     def _batch(self, part: Part, images: torch.Tensor) -> Batch:
         return Batch(images=images, rows=part.rows, offset=part.offset, total=part.total)

@@ -1,20 +1,19 @@
 """The pixels of rows: whole chunks, read ahead, kept for the run or put into the batches that want them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.loading.arrival import Arrivals, arrivals
 from hpc_astrossl.loading.buffers import Buffers
-from hpc_astrossl.loading.reading import TOGETHER, Reading
+from hpc_astrossl.loading.making import Keeping, Making
+from hpc_astrossl.loading.reading import Readers, Reading
 from hpc_astrossl.store import Store
 
 MEBIBYTE = 1 << 20
-READ_AHEAD = 32  # chunks that are being read beyond those needed; fewer leave a core idle while a batch is finished
 SPARE = 8  # batches whose memory is kept beyond those in the making: the caller looks at some
 
 
@@ -32,57 +31,6 @@ class Skipped:
         self.rows |= dict.fromkeys(rows.tolist(), str(error))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Staged:
-    """Memory of batches in the making: tensors (B, …) by the number of the batch, and where each begins, int64."""
-
-    images: dict[int, torch.Tensor]
-    addresses: np.ndarray
-
-
-def as_stored(index: int, chunk: np.ndarray) -> np.ndarray:
-    """A chunk is used as the store holds it."""
-    return chunk
-
-
-def copied(images: np.ndarray, moves: np.ndarray, staged: Staged) -> None:
-    """Objects are put into their batches as they are."""
-    for number, batch, place, _ in moves.tolist():
-        staged.images[batch].numpy()[place] = images[number]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Keeping:
-    """How a loader wants the pixels.
-
-    ``prepare`` is called with (chunk number, what the store holds of it) once a chunk, and gives images of ``shape``;
-    it may work in place. ``planes_first`` lays images out in memory as (channels, height, width); their shape is as
-    ever. Images that fit ``resident_mb`` MiB all stay; others are put into batches by ``put`` (images of a chunk, with
-    their axes as batches have them in memory, their ``Arrivals.moves``, the batches). Both are called by threads.
-    """
-
-    shape: tuple[int, ...]
-    resident_mb: int
-    prepare: Callable[[int, np.ndarray], np.ndarray] = as_stored
-    planes_first: bool = False
-    put: Callable[[np.ndarray, np.ndarray, Staged], None] = copied
-
-    def room(self, count: int) -> tuple[int, ...]:
-        """The shape of so many images as they lie in memory."""
-        if not self.planes_first:
-            return count, *self.shape
-        height, width, channels = self.shape
-        return count, channels, height, width
-
-    def laid_out(self, images: np.ndarray) -> np.ndarray:
-        """Images with their axes as they lie in memory."""
-        return images.transpose(0, 3, 1, 2) if self.planes_first else images
-
-    def shown(self, images: np.ndarray) -> np.ndarray:
-        """Images that are laid out so, in their shape."""
-        return images.transpose(0, 2, 3, 1) if self.planes_first else images
-
-
 class Pixels(ABC):
     """Images of chosen rows for the batches of an iteration, as they lie in the store, or prepared."""
 
@@ -90,24 +38,32 @@ class Pixels(ABC):
 
     def __init__(self, store: Store, keeping: Keeping, skipped: Skipped):
         self.store, self.keeping, self.skipped = store, keeping, skipped
-        self._reading = Reading(store)
+        self._readers = Readers(store)
 
     @property
     def reads(self) -> int:
         """The chunks read so far."""
-        return self._reading.reads
+        return self._readers.reads
 
     @property
     @abstractmethod
     def staged(self) -> int:
         """Batches that are in the making now."""
 
-    @abstractmethod
-    def begin(self, batches: Sequence[np.ndarray], codes: np.ndarray | None = None) -> None:
-        """Announce the batches of the next iteration, each the rows of its objects; reading begins.
+    def plan(self, batches: Sequence[np.ndarray], codes: np.ndarray | None = None) -> Arrivals:
+        """What ``begin`` wants to know of an iteration, whose batches are the rows of their objects.
 
-        ``codes`` (``geometry.codes``) are of the objects of all batches, and for ``Keeping.put``.
+        ``codes`` (``geometry.codes``) are of the objects of all batches, and for ``Keeping.put``. Any thread may ask.
         """
+        return arrivals(batches, self.store.chunk_rows, codes)
+
+    @abstractmethod
+    def begin(self, plan: Arrivals) -> None:
+        """Begin an iteration, after the one before has ended; reading begins, or goes on if this was announced."""
+
+    @abstractmethod
+    def announce(self, plan: Arrivals) -> None:
+        """Hear what iteration is likely to come after this one."""
 
     @abstractmethod
     def _wait(self, number: int) -> None:
@@ -132,14 +88,14 @@ class Pixels(ABC):
         images, numbers = self.find(rows)
         return [images[number] for number in numbers.tolist()]
 
+    @abstractmethod
     def release(self) -> None:
-        """End the iteration."""
-        self._reading.stop()
+        """End the iteration; what was announced may be begun."""
 
     def close(self) -> None:
         """Free threads, and all memory but the resident rows."""
         self.release()
-        self._reading.close()
+        self._readers.close()
 
     def _lost(self, index: int, error: InputError) -> None:
         """Take note of a chunk that cannot be read."""
@@ -160,19 +116,29 @@ class Resident(Pixels):
         self._number[rows] = np.arange(len(rows))
         self._filled = np.zeros(-(-len(store) // store.chunk_rows), dtype=bool)  # chunks
         self._coming: list[int] = []
+        self._reading = Reading(self._readers, self._coming, self._keep)
 
-    def begin(self, batches: Sequence[np.ndarray], codes: np.ndarray | None = None) -> None:
+    def plan(self, batches: Sequence[np.ndarray], codes: np.ndarray | None = None) -> Arrivals:
+        """Of what may have to be read."""
+        rows = np.concatenate([self.rows[:0], *batches])
+        return arrivals([rows[~self._filled[rows // self.store.chunk_rows]]], self.store.chunk_rows)
+
+    def begin(self, plan: Arrivals) -> None:
         self.release()
         if self._kept is None:
             self._kept = self.keeping.shown(np.empty(self.keeping.room(len(self.rows)), dtype=self.store.dtype))
-        wanted = np.zeros_like(self._filled)
-        wanted[np.concatenate([self.rows[:0], *batches]) // self.store.chunk_rows] = True
-        self._coming = np.flatnonzero(wanted & ~self._filled).tolist()
-        self._reading.begin(self._coming, self._keep)
+        self._coming = sorted(index for index in plan.chunks if not self._filled[index])
+        self._reading = Reading(self._readers, self._coming, self._keep)
         self._reading.read(len(self._coming))
+
+    def announce(self, plan: Arrivals) -> None:
+        """All that it wants stays."""
 
     def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._kept, self._number[rows]
+
+    def release(self) -> None:
+        self._reading.stop()
 
     def _wait(self, number: int) -> None:
         self._reading.wait(len(self._coming), self._lost)
@@ -188,7 +154,8 @@ class Resident(Pixels):
 class Streamed(Pixels):
     """Images that are put into batches as soon as their chunk is read, which is once an iteration.
 
-    Memory holds the batches in the making, as many as the order spreads a chunk over (``order.epoch_order``).
+    Memory holds the batches in the making, as many as the order spreads a chunk over (``order.epoch_order``). Towards
+    the end of an iteration those of the one that was announced are begun, so that its first batches need not wait.
     """
 
     resident = False
@@ -196,66 +163,59 @@ class Streamed(Pixels):
     def __init__(self, store: Store, keeping: Keeping, skipped: Skipped):
         super().__init__(store, keeping, skipped)
         self._buffers = Buffers(store.dtype)
-        self._arrivals: Arrivals = arrivals([], 1)
-        self._lengths: list[int] = []
-        self._lent = 0  # batches that have memory, or had
-        self._staged = Staged(images={}, addresses=np.empty(0, dtype=np.int64))
-        self._ready: tuple[np.ndarray, np.ndarray]  # images of the batch that was made ready last, its rows
+        self._now: Making = self._making(self.plan([]))
+        self._next: Making | None = None
+        self._images: np.ndarray  # of the batch that was made ready last
+        self._rows: np.ndarray
 
     @property
     def staged(self) -> int:
-        return len(self._staged.images)
+        return self._now.staged + (self._next.staged if self._next else 0)
 
-    def begin(self, batches: Sequence[np.ndarray], codes: np.ndarray | None = None) -> None:
+    def begin(self, plan: Arrivals) -> None:
         self.release()
-        self._arrivals, self._lengths = arrivals(batches, self.store.chunk_rows, codes), list(map(len, batches))
-        self._buffers.keep = self._arrivals.depth(READ_AHEAD + TOGETHER) + SPARE
-        self._staged = Staged(images={}, addresses=np.zeros(len(batches), dtype=np.int64))
-        self._lent = 0
-        self._reading.begin(self._arrivals.chunks, self._put)
-        self._read(READ_AHEAD)
+        if self._next is None or self._next.arrivals is not plan:
+            self._forget()
+            self._next = self._making(plan)
+        self._now, self._next = self._next, None
+        self._buffers.keep = self._now.depth + SPARE
+        if plan.lengths:
+            self._now.want(0)
+
+    def announce(self, plan: Arrivals) -> None:
+        self._next = self._making(plan)
+        self._buffers.keep += self._next.depth
 
     def ready(self, number: int, rows: np.ndarray) -> np.ndarray:
-        readable = super().ready(number, rows)
-        self._ready = self.keeping.shown(self._staged.images.pop(number).numpy()), rows
-        return readable
+        self._rows = rows
+        return super().ready(number, rows)
 
     def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        images, wanted = self._ready
-        return images, np.arange(len(rows)) if len(rows) == len(wanted) else np.flatnonzero(np.isin(wanted, rows))
+        whole = len(rows) == len(self._rows)
+        return self._images, np.arange(len(rows)) if whole else np.flatnonzero(np.isin(self._rows, rows))
 
     def release(self) -> None:
-        super().release()
-        self._staged.images.clear()
+        self._now.stop()
 
     def close(self) -> None:
+        self._forget()
         super().close()
         self._buffers.clear()
 
     def _wait(self, number: int) -> None:
-        self._lend(number + 1)
-        needed = self._arrivals.needed[number]
-        self._read(needed + READ_AHEAD)
-        self._reading.wait(needed, self._lost)
+        more = self._now.want(number)
+        if self._next is not None:
+            self._next.want(number + 1 - len(self._now.arrivals.lengths), more)
+        self._images = self.keeping.shown(self._now.take(number, self._lost).numpy())
 
-    def _read(self, count: int) -> None:
-        """Have so many chunks of the iteration read, or all, into batches that have memory."""
-        count = min(-(-count // TOGETHER) * TOGETHER, len(self._arrivals.chunks))
-        if count:
-            self._lend(self._arrivals.reach[count - 1])
-        self._reading.read(count)
+    def _making(self, plan: Arrivals) -> Making:
+        return Making(plan, self.keeping, self._readers, self._buffers)
 
-    def _lend(self, batches: int) -> None:
-        """Give memory to the first so many batches."""
-        for number in range(self._lent, batches):
-            images = self._buffers.lend(self.keeping.room(self._lengths[number]))
-            self._staged.images[number], self._staged.addresses[number] = images, images.data_ptr()
-            self._lent = number + 1
-
-    def _put(self, place: int, chunk: np.ndarray) -> None:
-        """Runs in a thread."""
-        images = self.keeping.prepare(self._arrivals.chunks[place], chunk)
-        self.keeping.put(self.keeping.laid_out(images), self._arrivals.of(place), self._staged)
+    def _forget(self) -> None:
+        """What was announced does not come."""
+        if self._next is not None:
+            self._next.stop()
+            self._next = None
 
 
 def fits(store: Store, rows: np.ndarray, resident_mb: int, shape: tuple[int, ...] | None = None) -> bool:

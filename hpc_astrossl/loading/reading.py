@@ -17,36 +17,56 @@ TOGETHER = 8  # chunks that a thread is given at a time: handing one over takes 
 Use = Callable[[int, np.ndarray], None]  # called in the threads with (place in the list of chunks, what was read)
 
 
-class Reading:
-    """Reads lists of chunks, one after the other, in their order. ``reads`` counts the chunks so far."""
+class Readers:
+    """The threads that read a store, each with memory for one chunk. ``reads`` counts the chunks so far."""
 
     def __init__(self, store: Store):
         self.store, self.reads = store, 0
         self._pool = ThreadPoolExecutor(THREADS, "astrossl-reading")
         self._memory = threading.local()
-        self._chunks: Sequence[int] = ()
-        self._use: Use | None = None
+
+    def begin(self, chunks: Sequence[int], places: range, use: Use) -> Future[list[tuple[int, InputError]]]:
+        """Have the chunks at these places read and used; those that are damaged."""
+        return self._pool.submit(self._work, chunks, places, use)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
+
+    def _work(self, chunks: Sequence[int], places: range, use: Use) -> list[tuple[int, InputError]]:
+        """Runs in a thread, whose memory is used again for each chunk."""
+        memory, damaged = self._memory, []
+        if not hasattr(memory, "chunk"):
+            memory.chunk = self.store.room(self.store.chunk_rows)
+        for place in places:
+            try:
+                use(place, self.store.raw_chunk(chunks[place], memory.chunk))
+            except InputError as error:
+                damaged.append((chunks[place], error))
+        return damaged
+
+
+class Reading:
+    """A list of chunks that is read in its order. Lists that are read at a time share the readers, first come."""
+
+    def __init__(self, readers: Readers, chunks: Sequence[int], use: Use):
+        self._readers, self._chunks, self._use = readers, chunks, use
         self._begun: deque[tuple[range, Future]] = deque()  # places that nobody has waited for
         self._next = 0  # the first place that is not begun
-
-    def begin(self, chunks: Sequence[int], use: Use) -> None:
-        """Take up another list of chunks; none is read yet."""
-        self.stop()
-        self._chunks, self._use, self._next = chunks, use, 0
 
     def read(self, count: int) -> None:
         """Have the first ``count`` chunks read."""
         count = min(count, len(self._chunks))
         for start in range(self._next, count, TOGETHER):
             places = range(start, min(start + TOGETHER, count))
-            self._begun.append((places, self._pool.submit(self._work, self._use, places)))
+            self._begun.append((places, self._readers.begin(self._chunks, places, self._use)))
         self._next = max(self._next, count)
 
     def wait(self, count: int, lost: Callable[[int, InputError], None]) -> None:
         """Until the first ``count`` chunks, which are being read, are used; ``lost`` hears (chunk, error) of damage."""
         while self._begun and self._begun[0][0].start < count:
             places, future = self._begun.popleft()
-            self.reads += len(places)
+            self._readers.reads += len(places)
             for index, error in future.result():
                 lost(index, error)
 
@@ -55,21 +75,3 @@ class Reading:
         futures = [future for _, future in self._begun]
         wait([future for future in futures if not future.cancel()])
         self._begun.clear()
-
-    def close(self) -> None:
-        """Stop, and end the threads."""
-        self.stop()
-        self._pool.shutdown()
-
-    def _work(self, use: Use, places: range) -> list[tuple[int, InputError]]:
-        """Runs in a thread, whose memory is used again for each chunk; the chunks that are damaged."""
-        memory, damaged = self._memory, []
-        if not hasattr(memory, "chunk"):
-            memory.chunk = self.store.room(self.store.chunk_rows)
-        for place in places:
-            index = self._chunks[place]
-            try:
-                use(place, self.store.raw_chunk(index, memory.chunk))
-            except InputError as error:
-                damaged.append((index, error))
-        return damaged

@@ -20,8 +20,8 @@ from hpc_astrossl.loading.buffers import Buffers
 from hpc_astrossl.loading.geometry import codes, warped
 from hpc_astrossl.loading.kernel import put
 from hpc_astrossl.loading.loader import Batch, Loader, Task
+from hpc_astrossl.loading.making import Keeping, Staged
 from hpc_astrossl.loading.order import Part
-from hpc_astrossl.loading.pixels import Keeping, Staged
 from hpc_astrossl.loading.prefetch import ahead
 from hpc_astrossl.loading.scaling import scaling
 

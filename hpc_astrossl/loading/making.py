@@ -1,0 +1,120 @@
+"""The batches of a streamed iteration, in the making: memory, and the objects that threads put into it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.loading.arrival import Arrivals
+from hpc_astrossl.loading.buffers import Buffers
+from hpc_astrossl.loading.reading import TOGETHER, Readers, Reading
+
+READ_AHEAD = 32  # chunks that are being read beyond those needed; fewer leave a core idle while a batch is finished
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """Memory of batches in the making: tensors (B, …) by the number of the batch, and where each begins, int64."""
+
+    images: dict[int, torch.Tensor]
+    addresses: np.ndarray
+
+
+def as_stored(index: int, chunk: np.ndarray) -> np.ndarray:
+    """A chunk is used as the store holds it."""
+    return chunk
+
+
+def copied(images: np.ndarray, moves: np.ndarray, staged: Staged) -> None:
+    """Objects are put into their batches as they are."""
+    for number, batch, place, _ in moves.tolist():
+        staged.images[batch].numpy()[place] = images[number]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keeping:
+    """How a loader wants the pixels.
+
+    ``prepare`` is called with (chunk number, what the store holds of it) once a chunk, and gives images of ``shape``;
+    it may work in place. ``planes_first`` lays images out in memory as (channels, height, width); their shape is as
+    ever. Images that fit ``resident_mb`` MiB all stay; others are put into batches by ``put`` (images of a chunk, with
+    their axes as batches have them in memory, their ``Arrivals.moves``, the batches). Both are called by threads.
+    """
+
+    shape: tuple[int, ...]
+    resident_mb: int
+    prepare: Callable[[int, np.ndarray], np.ndarray] = as_stored
+    planes_first: bool = False
+    put: Callable[[np.ndarray, np.ndarray, Staged], None] = copied
+
+    def room(self, count: int) -> tuple[int, ...]:
+        """The shape of so many images as they lie in memory."""
+        if not self.planes_first:
+            return count, *self.shape
+        height, width, channels = self.shape
+        return count, channels, height, width
+
+    def laid_out(self, images: np.ndarray) -> np.ndarray:
+        """Images with their axes as they lie in memory."""
+        return images.transpose(0, 3, 1, 2) if self.planes_first else images
+
+    def shown(self, images: np.ndarray) -> np.ndarray:
+        """Images that are laid out so, in their shape."""
+        return images.transpose(0, 2, 3, 1) if self.planes_first else images
+
+
+class Making:
+    """The batches of one iteration. ``images`` of a batch are lent from ``buffers`` until it is taken."""
+
+    def __init__(self, arrivals: Arrivals, keeping: Keeping, readers: Readers, buffers: Buffers):
+        self.arrivals, self._keeping, self._buffers = arrivals, keeping, buffers
+        self._staged = Staged(images={}, addresses=np.zeros(len(arrivals.lengths), dtype=np.int64))
+        self._lent = 0  # batches that have memory, or had
+        self._reading = Reading(readers, arrivals.chunks, self._put)
+
+    @property
+    def staged(self) -> int:
+        """Batches that have memory."""
+        return len(self._staged.images)
+
+    @property
+    def depth(self) -> int:
+        """The most batches that have memory at a time."""
+        return self.arrivals.depth(READ_AHEAD + TOGETHER)
+
+    def want(self, number: int, more: int = READ_AHEAD) -> int:
+        """Have read what is due for a batch, and so many chunks more; how many of these there are not.
+
+        A negative number is before the iteration.
+        """
+        self._lend(number + 1)
+        count, chunks = self.arrivals.due(number) + more, len(self.arrivals.chunks)
+        begun = min(-(-count // TOGETHER) * TOGETHER, chunks)
+        if begun > 0:
+            self._lend(self.arrivals.reach[begun - 1])
+            self._reading.read(begun)
+        return min(more, max(0, count - chunks))
+
+    def take(self, number: int, lost: Callable[[int, InputError], None]) -> torch.Tensor:
+        """The images of a wanted batch, when they are all there; ``lost`` hears (chunk, error) of damage."""
+        self._reading.wait(self.arrivals.needed[number], lost)
+        return self._staged.images.pop(number)
+
+    def stop(self) -> None:
+        """Give all memory back; when this is back, no thread writes there."""
+        self._reading.stop()
+        self._staged.images.clear()
+
+    def _lend(self, batches: int) -> None:
+        """Give memory to the first so many batches."""
+        for number in range(self._lent, batches):
+            images = self._buffers.lend(self._keeping.room(self.arrivals.lengths[number]))
+            self._staged.images[number], self._staged.addresses[number] = images, images.data_ptr()
+            self._lent = number + 1
+
+    def _put(self, place: int, chunk: np.ndarray) -> None:
+        """Runs in a thread."""
+        images = self._keeping.prepare(self.arrivals.chunks[place], chunk)
+        self._keeping.put(self._keeping.laid_out(images), self.arrivals.of(place), self._staged)
