@@ -99,7 +99,7 @@ def ours(resident: bool, name: str, store: str = "store.zarr") -> Callable[[Path
 
 def chunks_alone(folder: Path, kind: str) -> Iterator[np.ndarray]:
     """What bounds streaming: chunks are read, unpacked and their sums compared by its threads, and no batch is made."""
-    from hpc_astrossl.loading.making import READ_AHEAD
+    from hpc_astrossl.loading.pixels import READ_AHEAD
     from hpc_astrossl.loading.reading import TOGETHER, Readers, Reading
     from hpc_astrossl.store import open_store
 

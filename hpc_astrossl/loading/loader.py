@@ -74,8 +74,8 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """An iteration: its parts, what is drawn for the objects of all, None in evaluation, and which chunks it reads.
+class Iteration:
+    """Its parts, what is drawn for the objects of all, None in evaluation, and which chunks it reads.
 
     ``following`` is the epoch that is likely to be wanted after it, None where that is not known.
     """
@@ -125,7 +125,7 @@ class Loader(ABC):
         self.waited, self.reason = 0.0, ""
         self._open: Iterator[Batch] | None = None
         self._planner = ThreadPoolExecutor(1, "astrossl-planning")
-        self._planned: tuple[int, Future[Plan]] | None = None  # the epoch that is planned ahead
+        self._planned: tuple[int, Future[Iteration]] | None = None  # the epoch that is planned ahead
         self._closed = False
 
     @property
@@ -139,13 +139,14 @@ class Loader(ABC):
         It begins at batch ``start`` exactly as the whole epoch would have gone on; what is skipped is not read.
         """
         planned, self._planned = self._planned, None
-        plan = planned[1].result() if planned and (epoch, start) == (planned[0], 0) else self._plan(epoch, start)
-        return self._iterate(plan)
+        if planned is not None and planned[0] == epoch and not start:
+            return self._iterate(planned[1].result())
+        return self._iterate(self._iteration(epoch, start))
 
     def evaluate(self) -> Iterator[Batch]:
         """This rank's share of the rows in ascending order, as they are; no object twice over all ranks."""
         parts = order.evaluation_parts(self.rows, self.spec.batch_size, rank=self.rank, size=self.size)
-        return self._iterate(Plan(parts=parts, drawn=None, arrivals=self._arrivals(parts, None), following=None))
+        return self._iterate(Iteration(parts=parts, drawn=None, arrivals=self._arrivals(parts, None), following=None))
 
     def close(self) -> None:
         """End a running iteration and free threads and memory."""
@@ -170,7 +171,7 @@ class Loader(ABC):
     def _batches(self, tasks: Iterator[Task]) -> Iterator[Batch]:
         """Make the batches of ``tasks``, in order; a generator that cleans up when closed."""
 
-    def _plan(self, epoch: int, start: int = 0) -> Plan:
+    def _iteration(self, epoch: int, start: int = 0) -> Iteration:
         """An epoch from batch ``start``; any thread may ask."""
         spec = self.spec
         shuffled = order.epoch_order(
@@ -182,29 +183,29 @@ class Loader(ABC):
         if spec.augmenting:
             drawn = augmentation(spec.seed, epoch, np.concatenate([self.rows[:0], *(part.rows for part in parts)]),
                                  spec.augmenting)  # fmt: skip
-        return Plan(parts=parts, drawn=drawn, arrivals=self._arrivals(parts, drawn), following=epoch + 1)
+        return Iteration(parts=parts, drawn=drawn, arrivals=self._arrivals(parts, drawn), following=epoch + 1)
 
     def _arrivals(self, parts: list[Part], drawn: Augmentation | None) -> Arrivals:
         """Which chunks are read for the parts, and what is drawn for the objects."""
         return self.pixels.plan([part.rows for part in parts], None if drawn is None else codes(drawn))
 
-    def _iterate(self, plan: Plan) -> Iterator[Batch]:
+    def _iterate(self, iteration: Iteration) -> Iterator[Batch]:
         if self._open is not None:
             self._open.close()
-        self._open = self._run(plan)
+        self._open = self._run(iteration)
         return self._open
 
     def _ready(self, number: int, rows: np.ndarray) -> np.ndarray:
         """Wait until the rows of the next part, which has that number, can be taken; those that can be read."""
         return self.pixels.ready(number, rows)
 
-    def _run(self, plan: Plan) -> Iterator[Batch]:
+    def _run(self, iteration: Iteration) -> Iterator[Batch]:
         if self._closed:
             raise ValueError("the loader is closed")
-        self.pixels.begin(plan.arrivals)
-        if plan.following is not None:
-            self._planned = plan.following, self._planner.submit(self._plan, plan.following)
-        batches = self._batches(self._tasks(plan))
+        self.pixels.begin(iteration.arrivals)
+        if iteration.following is not None:
+            self._planned = iteration.following, self._planner.submit(self._iteration, iteration.following)
+        batches = self._batches(self._tasks(iteration))
         try:
             while True:
                 before = time.perf_counter()
@@ -217,10 +218,10 @@ class Loader(ABC):
             batches.close()
             self.pixels.release()
 
-    def _tasks(self, plan: Plan) -> Iterator[Task]:
+    def _tasks(self, iteration: Iteration) -> Iterator[Task]:
         """Runs where the batches are made: it waits for the chunks."""
-        start, planned = 0, None if plan.following is None else self._planned
-        for number, part in enumerate(plan.parts):
+        start, planned = 0, None if iteration.following is None else self._planned
+        for number, part in enumerate(iteration.parts):
             if planned is not None and planned[1].done():
                 self.pixels.announce(planned[1].result().arrivals)
                 planned = None
@@ -229,7 +230,7 @@ class Loader(ABC):
             if len(readable) < len(part.rows):
                 places = np.arange(places.start, places.stop)[np.isin(part.rows, readable)]
                 part = replace(part, rows=readable)
-            yield Task(part=part, augmentation=None if plan.drawn is None else plan.drawn.of(places))
+            yield Task(part=part, augmentation=None if iteration.drawn is None else iteration.drawn.of(places))
 
     def _batch(self, part: Part, images: torch.Tensor) -> Batch:
         return Batch(images=images, rows=part.rows, offset=part.offset, total=part.total)

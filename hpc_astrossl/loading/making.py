@@ -11,8 +11,6 @@ from hpc_astrossl.loading.arrival import Arrivals
 from hpc_astrossl.loading.buffers import Buffers
 from hpc_astrossl.loading.reading import TOGETHER, Readers, Reading
 
-READ_AHEAD = 32  # chunks that are being read beyond those needed; fewer leave a core idle while a batch is finished
-
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
@@ -79,15 +77,14 @@ class Making:
         """Batches that have memory."""
         return len(self._staged.images)
 
-    @property
-    def depth(self) -> int:
-        """The most batches that have memory at a time."""
-        return self.arrivals.depth(READ_AHEAD + TOGETHER)
+    def depth(self, more: int) -> int:
+        """The most batches that have memory at a time when so many chunks are read beyond those that are due."""
+        return self.arrivals.depth(more + TOGETHER)
 
-    def want(self, number: int, more: int = READ_AHEAD) -> int:
-        """Have read what is due for a batch, and so many chunks more; how many of these there are not.
+    def want(self, number: int, more: int) -> int:
+        """Have read what is due for a batch and so many chunks more, as far as there are any; how many there are not.
 
-        A negative number is before the iteration.
+        A negative number is before the iteration (``Arrivals.due``).
         """
         self._lend(number + 1)
         count, chunks = self.arrivals.due(number) + more, len(self.arrivals.chunks)

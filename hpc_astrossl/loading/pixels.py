@@ -14,6 +14,7 @@ from hpc_astrossl.loading.reading import Readers, Reading
 from hpc_astrossl.store import Store
 
 MEBIBYTE = 1 << 20
+READ_AHEAD = 32  # chunks that are being read beyond those due; fewer leave a core idle while a batch is finished
 SPARE = 8  # batches whose memory is kept beyond those in the making: the caller looks at some
 
 
@@ -178,13 +179,13 @@ class Streamed(Pixels):
             self._forget()
             self._next = self._making(plan)
         self._now, self._next = self._next, None
-        self._buffers.keep = self._now.depth + SPARE
+        self._buffers.keep = self._now.depth(READ_AHEAD) + SPARE
         if plan.lengths:
-            self._now.want(0)
+            self._now.want(0, READ_AHEAD)
 
     def announce(self, plan: Arrivals) -> None:
         self._next = self._making(plan)
-        self._buffers.keep += self._next.depth
+        self._buffers.keep += self._next.depth(READ_AHEAD)
 
     def ready(self, number: int, rows: np.ndarray) -> np.ndarray:
         self._rows = rows
@@ -203,7 +204,7 @@ class Streamed(Pixels):
         self._buffers.clear()
 
     def _wait(self, number: int) -> None:
-        more = self._now.want(number)
+        more = self._now.want(number, READ_AHEAD)
         if self._next is not None:
             self._next.want(number + 1 - len(self._now.arrivals.lengths), more)
         self._images = self.keeping.shown(self._now.take(number, self._lost).numpy())

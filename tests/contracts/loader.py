@@ -10,7 +10,7 @@ import torch
 
 from contracts.stores import damage, make_store, rewrite
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.loading import Batch, Loader, LoaderSpec, open_loader, order, pixels
+from hpc_astrossl.loading import Batch, Loader, LoaderSpec, making, open_loader, order, pixels
 from hpc_astrossl.store import writer
 
 ROWS = 103  # a prime: every batch size leaves a tail
@@ -240,7 +240,7 @@ class LoaderContract:
         monkeypatch.setattr(order, "WINDOW_CHUNKS", 2)
         monkeypatch.setattr(order, "LANES", 2)
         monkeypatch.setattr(pixels, "READ_AHEAD", 1)
-        monkeypatch.setattr(pixels, "TOGETHER", 1)
+        monkeypatch.setattr(making, "TOGETHER", 1)
         loader, chunks = make(rgb, resident_mb=0), -(-ROWS // rgb.chunk_rows)
         assert chunks > 4
         held, find = [], loader.pixels.find
@@ -253,6 +253,29 @@ class LoaderContract:
         assert loader.pixels.reads == 3 * chunks
         assert 0 < max(held) <= 4 < loader.steps
         assert loader.pixels.staged == 0
+
+    @pytest.mark.parametrize("resident_mb", [0, 64])
+    def test_epochs_are_the_same_whatever_came_before(self, make, rgb, resident_mb, monkeypatch):
+        monkeypatch.setattr(order, "WINDOW_CHUNKS", 2)
+        loader, spec = make(rgb, resident_mb=resident_mb, turns=True), {"resident_mb": resident_mb, "turns": True}
+        for epoch in (0, 1, 3, 3, 4, 2):  # the next one is expected, another one is wanted
+            assert same(list(loader.epoch(epoch)), list(make(rgb, **spec).epoch(epoch)))
+        assert same(list(loader.evaluate()), list(make(rgb, **spec).evaluate()))
+        assert same(list(loader.epoch(3)), list(make(rgb, **spec).epoch(3)))
+        assert same(list(loader.epoch(4, start=2)), list(make(rgb, **spec).epoch(4))[2:])
+        assert same(list(loader.epoch(5)), list(make(rgb, **spec).epoch(5)))
+
+    def test_the_first_chunks_of_the_next_epoch_are_read_while_this_one_ends(self, make, rgb):
+        loader, chunks = make(rgb, resident_mb=0), -(-ROWS // rgb.chunk_rows)
+        batches = loader.epoch(0)
+        next(batches)
+        loader._planned[1].result()
+        list(batches)
+        assert loader.pixels.staged > 0
+        assert len(list(loader.epoch(1))) == loader.steps
+        assert loader.pixels.reads == 2 * chunks  # none is read twice
+        list(loader.evaluate())
+        assert loader.pixels.staged == 0  # what did not come is forgotten
 
     def test_resident_chunks_are_read_once(self, make, rgb):
         loader = make(rgb)
