@@ -1,15 +1,20 @@
 """The vectorised loader keeps the contract; what is its own, and when it is chosen, is tested here."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
 import zarr
-from contracts.loader import LoaderContract, Rank
+from contracts import stores
+from contracts.loader import LoaderContract, Rank, same
 from training_toys import make_store
 
-from hpc_astrossl.loading import LoaderSpec, choose, open_loader
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.loading import LoaderSpec, choose, open_loader, vectorised
 from hpc_astrossl.loading.buffers import Buffers
-from hpc_astrossl.store import open_store
+from hpc_astrossl.loading.kernel import Chunk, put_chunks
+from hpc_astrossl.store import checksum, open_store
 
 
 class TestVectorised(LoaderContract):
@@ -49,6 +54,50 @@ class TestVectorised(LoaderContract):
         assert ["zarr-python reads" in loader.reason for loader in loaders] == [False, True]
         ours, theirs = (torch.cat([batch.images for batch in loader.evaluate()]) for loader in loaders)
         assert torch.equal(ours, theirs)
+
+    @pytest.mark.parametrize(("source", "scaling", "fast"), [
+        ("rgb", "unit", True), ("bands", "standard", True), ("bands", "asinh", False), ("oblong", "unit", False),
+        ("interleaved", "none", False), ("jpeg", "unit", False),
+    ])  # fmt: skip
+    def test_chunks_are_read_and_put_in_one_call_where_they_lie_as_they_are(
+        self, request, make, source, scaling, fast, monkeypatch
+    ):
+        taken, put = [], vectorised.put_chunks
+        monkeypatch.setattr(vectorised, "put_chunks", lambda *given: taken.append(put(*given)) or taken[-1])
+        store = request.getfixturevalue(source)
+        list(make(store, scaling=scaling, resident_mb=0).epoch(0))
+        assert bool(taken) == fast
+        if fast:
+            assert sum(map(len, taken)) >= -(-len(store) // store.chunk_rows)
+            assert all(done.all() for done in taken)
+
+    def test_without_the_library_of_sums_chunks_are_read_one_by_one(self, make, bands, monkeypatch):
+        expected = list(make(bands, resident_mb=0).epoch(2))
+        monkeypatch.setattr(checksum, "_extend", None)
+        loader = make(bands, resident_mb=0)
+        assert loader.pixels.keeping.fast is None
+        assert same(list(loader.epoch(2)), expected)
+
+    @pytest.mark.parametrize("harm", ["byte", "end", "file"])
+    def test_of_chunks_read_at_once_the_damaged_are_told_apart(self, make, tmp_path, harm):
+        store = stores.make_store(tmp_path / "broken", rows=100, shape=(8, 8, 3), dtype="uint8")
+        (shard,) = [path for path in (store.path / "images" / "c").rglob("*") if path.is_file()]
+        loader = make(store, resident_mb=0)
+        if harm == "byte":
+            stores.damage(store)
+        elif harm == "end":
+            store.extents([0])  # its index is known
+            os.truncate(shard, store.chunk_rows * 8 * 8 * 3)
+        else:
+            shard.unlink()
+        room, subtract, multiply = Chunk(store), np.zeros(3, np.float32), np.ones(3, np.float32)
+        found, bounds, out = store.extents([0, 1]), np.array([[0, 1], [1, 2]]), np.zeros((2, 3, 8, 8), np.float32)
+        moves = np.array([[0, 0, 0, 0], [0, 0, 1, 0]], np.int32)
+        done = put_chunks(found, room, bounds, moves, subtract, multiply, np.array([out.ctypes.data]), np.float32)
+        assert done.tolist() == {"byte": [False, True], "end": [False, False], "file": [False, False]}[harm]
+        assert not out[0].any()
+        with pytest.raises(InputError, match=r"broken: array images, chunk \d, rows"):
+            list(loader.epoch(0))
 
     def test_memory_of_batches_is_used_again(self, make, rgb):
         loader = make(rgb)

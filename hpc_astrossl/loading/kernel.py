@@ -5,13 +5,35 @@ Loops are written so that LLVM finds vector instructions for them (docs/decision
 """
 
 import numpy as np
+from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
 from hpc_astrossl.loading.geometry import MIRRORED, TRANSPOSED, UPSIDE_DOWN
+from hpc_astrossl.store import Store, checksum
+from hpc_astrossl.store.blocks import SUM, Extents
 
 EIGHT = 8  # bytes of a word; a constant, so that loops over them are unrolled
+_pread = types.ExternalFunction("pread", types.intp(types.int32, types.intp, types.uintp, types.int64))
 LOWER = np.array([0x00000000FFFFFFFF, 0x0000FFFF0000FFFF, 0x00FF00FF00FF00FF], np.uint64)  # parts of 4, 2, 1 bytes
+
+
+class Chunk:
+    """Memory for one chunk of a plain store and the sum behind it, and the ways to look at its images."""
+
+    def __init__(self, store: Store):
+        height, width, channels = store.image_shape
+        rows, self.colours = store.chunk_rows, not store.planes_first
+        self.bytes = np.empty(rows * height * width * channels * store.dtype.itemsize + SUM, np.uint8)
+        images = self.bytes[:-SUM].view(store.dtype)
+        self.planes = images.reshape(rows, channels, height, width)
+        self.pixels = images.reshape(rows, height, width, channels)
+
+    @staticmethod
+    def suits(store: Store) -> bool:
+        """Whether ``put_chunks`` can read it: planes, or three colours of a byte each."""
+        known = store.planes_first or (store.dtype == np.uint8 and store.image_shape[2] == 3)
+        return store.plain and store.encoding is None and known and checksum.address() is not None
 
 
 def put(images: np.ndarray, moves: np.ndarray, subtract: np.ndarray, multiply: np.ndarray, addresses: np.ndarray,
@@ -33,6 +55,23 @@ def put(images: np.ndarray, moves: np.ndarray, subtract: np.ndarray, multiply: n
         work(*arguments)
     except OSError:  # compiled, and no room on the disk to keep it
         work(*arguments)
+
+
+def put_chunks(found: Extents, chunk: Chunk, bounds: np.ndarray, moves: np.ndarray, subtract: np.ndarray,
+               multiply: np.ndarray, addresses: np.ndarray, dtype: np.dtype) -> np.ndarray:  # fmt: skip
+    """Read chunks into ``chunk``, one after the other, and ``put`` the images of those whose CRC-32C is right.
+
+    Returns for each whether it was, bool (chunks,). ``bounds`` is int64 (chunks, 2): where the moves of each begin and
+    end. Threads that read wait for one another whenever they are back in Python: here they are once in several chunks.
+    """
+    whole = np.zeros(len(found.files), bool)
+    read = found.files, found.offsets, chunk.bytes, checksum.address(), chunk.planes, chunk.pixels, chunk.colours
+    arguments = *read, bounds, moves, subtract, multiply, addresses, np.empty(0, dtype), whole
+    try:
+        _read_and_put(*arguments)
+    except OSError:  # compiled, and no room on the disk to keep it
+        _read_and_put(*arguments)
+    return whole
 
 
 @intrinsic
@@ -133,6 +172,35 @@ def _transpose(plane, out):
                 turned[x * EIGHT + i, y // EIGHT] = rows[i, x]
 
 
+@intrinsic
+def _sum(typing, function, address, count):
+    """What the C function at an address says of so many bytes, see ``checksum.address``."""
+
+    def generate(context, builder, signature, arguments):
+        number, pointer, size = ir.IntType(32), ir.IntType(8).as_pointer(), arguments[2].type
+        kind = ir.FunctionType(number, [number, pointer, size]).as_pointer()
+        called = builder.inttoptr(arguments[0], kind)
+        return builder.call(called, [number(0), builder.inttoptr(arguments[1], pointer), arguments[2]])
+
+    return types.uint32(types.intp, types.intp, types.intp), generate
+
+
+def _read_and_put(files, offsets, room, summing, planes, pixels, colours, bounds, moves, subtract, multiply,
+                  addresses, like, whole):  # fmt: skip
+    size = len(room) - SUM
+    found = room[size:].view(np.uint32)
+    for i in range(len(files)):
+        count = _pread(files[i], room.ctypes.data, len(room), offsets[i])
+        if count != len(room) or found[0] != _sum(summing, room.ctypes.data, size):
+            continue
+        mine = moves[bounds[i, 0] : bounds[i, 1]]
+        if colours:
+            _put_colours(pixels, mine, subtract, multiply, addresses, like)
+        else:
+            _put_planes(planes, mine, subtract, multiply, addresses, like)
+        whole[i] = True
+
+
 def _compiled(function):
     try:
         return njit(nogil=True, cache=True)(function)
@@ -141,3 +209,4 @@ def _compiled(function):
 
 
 _put_planes, _put_colours = map(_compiled, (_put_planes, _put_colours))
+_read_and_put = _compiled(_read_and_put)

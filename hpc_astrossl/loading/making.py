@@ -38,7 +38,9 @@ class Keeping:
     ``prepare`` is called with (chunk number, what the store holds of it) once a chunk, and gives images of ``shape``;
     it may work in place. ``planes_first`` lays images out in memory as (channels, height, width); their shape is as
     ever. Images that fit ``resident_mb`` MiB all stay; others are put into batches by ``put`` (images of a chunk, with
-    their axes as batches have them in memory, their ``Arrivals.moves``, the batches). Both are called by threads.
+    their axes as batches have them in memory, their ``Arrivals.moves``, the batches), or read and put by ``fast``
+    (numbers of chunks, where each's moves begin and end, all moves, the batches), which says of which it did: of the
+    others, whatever is the matter is found out by reading them alone. All are called by threads.
     """
 
     shape: tuple[int, ...]
@@ -46,6 +48,7 @@ class Keeping:
     prepare: Callable[[int, np.ndarray], np.ndarray] = as_stored
     planes_first: bool = False
     put: Callable[[np.ndarray, np.ndarray, Staged], None] = copied
+    fast: Callable[[list[int], np.ndarray, np.ndarray, Staged], np.ndarray] | None = None
 
     def room(self, count: int) -> tuple[int, ...]:
         """The shape of so many images as they lie in memory."""
@@ -70,7 +73,7 @@ class Making:
         self.arrivals, self._keeping, self._buffers = arrivals, keeping, buffers
         self._staged = Staged(images={}, addresses=np.zeros(len(arrivals.lengths), dtype=np.int64))
         self._lent = 0  # batches that have memory, or had
-        self._reading = Reading(readers, arrivals.chunks, self._put)
+        self._reading = Reading(readers, arrivals.chunks, self._put, self._put_fast if keeping.fast else None)
 
     @property
     def staged(self) -> int:
@@ -115,3 +118,9 @@ class Making:
         """Runs in a thread."""
         images = self._keeping.prepare(self.arrivals.chunks[place], chunk)
         self._keeping.put(self._keeping.laid_out(images), self.arrivals.of(place), self._staged)
+
+    def _put_fast(self, places: range) -> list[int]:
+        """Runs in a thread; the places that are left."""
+        chunks, bounds = (of[places.start : places.stop] for of in (self.arrivals.chunks, self.arrivals.bounds))
+        done = self._keeping.fast(chunks, np.array(bounds), self.arrivals.moves, self._staged)
+        return [place for place, put in zip(places, done.tolist(), strict=True) if not put]

@@ -8,6 +8,7 @@ no decoding and no GPU is there, the pixels are put by a kernel of our own.
 """
 
 import os
+import threading
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,12 +19,12 @@ import torch
 
 from hpc_astrossl.loading.buffers import Buffers
 from hpc_astrossl.loading.geometry import codes, warped
-from hpc_astrossl.loading.kernel import put
+from hpc_astrossl.loading.kernel import Chunk, put, put_chunks
 from hpc_astrossl.loading.loader import Batch, Loader, Task
 from hpc_astrossl.loading.making import Keeping, Staged
 from hpc_astrossl.loading.order import Part
 from hpc_astrossl.loading.prefetch import ahead
-from hpc_astrossl.loading.scaling import scaling
+from hpc_astrossl.loading.scaling import Scaling, scaling
 
 AHEAD = 2  # finished batches that may wait for the training step; of more than a few the memory is cold again
 THREADS = min(2, len(os.sched_getaffinity(0)))  # that put batches together, each one
@@ -45,6 +46,7 @@ class VectorisedLoader(Loader):
 
     def __init__(self, *arguments, **named):
         super().__init__(*arguments, **named)
+        self._memory = threading.local()
         self._buffers, self._pool = Buffers(), ThreadPoolExecutor(THREADS, "astrossl-putting")
         height, width, channels = self.store.image_shape
         self._shape = channels, height, width
@@ -62,16 +64,35 @@ class VectorisedLoader(Loader):
         return self.store.dtype == np.uint8
 
     def _keeping(self) -> Keeping:
-        return replace(super()._keeping(), planes_first=True, put=self._arrived)
+        fast = self._read if Chunk.suits(self.store) and self._as_stored else None
+        return replace(super()._keeping(), planes_first=True, put=self._arrived, fast=fast)
+
+    @property
+    def _as_stored(self) -> bool:
+        """Whether chunks are put as they are; asinh of fluxes is done before."""
+        return self._bytes or self.scaling.soften is None
+
+    def _read(self, chunks: list[int], bounds: np.ndarray, moves: np.ndarray, staged: Staged) -> np.ndarray:
+        """Read streamed chunks and put their images as ``_arrived`` does, in one call."""
+        if not hasattr(self._memory, "chunk"):
+            self._memory.chunk = Chunk(self.store)
+        found, scaled = self.store.extents(chunks), self._put_scaling
+        return put_chunks(found, self._memory.chunk, bounds, moves, scaled.subtract, scaled.multiply, staged.addresses,
+                          self.store.dtype)  # fmt: skip
+
+    @property
+    def _put_scaling(self) -> Scaling:
+        """What is done to streamed images as they are put."""
+        return self._unscaled if self._bytes else self._linear
 
     def _arrived(self, images: np.ndarray, moves: np.ndarray, staged: Staged) -> None:
         """Put the images of a streamed chunk into their batches, flipped and turned; floats are scaled as well."""
-        scaled = self._unscaled if self._bytes else self._linear
+        scaled = self._put_scaling
         put(images, moves, scaled.subtract, scaled.multiply, staged.addresses, self.store.dtype)
 
     def _prepare(self, index: int, chunk: np.ndarray) -> np.ndarray:
         images = super()._prepare(index, chunk)
-        return images if self._bytes or self.scaling.soften is None else self.scaling.apply(images, images)
+        return images if self._as_stored else self.scaling.apply(images, images)
 
     def _batches(self, tasks: Iterator[Task]) -> Iterator[Batch]:
         made = ahead(self._made(tasks), AHEAD)

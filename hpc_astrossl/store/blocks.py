@@ -8,7 +8,7 @@ the specification, and what reads arrays that are laid out otherwise than docs/s
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +23,18 @@ OPEN = 64  # files of shards that stay open
 INDEX = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
 PLANES_FIRST = (0, 3, 1, 2)  # the order of a chunk's axes in its file where channels come first
 SUM = 4  # bytes of a CRC-32C
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extents:
+    """Where the bytes of chunks begin: descriptors of files that stay open with this, and offsets, int64 (chunks,).
+
+    A chunk that is not where it should be has the descriptor -1.
+    """
+
+    files: np.ndarray
+    offsets: np.ndarray
+    shards: list["Shard"]
 
 
 class Blocks:
@@ -43,6 +55,25 @@ class Blocks:
     def planes_first(self) -> bool:
         """Whether a chunk lies in its file as (rows, channels, height, width)."""
         return self.direct and self._layout.order == PLANES_FIRST
+
+    @property
+    def plain(self) -> bool:
+        """Whether a chunk's file holds its pixels as they are, and their CRC-32C behind them."""
+        return self.direct and self._layout.codec is None
+
+    def extents(self, chunks: Sequence[int]) -> Extents:
+        """Of chunks that are stored as they are, for a reader that will compare their sums."""
+        found, shards = np.full((2, len(chunks)), -1), []
+        size = int(np.prod(self._chunk)) * self._array.dtype.itemsize
+        for number, index in enumerate(chunks):
+            shard, place = divmod(index, self._layout.chunks)
+            try:
+                shards.append(self._shard(shard))
+                if shards[-1].length(place) == size:
+                    found[:, number] = shards[-1].file, shards[-1].offset(place)
+            except (ValueError, OSError):
+                continue
+        return Extents(files=found[0], offsets=found[1], shards=shards)
 
     def room(self, rows: int) -> np.ndarray:
         """Memory for so many rows, laid out as a chunk is in its file, which spares ``read`` a copy."""
@@ -163,15 +194,15 @@ class Shard:
     """An open file of chunks, closed when nobody reads it any more."""
 
     def __init__(self, path: Path, chunks: int):
-        self._file = os.open(path, os.O_RDONLY)
-        self._size = os.fstat(self._file).st_size
+        self.file = os.open(path, os.O_RDONLY)
+        self._size = os.fstat(self.file).st_size
         index = np.empty(16 * chunks, np.uint8)
         self._fill(index, max(0, self._size - len(index) - SUM))
         self._index = index.view("<u8").reshape(chunks, 2)
 
     def __del__(self):
-        if hasattr(self, "_file"):
-            os.close(self._file)
+        if hasattr(self, "file"):
+            os.close(self.file)
 
     def length(self, place: int) -> int:
         """Bytes of a chunk, its sum aside; ValueError when it is not there."""
@@ -180,16 +211,20 @@ class Shard:
             raise ValueError("the shard's file holds no such chunk")
         return length - SUM
 
+    def offset(self, place: int) -> int:
+        """Where a chunk begins."""
+        return int(self._index[place, 0])
+
     def fill(self, place: int, out: np.ndarray) -> None:
         """Read the bytes of a chunk, which ``out`` has the length of; ValueError when they are damaged."""
-        self._fill(out, int(self._index[place, 0]))
+        self._fill(out, self.offset(place))
 
     def _fill(self, out: np.ndarray, offset: int) -> None:
         """Read the bytes from ``offset`` on, behind which their sum stands."""
         found, filled, whole = np.empty(SUM, np.uint8), 0, len(out) + SUM
         while filled < whole:
             rest = [part for part in (out[filled:], found[max(0, filled - len(out)) :]) if len(part)]
-            count = os.preadv(self._file, rest, offset + filled)
+            count = os.preadv(self.file, rest, offset + filled)
             if not count:
                 raise ValueError("the shard's file is too short")
             filled += count

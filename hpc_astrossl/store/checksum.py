@@ -25,6 +25,11 @@ def _library_function():
 _extend = _library_function()
 
 
+def address() -> int | None:
+    """Where ``uint32_t crc32c_extend(uint32_t, const uint8_t *, size_t)`` is; None where the library is not."""
+    return None if _extend is None else ctypes.cast(_extend, ctypes.c_void_p).value
+
+
 def crc32c(data: np.ndarray) -> int:
     """The CRC-32C of contiguous uint8 ``data``."""
     return google_crc32c.value(data) if _extend is None else _extend(0, data.ctypes.data, data.nbytes)

@@ -1,6 +1,6 @@
 """Read a store: its attributes, its table, and its images by whole chunks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import zarr
 from hpc_astrossl import manifest, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.store import claim, encoded
-from hpc_astrossl.store.blocks import Blocks
+from hpc_astrossl.store.blocks import Blocks, Extents
 from hpc_astrossl.store.layout import REJECTED, SPLITS, TABLE, StoreInfo
 
 
@@ -56,6 +56,15 @@ class Store:
     def planes_first(self) -> bool:
         """Whether a chunk lies in its file as (rows, channels, height, width); its shape is as ever."""
         return self._blocks.planes_first
+
+    @property
+    def plain(self) -> bool:
+        """Whether chunks lie in files as they are in memory, see ``extents``."""
+        return self._blocks.plain
+
+    def extents(self, chunks: Sequence[int]) -> Extents:
+        """Where in which files they lie, for code that reads them itself."""
+        return self._blocks.extents(chunks)
 
     def room(self, rows: int) -> np.ndarray:
         """Memory for so many rows, (rows, …raw_shape), laid out as chunks are in their files."""
