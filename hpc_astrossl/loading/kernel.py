@@ -1,6 +1,6 @@
 """The innermost loop of the vectorised loader, compiled by numba: from stored pixels to the network's.
 
-What was compiled is kept on disk (beside this file, or where NUMBA_CACHE_DIR says), so that it costs some ten seconds once.
+What was compiled is kept on disk (beside this file, or where NUMBA_CACHE_DIR says), which costs some ten seconds once.
 Loops are written so that LLVM finds vector instructions for them (docs/decisions/loading-kernel.md).
 """
 
