@@ -9,6 +9,7 @@ import pytest
 
 from hpc_astrossl.loading.draws import Augmentation
 from hpc_astrossl.loading.geometry import codes, matrices
+from hpc_astrossl.loading.kernel import Into
 from hpc_astrossl.loading.kernel import put as put_all
 from hpc_astrossl.loading.reference import put, warp
 
@@ -33,7 +34,8 @@ def test_every_flip_and_turn_is_one_of_eight_codes(dtype, planes_first, channels
     for scale, to in (((subtract, multiply), np.float32), ((0 * subtract, 0 * multiply + 1), dtype)):
         subtract, multiply = (numbers[:channels] for numbers in scale)
         batches = [np.empty((8, channels, side, side), dtype=to) for _ in range(2)]
-        put_all(stored, moves, subtract, multiply, np.array([batch.ctypes.data for batch in batches]), to)
+        addresses = np.array([batch.ctypes.data for batch in batches])
+        put_all(stored, moves, Into(addresses, np.empty(0, to), subtract, multiply))
         for (number, batch, place, _), (h, v, k) in zip(moves, FLAGS, strict=True):
             wanted = (put(images[number], h, v, k).astype(np.float32) - subtract) * multiply
             assert np.array_equal(batches[batch][place], wanted.transpose(2, 0, 1))
@@ -42,10 +44,11 @@ def test_every_flip_and_turn_is_one_of_eight_codes(dtype, planes_first, channels
 KERNEL = """
 import resource, sys
 import numpy as np
-from hpc_astrossl.loading.kernel import put
+from hpc_astrossl.loading.kernel import Into, put
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # as on a full disk, a write fails
 out, zero, one = np.empty((1, 1, 1, 1), np.float32), np.zeros(1, np.float32), np.ones(1, np.float32)
-put(np.full((1, 1, 1, 1), 7, np.uint8), np.zeros((1, 4), np.int32), zero, one, np.array([out.ctypes.data]), np.float32)
+into = Into(np.array([out.ctypes.data]), np.empty(0, np.float32), zero, one)
+put(np.full((1, 1, 1, 1), 7, np.uint8), np.zeros((1, 4), np.int32), into)
 sys.exit(int(out[0, 0, 0, 0]))
 """
 

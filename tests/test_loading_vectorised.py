@@ -11,9 +11,9 @@ from contracts.loader import LoaderContract, Rank, same
 from training_toys import make_store
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.loading import LoaderSpec, choose, open_loader, vectorised
+from hpc_astrossl.loading import LoaderSpec, choose, direct, open_loader
 from hpc_astrossl.loading.buffers import Buffers
-from hpc_astrossl.loading.kernel import Chunk, put_chunks
+from hpc_astrossl.loading.kernel import Into
 from hpc_astrossl.store import checksum, open_store
 
 
@@ -62,8 +62,8 @@ class TestVectorised(LoaderContract):
     def test_chunks_are_read_and_put_in_one_call_where_they_lie_as_they_are(
         self, request, make, source, scaling, fast, monkeypatch
     ):
-        taken, put = [], vectorised.put_chunks
-        monkeypatch.setattr(vectorised, "put_chunks", lambda *given: taken.append(put(*given)) or taken[-1])
+        taken, put = [], direct.put_chunks
+        monkeypatch.setattr(direct, "put_chunks", lambda *given: taken.append(put(*given)) or taken[-1])
         store = request.getfixturevalue(source)
         list(make(store, scaling=scaling, resident_mb=0).epoch(0))
         assert bool(taken) == fast
@@ -90,10 +90,11 @@ class TestVectorised(LoaderContract):
             os.truncate(shard, store.chunk_rows * 8 * 8 * 3)
         else:
             shard.unlink()
-        room, subtract, multiply = Chunk(store), np.zeros(3, np.float32), np.ones(3, np.float32)
-        found, bounds, out = store.extents([0, 1]), np.array([[0, 1], [1, 2]]), np.zeros((2, 3, 8, 8), np.float32)
+        found, out = store.extents([0, 1]), np.zeros((2, 3, 8, 8), np.float32)
         moves = np.array([[0, 0, 0, 0], [0, 0, 1, 0]], np.int32)
-        done = put_chunks(found, room, bounds, moves, subtract, multiply, np.array([out.ctypes.data]), np.float32)
+        wanted = direct.Wanted(found.files, found.offsets, np.array([[0, 1], [1, 2]]), moves)
+        like, zero, one = np.empty(0, np.float32), np.zeros(3, np.float32), np.ones(3, np.float32)
+        done = direct.put_chunks(wanted, direct.room(store), Into(np.array([out.ctypes.data]), like, zero, one))
         assert done.tolist() == {"byte": [False, True], "end": [False, False], "file": [False, False]}[harm]
         assert not out[0].any()
         with pytest.raises(InputError, match=r"broken: array images, chunk \d, rows"):

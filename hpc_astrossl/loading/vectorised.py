@@ -17,14 +17,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from hpc_astrossl.loading import direct
 from hpc_astrossl.loading.buffers import Buffers
 from hpc_astrossl.loading.geometry import codes, warped
-from hpc_astrossl.loading.kernel import Chunk, put, put_chunks
+from hpc_astrossl.loading.kernel import Into, put
 from hpc_astrossl.loading.loader import Batch, Loader, Task
 from hpc_astrossl.loading.making import Keeping, Staged
 from hpc_astrossl.loading.order import Part
 from hpc_astrossl.loading.prefetch import ahead
-from hpc_astrossl.loading.scaling import Scaling, scaling
+from hpc_astrossl.loading.scaling import scaling
 
 AHEAD = 2  # finished batches that may wait for the training step; of more than a few the memory is cold again
 THREADS = min(2, len(os.sched_getaffinity(0)))  # that put batches together, each one
@@ -64,7 +65,7 @@ class VectorisedLoader(Loader):
         return self.store.dtype == np.uint8
 
     def _keeping(self) -> Keeping:
-        fast = self._read if Chunk.suits(self.store) and self._as_stored else None
+        fast = self._read if direct.suits(self.store) and self._as_stored else None
         return replace(super()._keeping(), planes_first=True, put=self._arrived, fast=fast)
 
     @property
@@ -74,21 +75,20 @@ class VectorisedLoader(Loader):
 
     def _read(self, chunks: list[int], bounds: np.ndarray, moves: np.ndarray, staged: Staged) -> np.ndarray:
         """Read streamed chunks and put their images as ``_arrived`` does, in one call."""
-        if not hasattr(self._memory, "chunk"):
-            self._memory.chunk = Chunk(self.store)
-        found, scaled = self.store.extents(chunks), self._put_scaling
-        return put_chunks(found, self._memory.chunk, bounds, moves, scaled.subtract, scaled.multiply, staged.addresses,
-                          self.store.dtype)  # fmt: skip
-
-    @property
-    def _put_scaling(self) -> Scaling:
-        """What is done to streamed images as they are put."""
-        return self._unscaled if self._bytes else self._linear
+        if not hasattr(self._memory, "room"):
+            self._memory.room = direct.room(self.store)
+        found = self.store.extents(chunks)
+        wanted = direct.Wanted(files=found.files, offsets=found.offsets, bounds=bounds, moves=moves)
+        return direct.put_chunks(wanted, self._memory.room, self._into(staged))
 
     def _arrived(self, images: np.ndarray, moves: np.ndarray, staged: Staged) -> None:
         """Put the images of a streamed chunk into their batches, flipped and turned; floats are scaled as well."""
-        scaled = self._put_scaling
-        put(images, moves, scaled.subtract, scaled.multiply, staged.addresses, self.store.dtype)
+        put(images, moves, self._into(staged))
+
+    def _into(self, staged: Staged) -> Into:
+        scaled = self._unscaled if self._bytes else self._linear
+        return Into(addresses=staged.addresses, like=np.empty(0, self.store.dtype), subtract=scaled.subtract,
+                    multiply=scaled.multiply)  # fmt: skip
 
     def _prepare(self, index: int, chunk: np.ndarray) -> np.ndarray:
         images = super()._prepare(index, chunk)
@@ -131,8 +131,8 @@ class VectorisedLoader(Loader):
 
     def _put_into(self, images: torch.Tensor, source: np.ndarray, moves: np.ndarray) -> None:
         """Put images, linearly scaled. Who runs this holds the memory, also when nobody waits any more."""
-        address = np.array([images.data_ptr()])
-        put(source, moves, self._linear.subtract, self._linear.multiply, address, np.float32)
+        put(source, moves, Into(addresses=np.array([images.data_ptr()]), like=np.empty(0, np.float32),
+                                subtract=self._linear.subtract, multiply=self._linear.multiply))  # fmt: skip
 
     def _finished(self, begun: Begun) -> tuple[Part, torch.Tensor]:
         """The batch, when all of it has been put; softened and warped if that is wanted."""
