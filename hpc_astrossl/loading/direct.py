@@ -31,13 +31,11 @@ class Wanted(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Memory for one chunk of a plain store with the sum behind it, and two ways to look at its images."""
+    """Memory for one chunk of a plain store with the sum behind it, and its images, of the one kind or the other."""
 
     bytes: np.ndarray
-    planes: np.ndarray
-    pixels: np.ndarray
-    colours: bool  # pixels lie there, and not planes
-    sum: int  # the address of the function that sums bytes
+    planes: np.ndarray | None  # (images, channels, height, width)
+    colours: np.ndarray | None  # (images, height, width, 3)
 
 
 def room(store: Store) -> Room:
@@ -46,9 +44,9 @@ def room(store: Store) -> Room:
     rows = store.chunk_rows
     memory = np.empty(rows * height * width * channels * store.dtype.itemsize + SUM, np.uint8)
     images = memory[:-SUM].view(store.dtype)
-    return Room(bytes=memory, planes=images.reshape(rows, channels, height, width),
-                pixels=images.reshape(rows, height, width, channels), colours=not store.planes_first,
-                sum=checksum.address())  # fmt: skip
+    if store.planes_first:
+        return Room(memory, planes=images.reshape(rows, channels, height, width), colours=None)
+    return Room(memory, planes=None, colours=images.reshape(rows, height, width, channels))
 
 
 def suits(store: Store) -> bool:
@@ -63,7 +61,7 @@ def put_chunks(wanted: Wanted, memory: Room, into: Into) -> np.ndarray:
     Whatever else is the matter with a chunk, it is not put either.
     """
     whole = np.zeros(len(wanted.files), bool)
-    called(_read_and_put, wanted, memory, into, whole)
+    called(_read_and_put, wanted, *memory, checksum.address(), into, whole)
     return whole
 
 
@@ -81,17 +79,18 @@ def _sum(typing, function, address, count):
 
 
 @compiled
-def _read_and_put(wanted, memory, into, whole):
-    size = len(memory.bytes) - SUM
-    found = memory.bytes[size:].view(np.uint32)
-    begin = memory.bytes.ctypes.data
+def _read_and_put(wanted, memory, planes, colours, function, into, whole):
+    """What is None is an argument of its own, so that numba leaves out what it is not needed for."""
+    size = len(memory) - SUM
+    found = memory[size:].view(np.uint32)
+    begin = memory.ctypes.data
     for i in range(len(whole)):
-        count = _pread(wanted.files[i], begin, len(memory.bytes), wanted.offsets[i])
-        if count != len(memory.bytes) or found[0] != _sum(memory.sum, begin, size):
+        count = _pread(wanted.files[i], begin, len(memory), wanted.offsets[i])
+        if count != len(memory) or found[0] != _sum(function, begin, size):
             continue
         moves = wanted.moves[wanted.bounds[i, 0] : wanted.bounds[i, 1]]
-        if memory.colours:
-            put_colours(memory.pixels, moves, into)
-        else:
-            put_planes(memory.planes, moves, into)
+        if planes is not None:
+            put_planes(planes, moves, into)
+        if colours is not None:
+            put_colours(colours, moves, into)
         whole[i] = True

@@ -1,6 +1,6 @@
 """The innermost loop of the vectorised loader, compiled by numba: from stored pixels to the network's.
 
-What was compiled is kept on disk (beside this file, or where NUMBA_CACHE_DIR says), which costs some ten seconds once.
+What was compiled is kept on disk (beside this file, or where NUMBA_CACHE_DIR says), which costs a few seconds once.
 Loops are written so that LLVM finds vector instructions for them (docs/decisions/loading-kernel.md).
 """
 
@@ -13,8 +13,8 @@ from numba.extending import intrinsic
 
 from hpc_astrossl.loading.geometry import MIRRORED, TRANSPOSED, UPSIDE_DOWN
 
-EIGHT = 8  # bytes of a word; a constant, so that loops over them are unrolled
-LOWER = np.array([0x00000000FFFFFFFF, 0x0000FFFF0000FFFF, 0x00FF00FF00FF00FF], np.uint64)  # parts of 4, 2, 1 bytes
+EIGHT = 8  # bytes of a word
+ONE, TWO, THREE = map(np.uintp, (1, 2, 3))  # unsigned: an index that may be negative costs the vector instructions
 
 
 class Into(NamedTuple):
@@ -89,58 +89,68 @@ def put_colours(images, moves, into):
 def _image(image, turned, code, into, out):
     for channel in range(len(out)):
         plane, target = image[channel], out[channel]
-        if not code & TRANSPOSED:
-            _plane(plane, code, into.subtract[channel], into.multiply[channel], target)
-        elif image.itemsize == 1:  # bytes are turned first, beside the processor: they are a quarter of the floats
+        if code & TRANSPOSED:
             _transpose(plane, turned)
-            _plane(turned, code, into.subtract[channel], into.multiply[channel], target)
-        else:
-            _plane(plane.T, code, into.subtract[channel], into.multiply[channel], target)
+            plane = turned
+        _plane(plane, code, into.subtract[channel], into.multiply[channel], target)
 
 
 @njit(nogil=True)
 def _plane(plane, code, subtract, multiply, out):
-    height = len(out)
-    for y in range(height):
-        _row(plane[height - 1 - y if code & UPSIDE_DOWN else y], code, subtract, multiply, out[y])
-
-
-@njit(nogil=True, inline="always")
-def _row(row, code, subtract, multiply, out):
-    width = len(out)
+    height, width = out.shape
     last = np.uintp(width - 1)
-    if code & MIRRORED:
-        for x in range(np.uintp(width)):
-            out[x] = (np.float32(row[last - x]) - subtract) * multiply
-    else:
-        for x in range(width):
-            out[x] = (np.float32(row[x]) - subtract) * multiply
+    for y in range(height):
+        row, scaled = plane[height - 1 - y if code & UPSIDE_DOWN else y], out[y]
+        if code & MIRRORED:
+            for x in range(np.uintp(width)):
+                scaled[x] = (np.float32(row[last - x]) - subtract) * multiply
+        else:
+            for x in range(width):
+                scaled[x] = (np.float32(row[x]) - subtract) * multiply
 
 
 @njit(nogil=True)
 def _transpose(plane, out):
-    """Bytes, eight rows at a time, as words of eight: halves of words change places, then quarters, then bytes."""
     height, width = plane.shape
-    if height % EIGHT or width % EIGHT:
-        out[:] = plane.T
-        return
-    words, turned = plane.view(np.uint64), out.view(np.uint64)
-    count = width // EIGHT
-    rows = np.empty((EIGHT, count), np.uint64)
-    for y in range(0, height, EIGHT):
-        rows[:] = words[y : y + EIGHT]
-        for step in range(len(LOWER)):
-            size = 4 >> step
-            shift, lower = np.uint64(8 * size), LOWER[step]
-            for i in range(EIGHT):
-                if not i & size:
-                    for x in range(count):
-                        change = ((rows[i, x] >> shift) ^ rows[i + size, x]) & lower
-                        rows[i, x] ^= change << shift
-                        rows[i + size, x] ^= change
-        for x in range(count):
-            for i in range(EIGHT):
-                turned[x * EIGHT + i, y // EIGHT] = rows[i, x]
+    if plane.itemsize == 1 and height % EIGHT == 0 and width % EIGHT == 0:
+        _transpose_words(plane.view(np.uint64), out.view(np.uint64))
+    else:
+        for x in range(width):
+            for y in range(height):
+                out[x, y] = plane[y, x]
+
+
+@njit(nogil=True)
+def _transpose_words(words, out):
+    """Bytes, eight rows and columns at a time, as words of eight: halves change places, then quarters, then bytes."""
+    for y in range(len(words) // EIGHT):
+        rows = words[y * EIGHT : y * EIGHT + EIGHT]
+        for x in range(np.uintp(words.shape[1])):
+            a, b, c, d = rows[0, x], rows[1, x], rows[2, x], rows[3, x]
+            e, f, g, h = rows[4, x], rows[5, x], rows[6, x], rows[7, x]
+            a, e = _exchange(a, e, 32, 0x00000000FFFFFFFF)
+            b, f = _exchange(b, f, 32, 0x00000000FFFFFFFF)
+            c, g = _exchange(c, g, 32, 0x00000000FFFFFFFF)
+            d, h = _exchange(d, h, 32, 0x00000000FFFFFFFF)
+            a, c = _exchange(a, c, 16, 0x0000FFFF0000FFFF)
+            b, d = _exchange(b, d, 16, 0x0000FFFF0000FFFF)
+            e, g = _exchange(e, g, 16, 0x0000FFFF0000FFFF)
+            f, h = _exchange(f, h, 16, 0x0000FFFF0000FFFF)
+            a, b = _exchange(a, b, 8, 0x00FF00FF00FF00FF)
+            c, d = _exchange(c, d, 8, 0x00FF00FF00FF00FF)
+            e, f = _exchange(e, f, 8, 0x00FF00FF00FF00FF)
+            g, h = _exchange(g, h, 8, 0x00FF00FF00FF00FF)
+            to = np.uintp(EIGHT) * x
+            out[to, y], out[to + ONE, y], out[to + TWO, y], out[to + THREE, y] = a, b, c, d
+            to += np.uintp(4)
+            out[to, y], out[to + ONE, y], out[to + TWO, y], out[to + THREE, y] = e, f, g, h
+
+
+@njit(nogil=True)
+def _exchange(one, other, shift, lower):
+    """Exchange the upper parts of one word for the lower parts of the other."""
+    change = ((one >> np.uint64(shift)) ^ other) & np.uint64(lower)
+    return one ^ (change << np.uint64(shift)), other ^ change
 
 
 def compiled(function: Callable) -> Callable:
