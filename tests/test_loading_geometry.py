@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from types import CodeType
 
 import numpy as np
 import pytest
 
+from hpc_astrossl.loading import geometry, kernel
 from hpc_astrossl.loading.draws import Augmentation
 from hpc_astrossl.loading.geometry import codes, matrices
 from hpc_astrossl.loading.kernel import Into
@@ -57,6 +59,18 @@ def test_a_kernel_that_cannot_be_kept_on_disk_is_used_nevertheless(tmp_path):
     done = subprocess.run([sys.executable, "-c", KERNEL], env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)})
     assert done.returncode == 7
     assert not list(tmp_path.rglob("*.nbc"))
+
+
+def test_what_is_compiled_is_all_in_one_file_since_numba_looks_at_no_other_for_changes():
+    def known(code: CodeType) -> set[str]:
+        return {*code.co_names}.union(*(known(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
+
+    functions = [value.py_func for value in vars(kernel).values() if hasattr(value, "py_func")]
+    assert {function.__name__ for function in functions} > {"put_planes", "put_colours", "read_and_put", "_transpose"}
+    assert {function.__module__ for function in functions} == {kernel.__name__}
+    names = set().union(*(known(function.__code__) for function in functions))
+    assert names & vars(geometry).keys() - {"np"} == {"TRANSPOSED", "UPSIDE_DOWN", "MIRRORED"}
+    assert (geometry.TRANSPOSED, geometry.UPSIDE_DOWN, geometry.MIRRORED) == (4, 2, 1)  # changed: touch kernel.py, too
 
 
 @pytest.mark.parametrize("shape", [(5, 5, 2), (4, 7, 1)])

@@ -1,6 +1,7 @@
 """The innermost loop of the vectorised loader, compiled by numba: from stored pixels to the network's.
 
 What was compiled is kept on disk (beside this file, or where NUMBA_CACHE_DIR says), which costs a few seconds once.
+It is compiled anew when this file changes, and only then: so all that is compiled is here.
 Loops are written so that LLVM finds vector instructions for them (docs/decisions/loading-kernel.md).
 """
 
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
@@ -15,6 +17,8 @@ from hpc_astrossl.loading.geometry import MIRRORED, TRANSPOSED, UPSIDE_DOWN
 
 EIGHT = 8  # bytes of a word
 ONE, TWO, THREE = map(np.uintp, (1, 2, 3))  # unsigned: an index that may be negative costs the vector instructions
+
+_pread = types.ExternalFunction("pread", types.intp(types.int32, types.intp, types.uintp, types.int64))
 
 
 class Into(NamedTuple):
@@ -55,6 +59,19 @@ def _pointer(typing, address, like):
     return types.CPointer(like.dtype)(address, like), generate
 
 
+@intrinsic
+def _sum(typing, function, address, count):
+    """What the C function at an address says of so many bytes, see ``checksum.address``."""
+
+    def generate(context, builder, signature, arguments):
+        number, pointer, size = ir.IntType(32), ir.IntType(8).as_pointer(), arguments[2].type
+        kind = ir.FunctionType(number, [number, pointer, size]).as_pointer()
+        called = builder.inttoptr(arguments[0], kind)
+        return builder.call(called, [number(0), builder.inttoptr(arguments[1], pointer), arguments[2]])
+
+    return types.uint32(types.intp, types.intp, types.intp), generate
+
+
 @njit(nogil=True)
 def _target(into, move, channels, height, width):
     """Where an image is put, (channels, height, width)."""
@@ -83,6 +100,21 @@ def put_colours(images, moves, into):
             red[j], green[j], blue[j] = pixels[at], pixels[at + np.uintp(1)], pixels[at + np.uintp(2)]
         out = _target(into, moves[i], 3, height, width)
         _image(planes, turned, moves[i, 3], into, out)
+
+
+def read_and_put(wanted, memory, found, planes, colours, function, into, whole):
+    """Chunks, see ``direct.put_chunks``. What is None is an argument of its own, so that numba leaves its part out."""
+    size, begin = len(memory) - found.nbytes, memory.ctypes.data
+    for i in range(len(whole)):
+        count = _pread(wanted.files[i], begin, len(memory), wanted.offsets[i])
+        if count != len(memory) or found[0] != _sum(function, begin, size):
+            continue
+        moves = wanted.moves[wanted.bounds[i, 0] : wanted.bounds[i, 1]]
+        if planes is not None:
+            put_planes(planes, moves, into)
+        if colours is not None:
+            put_colours(colours, moves, into)
+        whole[i] = True
 
 
 @njit(nogil=True)
@@ -169,4 +201,4 @@ def called(work: Callable, *arguments) -> None:
         work(*arguments)
 
 
-put_planes, put_colours = map(compiled, (put_planes, put_colours))
+put_planes, put_colours, read_and_put = map(compiled, (put_planes, put_colours, read_and_put))
