@@ -3,6 +3,8 @@
 import json
 import pickle
 import signal
+import subprocess
+import sys
 
 import pytest
 from launch_support import make_workdir
@@ -117,6 +119,17 @@ def test_the_pickle_holds_one_string_and_checkpoint_says_again(tmp_path):
     task = pickle.loads(pickle.dumps(Task(path)))
     assert vars(task) == {"path": str(path)}
     assert vars(task.checkpoint().function) == {"path": str(path)}
+
+
+LOADS = (
+    "import pickle, sys; pickle.load(sys.stdin.buffer); sys.exit('hpc_astrossl.launch.executors' not in sys.modules)"
+)
+
+
+def test_what_answers_a_signal_is_imported_whole_before_submitit_listens(tmp_path):
+    """submitit unpickles the task and listens then; the signal may come in the midst of the next import."""
+    loaded = subprocess.run([sys.executable, "-c", LOADS], input=pickle.dumps(Task(tmp_path / "task.yaml")))
+    assert loaded.returncode == 0
 
 
 def test_a_task_file_is_read_strictly(tmp_path):

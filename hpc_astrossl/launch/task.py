@@ -53,6 +53,12 @@ class Task:
     def __init__(self, path: str):
         self.path = str(path)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Unpickled on a node before submitit listens: a signal must find what answers it imported, and not half so."""
+        from hpc_astrossl.launch import executors  # noqa: F401
+
+        self.__dict__ |= state
+
     def __call__(self) -> int:
         """Run every command, also after one that failed; the number of commands run.
 
