@@ -66,7 +66,13 @@ def test_what_is_compiled_is_all_in_one_file_since_numba_looks_at_no_other_for_c
         return {*code.co_names}.union(*(known(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
 
     functions = [value.py_func for value in vars(kernel).values() if hasattr(value, "py_func")]
-    assert {function.__name__ for function in functions} > {"put_planes", "put_colours", "read_and_put", "_transpose"}
+    assert {function.__name__ for function in functions} > {
+        "put_planes",
+        "put_colours",
+        "_read",
+        "read_and_put_planes",
+        "_transpose",
+    }
     assert {function.__module__ for function in functions} == {kernel.__name__}
     names = set().union(*(known(function.__code__) for function in functions))
     assert names & vars(geometry).keys() - {"np"} == {"TRANSPOSED", "UPSIDE_DOWN", "MIRRORED"}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpc_astrossl.loading.kernel import Into, called, read_and_put
+from hpc_astrossl.loading.kernel import Into, called, read_and_put_colours, read_and_put_planes
 from hpc_astrossl.store import Store, checksum
 from hpc_astrossl.store.blocks import SUM
 
@@ -26,23 +26,24 @@ class Wanted(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Memory for one chunk of a plain store with the sum behind it, and its images, of the one kind or the other."""
+    """Memory for one chunk of a plain store, its images and the sum behind them."""
 
     bytes: np.ndarray
+    images: np.ndarray  # (images, channels, height, width), or (images, height, width, 3) of colours
     sum: np.ndarray  # uint32 (1,)
-    planes: np.ndarray | None  # (images, channels, height, width)
-    colours: np.ndarray | None  # (images, height, width, 3)
+    function: int  # where the one is that sums bytes
+    colours: bool
 
 
 def room(store: Store) -> Room:
     """For the chunks of a store that ``suits``."""
     height, width, channels = store.image_shape
-    rows = store.chunk_rows
-    memory = np.empty(rows * height * width * channels * store.dtype.itemsize + SUM, np.uint8)
-    images, found = memory[:-SUM].view(store.dtype), memory[-SUM:].view(np.uint32)
-    if store.planes_first:
-        return Room(memory, found, planes=images.reshape(rows, channels, height, width), colours=None)
-    return Room(memory, found, planes=None, colours=images.reshape(rows, height, width, channels))
+    shape = (channels, height, width) if store.planes_first else store.image_shape
+    size = store.chunk_rows * height * width * channels * store.dtype.itemsize
+    memory = np.empty(size + SUM, np.uint8)
+    return Room(bytes=memory, images=memory[:size].view(store.dtype).reshape(-1, *shape),
+                sum=memory[size:].view(np.uint32), function=checksum.address(),
+                colours=not store.planes_first)  # fmt: skip
 
 
 def suits(store: Store) -> bool:
@@ -57,5 +58,5 @@ def put_chunks(wanted: Wanted, memory: Room, into: Into) -> np.ndarray:
     Whatever else is the matter with a chunk, it is not put either.
     """
     whole = np.zeros(len(wanted.files), bool)
-    called(read_and_put, wanted, *memory, checksum.address(), into, whole)
+    called(read_and_put_colours if memory.colours else read_and_put_planes, wanted, memory, into, whole)
     return whole

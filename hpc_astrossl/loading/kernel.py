@@ -102,19 +102,29 @@ def put_colours(images, moves, into):
         _image(planes, turned, moves[i, 3], into, out)
 
 
-def read_and_put(wanted, memory, found, planes, colours, function, into, whole):
-    """Chunks, see ``direct.put_chunks``. What is None is an argument of its own, so that numba leaves its part out."""
-    size, begin = len(memory) - found.nbytes, memory.ctypes.data
+def read_and_put_planes(wanted, memory, into, whole):
+    """Chunks of images as ``put_planes`` wants them, see ``direct.put_chunks``."""
     for i in range(len(whole)):
-        count = _pread(wanted.files[i], begin, len(memory), wanted.offsets[i])
-        if count != len(memory) or found[0] != _sum(function, begin, size):
-            continue
-        moves = wanted.moves[wanted.bounds[i, 0] : wanted.bounds[i, 1]]
-        if planes is not None:
-            put_planes(planes, moves, into)
-        if colours is not None:
-            put_colours(colours, moves, into)
-        whole[i] = True
+        whole[i] = _read(wanted, i, memory)
+        if whole[i]:
+            put_planes(memory.images, wanted.moves[wanted.bounds[i, 0] : wanted.bounds[i, 1]], into)
+
+
+def read_and_put_colours(wanted, memory, into, whole):
+    """Chunks of images as ``put_colours`` wants them."""
+    for i in range(len(whole)):
+        whole[i] = _read(wanted, i, memory)
+        if whole[i]:
+            put_colours(memory.images, wanted.moves[wanted.bounds[i, 0] : wanted.bounds[i, 1]], into)
+
+
+@njit(nogil=True)
+def _read(wanted, i, memory):
+    """Read a chunk; whether it is all there, and its sum as it should be."""
+    begin, count = memory.bytes.ctypes.data, len(memory.bytes)
+    if _pread(wanted.files[i], begin, count, wanted.offsets[i]) != count:
+        return False
+    return memory.sum[0] == _sum(memory.function, begin, count - memory.sum.nbytes)
 
 
 @njit(nogil=True)
@@ -201,4 +211,5 @@ def called(work: Callable, *arguments) -> None:
         work(*arguments)
 
 
-put_planes, put_colours, read_and_put = map(compiled, (put_planes, put_colours, read_and_put))
+put_planes, put_colours = map(compiled, (put_planes, put_colours))
+read_and_put_planes, read_and_put_colours = map(compiled, (read_and_put_planes, read_and_put_colours))
