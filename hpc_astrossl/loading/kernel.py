@@ -170,18 +170,9 @@ def _transpose_words(words, out):
         for x in range(np.uintp(words.shape[1])):
             a, b, c, d = rows[0, x], rows[1, x], rows[2, x], rows[3, x]
             e, f, g, h = rows[4, x], rows[5, x], rows[6, x], rows[7, x]
-            a, e = _exchange(a, e, 32, 0x00000000FFFFFFFF)
-            b, f = _exchange(b, f, 32, 0x00000000FFFFFFFF)
-            c, g = _exchange(c, g, 32, 0x00000000FFFFFFFF)
-            d, h = _exchange(d, h, 32, 0x00000000FFFFFFFF)
-            a, c = _exchange(a, c, 16, 0x0000FFFF0000FFFF)
-            b, d = _exchange(b, d, 16, 0x0000FFFF0000FFFF)
-            e, g = _exchange(e, g, 16, 0x0000FFFF0000FFFF)
-            f, h = _exchange(f, h, 16, 0x0000FFFF0000FFFF)
-            a, b = _exchange(a, b, 8, 0x00FF00FF00FF00FF)
-            c, d = _exchange(c, d, 8, 0x00FF00FF00FF00FF)
-            e, f = _exchange(e, f, 8, 0x00FF00FF00FF00FF)
-            g, h = _exchange(g, h, 8, 0x00FF00FF00FF00FF)
+            (a, b, c, d), (e, f, g, h) = _exchange((a, b, c, d), (e, f, g, h), 32, 0x00000000FFFFFFFF)
+            (a, b, e, f), (c, d, g, h) = _exchange((a, b, e, f), (c, d, g, h), 16, 0x0000FFFF0000FFFF)
+            (a, c, e, g), (b, d, f, h) = _exchange((a, c, e, g), (b, d, f, h), 8, 0x00FF00FF00FF00FF)
             to = np.uintp(EIGHT) * x
             out[to, y], out[to + ONE, y], out[to + TWO, y], out[to + THREE, y] = a, b, c, d
             to += np.uintp(4)
@@ -189,8 +180,18 @@ def _transpose_words(words, out):
 
 
 @njit(nogil=True)
-def _exchange(one, other, shift, lower):
-    """Exchange the upper parts of one word for the lower parts of the other."""
+def _exchange(ones, others, shift, lower):
+    """Exchange the upper parts of four words for the lower parts of four others."""
+    (a, b, c, d), (e, f, g, h) = ones, others
+    a, e = _exchange_two(a, e, shift, lower)
+    b, f = _exchange_two(b, f, shift, lower)
+    c, g = _exchange_two(c, g, shift, lower)
+    d, h = _exchange_two(d, h, shift, lower)
+    return (a, b, c, d), (e, f, g, h)
+
+
+@njit(nogil=True)
+def _exchange_two(one, other, shift, lower):
     change = ((one >> np.uint64(shift)) ^ other) & np.uint64(lower)
     return one ^ (change << np.uint64(shift)), other ^ change
 
