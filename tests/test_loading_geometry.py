@@ -21,7 +21,7 @@ WAYS = Augmentation(
 )
 
 
-@pytest.mark.parametrize("side", [5, 8, 19, 24])  # the kernel turns eight rows of bytes at a time
+@pytest.mark.parametrize("side", [5, 8, 19, 24])  # the kernel turns eight rows and columns at a time
 @pytest.mark.parametrize("channels", [1, 2, 3])  # it has loops of its own for one plane and for three colours of bytes
 @pytest.mark.parametrize("planes_first", [True, False])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])

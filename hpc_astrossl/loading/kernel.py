@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import carray, njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from hpc_astrossl.loading.geometry import MIRRORED, TRANSPOSED, UPSIDE_DOWN
 
-EIGHT = 8  # bytes of a word
-ONE, TWO, THREE = map(np.uintp, (1, 2, 3))  # unsigned: an index that may be negative costs the vector instructions
+SIDE = 8  # rows and columns that are transposed at once
 
 _pread = types.ExternalFunction("pread", types.intp(types.int32, types.intp, types.uintp, types.int64))
 
@@ -153,47 +153,42 @@ def _plane(plane, code, subtract, multiply, out):
 
 @njit(nogil=True)
 def _transpose(plane, out):
+    """Eight rows and columns at a time, and what is left at the edges one by one."""
     height, width = plane.shape
-    if plane.itemsize == 1 and height % EIGHT == 0 and width % EIGHT == 0:
-        _transpose_words(plane.view(np.uint64), out.view(np.uint64))
-    else:
-        for x in range(width):
-            for y in range(height):
-                out[x, y] = plane[y, x]
+    tall, wide = height - height % SIDE, width - width % SIDE
+    for y in range(0, tall, SIDE):
+        for x in range(0, wide, SIDE):
+            _transpose_block(plane[y:, x:], out[x:, y:])
+    for x in range(width):
+        for y in range(tall if x < wide else 0, height):
+            out[x, y] = plane[y, x]
 
 
-@njit(nogil=True)
-def _transpose_words(words, out):
-    """Bytes, eight rows and columns at a time, as words of eight: halves change places, then quarters, then bytes."""
-    for y in range(len(words) // EIGHT):
-        rows = words[y * EIGHT : y * EIGHT + EIGHT]
-        for x in range(np.uintp(words.shape[1])):
-            a, b, c, d = rows[0, x], rows[1, x], rows[2, x], rows[3, x]
-            e, f, g, h = rows[4, x], rows[5, x], rows[6, x], rows[7, x]
-            (a, b, c, d), (e, f, g, h) = _exchange((a, b, c, d), (e, f, g, h), 32, 0x00000000FFFFFFFF)
-            (a, b, e, f), (c, d, g, h) = _exchange((a, b, e, f), (c, d, g, h), 16, 0x0000FFFF0000FFFF)
-            (a, c, e, g), (b, d, f, h) = _exchange((a, c, e, g), (b, d, f, h), 8, 0x00FF00FF00FF00FF)
-            to = np.uintp(EIGHT) * x
-            out[to, y], out[to + ONE, y], out[to + TWO, y], out[to + THREE, y] = a, b, c, d
-            to += np.uintp(4)
-            out[to, y], out[to + ONE, y], out[to + TWO, y], out[to + THREE, y] = e, f, g, h
+@intrinsic
+def _transpose_block(typing, plane, out):
+    """Transpose the first eight rows and columns: a row and that four below are interleaved, three times over."""
 
+    def generate(context, builder, signature, arguments):
+        row = ir.VectorType(context.get_value_type(plane.dtype), SIDE).as_pointer()
+        lanes = [lane // 2 + SIDE * (lane % 2) for lane in range(2 * SIDE)]
+        halves = [ir.Constant(ir.VectorType(ir.IntType(32), SIDE), half) for half in (lanes[:SIDE], lanes[SIDE:])]
 
-@njit(nogil=True)
-def _exchange(ones, others, shift, lower):
-    """Exchange the upper parts of four words for the lower parts of four others."""
-    (a, b, c, d), (e, f, g, h) = ones, others
-    a, e = _exchange_two(a, e, shift, lower)
-    b, f = _exchange_two(b, f, shift, lower)
-    c, g = _exchange_two(c, g, shift, lower)
-    d, h = _exchange_two(d, h, shift, lower)
-    return (a, b, c, d), (e, f, g, h)
+        def pointers(kind, value):
+            array = context.make_array(kind)(context, builder, value)
+            for number in range(SIDE):
+                at = [context.get_constant(types.intp, index) for index in (number, 0)]
+                yield builder.bitcast(cgutils.get_item_pointer(context, builder, kind, array, at), row)
 
+        align = plane.dtype.bitwidth // 8  # of a number: rows begin anywhere
+        rows = [builder.load(pointer, align=align) for pointer in pointers(plane, arguments[0])]
+        for _ in range(SIDE.bit_length() - 1):
+            pairs = zip(rows[: SIDE // 2], rows[SIDE // 2 :], strict=True)
+            rows = [builder.shuffle_vector(one, other, half) for one, other in pairs for half in halves]
+        for done, pointer in zip(rows, pointers(out, arguments[1]), strict=True):
+            builder.store(done, pointer, align=align)
+        return context.get_dummy_value()
 
-@njit(nogil=True)
-def _exchange_two(one, other, shift, lower):
-    change = ((one >> np.uint64(shift)) ^ other) & np.uint64(lower)
-    return one ^ (change << np.uint64(shift)), other ^ change
+    return types.void(plane, out), generate
 
 
 def compiled(function: Callable) -> Callable:
