@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.loading.arrival import Arrivals
@@ -14,9 +13,9 @@ from hpc_astrossl.loading.reading import TOGETHER, Readers, Reading
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """Memory of batches in the making: tensors (B, …) by the number of the batch, and where each begins, int64."""
+    """Memory of batches in the making: arrays (B, …) by the number of the batch, and where each begins, int64."""
 
-    images: dict[int, torch.Tensor]
+    images: dict[int, np.ndarray]
     addresses: np.ndarray
 
 
@@ -28,7 +27,7 @@ def as_stored(index: int, chunk: np.ndarray) -> np.ndarray:
 def copied(images: np.ndarray, moves: np.ndarray, staged: Staged) -> None:
     """Objects are put into their batches as they are."""
     for number, batch, place, _ in moves.tolist():
-        staged.images[batch].numpy()[place] = images[number]
+        staged.images[batch][place] = images[number]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +96,7 @@ class Making:
             self._reading.read(begun)
         return min(more, max(0, count - chunks))
 
-    def take(self, number: int, lost: Callable[[int, InputError], None]) -> torch.Tensor:
+    def take(self, number: int, lost: Callable[[int, InputError], None]) -> np.ndarray:
         """The images of a wanted batch, when they are all there; ``lost`` hears (chunk, error) of damage."""
         self._reading.wait(self.arrivals.needed[number], lost)
         return self._staged.images.pop(number)
@@ -111,7 +110,7 @@ class Making:
         """Give memory to the first so many batches."""
         for number in range(self._lent, batches):
             images = self._buffers.lend(self._keeping.room(self.arrivals.lengths[number]))
-            self._staged.images[number], self._staged.addresses[number] = images, images.data_ptr()
+            self._staged.images[number], self._staged.addresses[number] = images, images.ctypes.data
             self._lent = number + 1
 
     def _put(self, place: int, chunk: np.ndarray) -> None:

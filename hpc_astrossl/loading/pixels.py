@@ -207,7 +207,7 @@ class Streamed(Pixels):
         more = self._now.want(number, READ_AHEAD)
         if self._next is not None:
             self._next.want(number + 1 - len(self._now.arrivals.lengths), more)
-        self._images = self.keeping.shown(self._now.take(number, self._lost).numpy())
+        self._images = self.keeping.shown(self._now.take(number, self._lost))
 
     def _making(self, plan: Arrivals) -> Making:
         return Making(plan, self.keeping, self._readers, self._buffers)

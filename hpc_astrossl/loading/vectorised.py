@@ -36,7 +36,7 @@ class Begun:
     """A batch that a thread is putting together; None: it is as it should be."""
 
     task: Task
-    images: torch.Tensor
+    images: np.ndarray
     done: Future | None = None
 
 
@@ -118,7 +118,7 @@ class VectorisedLoader(Loader):
         source = self.pixels.keeping.laid_out(held)
         if not self.pixels.resident and not self._bytes:
             images = source if len(numbers) == len(source) else source[numbers]
-            return Begun(task=task, images=torch.from_numpy(images))
+            return Begun(task=task, images=images)
         images = self._buffers.lend((len(numbers), *self._shape))
         moves = np.zeros((len(numbers), 4), dtype=np.int32)
         moves[:, 0], moves[:, 2] = numbers, np.arange(len(numbers))
@@ -129,18 +129,18 @@ class VectorisedLoader(Loader):
             moves[:, 3] = codes(task.augmentation)
         return Begun(task=task, images=images, done=self._pool.submit(self._put_into, images, source, moves))
 
-    def _put_into(self, images: torch.Tensor, source: np.ndarray, moves: np.ndarray) -> None:
+    def _put_into(self, images: np.ndarray, source: np.ndarray, moves: np.ndarray) -> None:
         """Put images, linearly scaled. Who runs this holds the memory, also when nobody waits any more."""
-        put(source, moves, Into(addresses=np.array([images.data_ptr()]), like=np.empty(0, np.float32),
+        put(source, moves, Into(addresses=np.array([images.ctypes.data]), like=np.empty(0, np.float32),
                                 subtract=self._linear.subtract, multiply=self._linear.multiply))  # fmt: skip
 
     def _finished(self, begun: Begun) -> tuple[Part, torch.Tensor]:
         """The batch, when all of it has been put; softened and warped if that is wanted."""
         if begun.done is not None:
             begun.done.result()
-        images, drawn = begun.images, begun.task.augmentation
+        images, drawn = torch.from_numpy(begun.images), begun.task.augmentation
         if self._bytes and self.scaling.soften is not None:
-            shown = images.numpy().transpose(0, 2, 3, 1)
+            shown = begun.images.transpose(0, 2, 3, 1)
             self.scaling.apply(shown, shown)
         if drawn is not None and drawn.warp is not None and len(images):
             images = warped(images, drawn.warp)
