@@ -168,6 +168,7 @@ class Streamed(Pixels):
         self._next: Making | None = None
         self._images: np.ndarray  # of the batch that was made ready last
         self._rows: np.ndarray
+        self._numbers: np.ndarray  # of the images of a batch
 
     @property
     def staged(self) -> int:
@@ -179,6 +180,7 @@ class Streamed(Pixels):
             self._forget()
             self._next = self._making(plan)
         self._now, self._next = self._next, None
+        self._numbers = np.arange(max(plan.lengths, default=0))
         self._buffers.keep = self._now.depth(READ_AHEAD) + SPARE
         if plan.lengths:
             self._now.want(0, READ_AHEAD)
@@ -193,7 +195,7 @@ class Streamed(Pixels):
 
     def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         whole = len(rows) == len(self._rows)
-        return self._images, np.arange(len(rows)) if whole else np.flatnonzero(np.isin(self._rows, rows))
+        return self._images, self._numbers[: len(rows)] if whole else np.flatnonzero(np.isin(self._rows, rows))
 
     def release(self) -> None:
         self._now.stop()

@@ -3,6 +3,9 @@
 Images of a streamed chunk are put where their batches are made by the thread that has read it. Floats are then what
 the network gets; bytes, a quarter of the memory, wait as bytes until their batch is wanted.
 
+What the thread that makes batches does in between is done without a call that gives Python's lock away, where there is
+a choice: threads that read wait for it, too, and it comes back late.
+
 DALI's price for each sample, some 30 µs of CPU, is more than all of this work (docs/loading.md), so where pixels need
 no decoding and no GPU is there, the pixels are put by a kernel of our own.
 """
@@ -51,6 +54,7 @@ class VectorisedLoader(Loader):
         self._buffers, self._pool = Buffers(), ThreadPoolExecutor(THREADS, "astrossl-putting")
         height, width, channels = self.store.image_shape
         self._shape = channels, height, width
+        self._places = np.arange(self.spec.batch_size, dtype=np.int32)
         # The kernel scales linearly, which costs it nothing; asinh is done when a chunk of fluxes is read.
         self._unscaled = scaling("none", channels)
         self._linear = self.scaling if self.scaling.soften is None else self._unscaled
@@ -120,8 +124,8 @@ class VectorisedLoader(Loader):
             images = source if len(numbers) == len(source) else source[numbers]
             return Begun(task=task, images=images)
         images = self._buffers.lend((len(numbers), *self._shape))
-        moves = np.zeros((len(numbers), 4), dtype=np.int32)
-        moves[:, 0], moves[:, 2] = numbers, np.arange(len(numbers))
+        moves = np.empty((len(numbers), 4), dtype=np.int32)
+        moves[:, 0], moves[:, 1], moves[:, 2], moves[:, 3] = numbers, 0, self._places[: len(numbers)], 0
         if not self.pixels.resident:  # the cores are busy with chunks: handing over would cost a fifth of the work
             self._put_into(images, source, moves)
             return Begun(task=task, images=images)
@@ -144,4 +148,4 @@ class VectorisedLoader(Loader):
             self.scaling.apply(shown, shown)
         if drawn is not None and drawn.warp is not None and len(images):
             images = warped(images, drawn.warp)
-        return begun.task.part, images.to(self.device)
+        return begun.task.part, images if images.device == self.device else images.to(self.device)
