@@ -33,7 +33,7 @@ class Buffers:
         array = np.empty(size, dtype=self._dtype)
         if size and len(self._arrays) < self.keep:
             self._arrays.append(array)
-        return array[:size].reshape(shape)
+        return array.reshape(shape)
 
     def clear(self) -> None:
         """Keep none."""

@@ -148,4 +148,6 @@ class VectorisedLoader(Loader):
             self.scaling.apply(shown, shown)
         if drawn is not None and drawn.warp is not None and len(images):
             images = warped(images, drawn.warp)
-        return begun.task.part, images if images.device == self.device else images.to(self.device)
+        if images.device != self.device:  # asked to do nothing, it would give the lock away nevertheless
+            images = images.to(self.device)
+        return begun.task.part, images
