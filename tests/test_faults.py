@@ -18,7 +18,7 @@ from faults.prepared import Prepared
 from faults.trials import Plan, Trials
 victims.warm_up()
 scene = preprocessing.scene("careless", "--workers", "1", "--store", "SG", setup="test_faults:careless")
-tally = Trials(Prepared(scene, Path(sys.argv[1])), Plan(kills=4, signals=0, whole=0, chains=0)).run()
+tally = Trials(Prepared(scene, Path(sys.argv[1])), Plan(kills=4, ends=0, signals=0, whole=0, chains=0)).run()
 kind = "SIGKILL at an event"  # a moment may or may not hit
 print(tally.tried[kind], tally.tried[kind] - tally.survived[kind], tally.lost)
 """

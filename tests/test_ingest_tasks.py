@@ -140,6 +140,26 @@ def test_a_task_that_is_killed_goes_on_where_it_was(source, tmp_path, whole, wor
     assert fingerprint(tmp_path) == whole
 
 
+def test_what_a_task_left_that_was_killed_at_the_very_end_goes_with_the_next(source, tmp_path, whole):
+    preprocess(source, tmp_path)
+    there = {path.name for path in tmp_path.iterdir()}
+    (tmp_path / "SG.zarr.partial/manifest").mkdir(parents=True)
+    (tmp_path / "SG.zarr.partial/manifest/images-00001.json").write_text("{}")
+    (tmp_path / ".SGQ.zarr-removed-1f/locks").mkdir(parents=True)
+    assert preprocess(source, tmp_path, "--task", "2/3") == 0
+    assert {path.name for path in tmp_path.iterdir()} == there | {"SG.tasks", "SGQ.tasks", "pretext.tasks"}
+    assert fingerprint(tmp_path) == whole
+    assert check(tmp_path / "SG.zarr") == []
+
+
+def test_a_making_that_is_to_replace_the_store_is_left_alone(source, tmp_path):
+    preprocess(source, tmp_path, "--store", "SG")
+    making = claim.partial(tmp_path / "SG.zarr")
+    claim.begin(tmp_path / "SG.zarr", {}, lambda folder: folder.mkdir())
+    assert preprocess(source, tmp_path, "--store", "SG") == 0
+    assert (making / claim.STORE).is_dir()
+
+
 def until(condition, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():

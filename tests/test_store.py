@@ -10,7 +10,7 @@ import zarr
 
 from hpc_astrossl import manifest
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store import REJECTED, Arrays, StoreInfo, check, claim, create, join, open_store
+from hpc_astrossl.store import REJECTED, Arrays, StoreInfo, abandon, check, claim, create, join, open_store
 from hpc_astrossl.store.layout import SHARD_BYTES, TABLE_CHUNK, chunk_rows
 
 BANDS = ("g", "r", "i")
@@ -282,6 +282,22 @@ class TestJoin:
         second.write_table(columns(20))
         assert len(open_store(second.finish(info(20)))) == 20
         assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
+
+    @pytest.mark.parametrize("plan", [{"digest": "a"}, {"digest": "b"}])
+    def test_who_died_while_removing_leaves_nothing_that_is_taken_for_a_making(self, tmp_path, monkeypatch, plan):
+        join(tmp_path / "s.zarr", ARRAYS, plan={"digest": "a"})
+        with monkeypatch.context() as dying:
+            dying.setattr(claim.shutil, "rmtree", lambda *_, **__: None)
+            abandon(tmp_path / "s.zarr")
+        writer = join(tmp_path / "s.zarr", ARRAYS, plan=plan)
+        assert writer.record(0) is None
+        writer.discard()
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_is_left_of_a_finished_making_is_not_joined(self, tmp_path):
+        (tmp_path / "s.zarr.partial/manifest").mkdir(parents=True)
+        join(tmp_path / "s.zarr", ARRAYS, plan={"digest": "a"}).discard()
+        assert list(tmp_path.iterdir()) == []
 
     def test_another_plan_is_refused(self, tmp_path):
         join(tmp_path / "s.zarr", ARRAYS, plan={"digest": "a", "rows": 20})

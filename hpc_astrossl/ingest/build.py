@@ -130,6 +130,7 @@ def _standing(job: Job, source: Path, options: Options) -> Made | None:
     if not same:
         raise InputError(f"{job.path}: already there, made by another recipe or from other inputs; "
                          "say --overwrite to replace it, or choose another --out")  # fmt: skip
+    stores.tidy(job.path)
     return Made(path=job.path, info=info, fresh=False)
 
 

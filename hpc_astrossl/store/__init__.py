@@ -5,9 +5,9 @@ from hpc_astrossl.store.encoded import Encoding, examine
 from hpc_astrossl.store.layout import REJECTED, SPLITS, StoreInfo
 from hpc_astrossl.store.reader import Store, open_store
 from hpc_astrossl.store.staging import nearest
-from hpc_astrossl.store.writer import Arrays, StoreWriter, abandon, create, ending, join, records
+from hpc_astrossl.store.writer import Arrays, StoreWriter, abandon, create, ending, join, records, tidy
 
 __all__ = [
     "REJECTED", "SPLITS", "Arrays", "Encoding", "Store", "StoreInfo", "StoreWriter", "abandon", "check", "create",
-    "ending", "examine", "join", "nearest", "open_store", "records",
+    "ending", "examine", "join", "nearest", "open_store", "records", "tidy",
 ]  # fmt: skip

@@ -4,17 +4,18 @@
 finished shard) and ``locks/``. Locks are flock: they end with the process that holds them, however it ends.
 """
 
+import contextlib
 import errno
 import fcntl
 import glob
 import json
 import os
+import secrets
 import shutil
 import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -58,15 +59,41 @@ def begin(path: Path, plan: dict[str, Any], fill: Callable[[Path], None]) -> Non
 
 
 def remove(path: Path) -> None:
-    """Remove what is made for the store at ``path``, and what those left behind who died before it had begun."""
-    shutil.rmtree(partial(path), ignore_errors=True)
-    for private in path.parent.glob(f"{glob.escape(_private(path))}*"):
-        shutil.rmtree(private, ignore_errors=True)
+    """Remove what is made for the store at ``path``, and what those left behind who died before it had begun.
+
+    It loses its name at once: of one who dies on the way no half is left that could be taken for a making.
+    """
+    _remove_all(path, _private(path))  # first: while the other is there, ``tidy`` comes here again
+    with contextlib.suppress(OSError):  # there is none, or the folder cannot be written
+        partial(path).rename(path.with_name(f"{_removed(path)}{secrets.token_hex(8)}"))
+    _remove_all(path, _removed(path))
+
+
+def tidy(path: Path) -> None:
+    """Remove what is left of a making whose store has its name: its maker died before it had done so itself.
+
+    A making that goes on, perhaps to replace the store, is left alone.
+    """
+    there = partial(path)
+    if there.exists() and not (there / STORE).exists():
+        remove(path)
+    else:
+        _remove_all(path, _removed(path))
+
+
+def _remove_all(path: Path, beginning: str) -> None:
+    for folder in path.parent.glob(f"{glob.escape(beginning)}*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _private(path: Path) -> str:
     """How the names of folders begin in which a store is begun."""
     return f".{path.name}-"
+
+
+def _removed(path: Path) -> str:
+    """How the names of folders begin that are being removed."""
+    return f"{_private(path)}removed-"
 
 
 def _umask() -> int:
@@ -95,7 +122,7 @@ def _compare(there: Path, plan: dict[str, Any]) -> None:
                          "with what it was begun with, or remove that folder (--overwrite does)")  # fmt: skip
 
 
-@contextmanager
+@contextlib.contextmanager
 def locked(path: Path, name: str, *, wait: bool = False) -> Iterator[None]:
     """Hold the lock ``name`` of the store in the making; InputError when another process does (unless ``wait``)."""
     try:

@@ -4,8 +4,9 @@ Any number of tasks may ``join`` one store in the making. A shard that is record
 stays; any other is deleted and written anew, since Zarr cannot heal a damaged one by writing over it.
 """
 
+import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,7 @@ def join(path: Path, arrays: Arrays, *, plan: dict[str, Any], replace: bool = Fa
     path = Path(path)
     if arrays.shape[0] == 0:
         raise InputError(f"{path}: no object is left to store; the counts by reason above say which filter took them")
+    claim.tidy(path)
     if replace and claim.partial(path).exists() and not claim.agrees(path, plan):
         abandon(path)
     try:
@@ -210,14 +212,22 @@ def records(path: Path) -> list[Record]:
     return [record for record in found if record is not None]
 
 
-def ending(path: Path):
+@contextlib.contextmanager
+def ending(path: Path) -> Iterator[None]:
     """A context in which no other process finishes the store in the making; waits for one that does."""
-    return claim.locked(path, "finish", wait=True)
+    with claim.locked(path, "finish", wait=True):
+        yield
+    claim.tidy(path)  # on NFS, a folder stays as long as a file in it is open: here the lock's was
 
 
 def abandon(path: Path) -> None:
     """Remove a store in the making."""
     claim.remove(path)
+
+
+def tidy(path: Path) -> None:
+    """Remove what one who died at the very end of its making has left beside the store."""
+    claim.tidy(path)
 
 
 def _empty(folder: Path, arrays: Arrays) -> None:

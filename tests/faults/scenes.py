@@ -41,6 +41,14 @@ def difference(found: Prints, truth: Prints, only: Prints | None = None) -> str:
 
 
 def digests(folder: Path, *, but: Callable[[str], bool] = lambda name: False) -> Prints:
-    """SHA-256 of every file below, by its path, those whose path is ``but`` apart."""
-    found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items() if not but(name)}
+    """SHA-256 of every file below, by its path, those whose path is ``but`` apart; folders without files, too."""
+    found = {str(path.relative_to(folder)) + "/" * path.is_dir(): path for path in folder.rglob("*")}
+    return {name: _digest(path) for name, path in found.items() if not but(name) and not _holds_files(path)}
+
+
+def _holds_files(path: Path) -> bool:
+    return path.is_dir() and any(path.iterdir())
+
+
+def _digest(path: Path) -> str:
+    return "" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()

@@ -41,9 +41,13 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How many points of each kind; ``kills`` are shared out: half events, the rest bytes and moments."""
+    """How many points of each kind; ``kills`` are shared out: half events, the rest bytes and moments.
+
+    ``ends`` are the last events, one after another: the result is there, what it was made from is being removed.
+    """
 
     kills: int = 50
+    ends: int = 10
     signals: int = 10
     whole: int = 4
     chains: int = 2
@@ -76,6 +80,8 @@ class Trials:
         events = min(plan.kills // 2, self.prepared.events)
         for at in self._spread(events):
             yield "SIGKILL at an event", self._point("event", at)
+        for back in range(min(plan.ends, self.prepared.events)):
+            yield "SIGKILL at the end", self._point("event", self.prepared.events - back)
         torn = plan.kills // 10
         for _ in range(torn):
             yield "SIGKILL at a byte", self._point("byte", int(self.prepared.largest ** self.random.random()))
