@@ -225,11 +225,6 @@ def abandon(path: Path) -> None:
     claim.remove(path)
 
 
-def tidy(path: Path) -> None:
-    """Remove what one who died at the very end of its making has left beside the store."""
-    claim.tidy(path)
-
-
 def _empty(folder: Path, arrays: Arrays) -> None:
     """The group and its arrays, without any chunk."""
     group, shape, dtype = zarr.create_group(folder, zarr_format=3), arrays.shape, np.dtype(arrays.dtype)
