@@ -29,8 +29,9 @@ class Scene:
     faults: tuple[str, ...] = ("kills", "disks", "twins")  # those that are tried
 
     def half(self, folder: Path, truth: Prints) -> str | None:
-        """Whether something that looks finished is not, in words."""
-        wrong = {name: value for name, value in self.whole(folder).items() if truth.get(name) != value}
+        """Whether something that looks finished is not, in words; a folder without files does not look so."""
+        files = {name: value for name, value in self.whole(folder).items() if not name.endswith("/")}
+        wrong = {name: value for name, value in files.items() if truth.get(name) != value}
         return f"looks finished and is not: {difference(wrong, truth, only=wrong)}" if wrong else None
 
 
