@@ -60,6 +60,7 @@ def test_doctor_tries_what_it_reports(capsys, monkeypatch, tmp_path):
     assert cli.main(["doctor", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["hpc_astrossl"]["detail"].startswith(__version__)
+    assert "bfloat16 on the CPU is " in found["torch"]["detail"]
     assert found["DALI"]["works"]
     assert "a pipeline ran" in found["DALI"]["detail"]
     assert "Gloo" in found["Horovod"]["detail"]

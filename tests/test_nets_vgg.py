@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torchvision.models import vgg16
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.nets.vgg import build, pooled
+from hpc_astrossl.nets.vgg import build, emulated, pooled
 from hpc_astrossl.specs.run import ModelSpec
 
 SMALL = ModelSpec(hidden=64)
@@ -128,6 +128,15 @@ def test_gradients_averaged_over_uneven_parts_are_those_of_the_mean_over_all(cut
         (loss * (size / 7) / size).backward()  # gradients add up: the engine's average over ranks
     for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
         assert torch.allclose(one.grad, other.grad, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_is_emulated_where_the_processor_has_no_instructions_for_it(monkeypatch, native):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: native)
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert emulated("bfloat16", cpu) is not native
+    assert not emulated("bfloat16", gpu)
+    assert not any(emulated(precision, cpu) for precision in ("auto", "float32"))
 
 
 def test_convolutions_in_bfloat16_keep_weights_and_head_in_float32():

@@ -13,6 +13,7 @@ from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import InputError, TrainingError
 from hpc_astrossl.specs.run import RunSpec, TrainingSpec
 from hpc_astrossl.store import open_store
+from hpc_astrossl.training import progress
 from hpc_astrossl.training.folder import EVENTS, RunFolder, run_path
 from hpc_astrossl.training.run import train
 
@@ -67,6 +68,15 @@ def test_a_run_learns_and_leaves_the_folder_that_the_contract_describes(workdir)
     features, cutouts = np.load(path / "features.npz"), np.load(path / "cutouts.npz")
     assert (features["features"].shape, features["features"].dtype) == ((8, 512), np.float32)
     assert (cutouts["images"] == open_store(workdir / "toy").images(order[:8])).all()
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_run_whose_precision_the_processor_emulates_says_so(workdir, monkeypatch, slow):
+    monkeypatch.setattr(progress, "emulated", lambda precision, device: slow)
+    run = make_run(dataclasses.replace(HEAD, epochs=1), train_size=12)
+    train(run, workdir)
+    first = (folder(workdir, run) / "log").read_text().splitlines()[0]
+    assert first.endswith("model.precision=float32 is many times faster here") is slow
 
 
 def test_a_finished_run_is_not_touched(workdir, capsys):

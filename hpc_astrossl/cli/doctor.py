@@ -114,8 +114,11 @@ def _slurm() -> str:
 def _torch() -> str:
     import torch
 
+    from hpc_astrossl.nets import vgg
+
     (torch.ones(8, 8) @ torch.ones(8, 8)).sum().item()
-    return f"{torch.__version__}, {torch.get_num_threads()} threads"
+    slow = "emulated, many times slower than float32" if vgg.emulated("bfloat16", torch.device("cpu")) else "native"
+    return f"{torch.__version__}, {torch.get_num_threads()} threads, bfloat16 on the CPU is {slow}"
 
 
 def _gpu() -> str:

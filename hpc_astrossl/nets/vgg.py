@@ -100,6 +100,12 @@ def working_precision(precision: str, device: torch.device) -> str:
     return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
 
 
+def emulated(precision: str, device: torch.device) -> bool:
+    """Whether that device has no instructions for the precision: a CPU then takes many times as long as in float32."""
+    low = working_precision(precision, device) == "bfloat16"
+    return low and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def empty(spec: ModelSpec, *, shape: tuple[int, int, int], outputs: int) -> VGG16:
     """A network for images of ``shape`` (height, width, channels) whose weights are yet to be loaded, on the CPU.
 

@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from hpc_astrossl.nets.vgg import emulated
 from hpc_astrossl.specs.run import RunSpec
+
+EMULATED = "This processor has no instructions for bfloat16: model.precision=float32 is many times faster here"
 
 
 def greeting(run: RunSpec, data, engine, saved: dict[str, Any] | None) -> str:
@@ -12,9 +15,10 @@ def greeting(run: RunSpec, data, engine, saved: dict[str, Any] | None) -> str:
     again = f"; going on after epoch {saved['epoch']}" if saved else ""
     if saved and saved["within"]:
         again += f" and {saved['within']['step']} steps"
+    slow = f". {EMULATED}" if emulated(run.model.precision, engine.device) else ""
     return (
         f"{run.run_id}: {objects} objects; weights {run.weights or 'none'}; engine {engine.name} ({engine.reason}), "
-        f"{engine.size} rank{'s' if engine.size > 1 else ''} on {engine.device}{again}"
+        f"{engine.size} rank{'s' if engine.size > 1 else ''} on {engine.device}{again}{slow}"
     )
 
 
