@@ -26,6 +26,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scenes", nargs="*", metavar="SCENE", help="beginnings of names; none: all")
     parser.add_argument("--kills", type=int, default=50, help="SIGKILLs a scene, chains and whole commands apart")
+    parser.add_argument(
+        "--ends", type=int, default=10, help="SIGKILLs at the last changes of files; 1000: at every one"
+    )
     parser.add_argument("--signals", type=int, default=10, help="of SIGTERM, and of SIGUSR2")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append", choices=("kills", "disks", "twins"), help="may be repeated")
@@ -45,7 +48,7 @@ def main() -> int:
     # In memory where there is some: a process that is killed loses nothing it has written, synced or not.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     work = Path(tempfile.mkdtemp(prefix="faults-", dir=memory))
-    plan = Plan(kills=arguments.kills, signals=arguments.signals, seed=arguments.seed)
+    plan = Plan(kills=arguments.kills, ends=arguments.ends, signals=arguments.signals, seed=arguments.seed)
     faults = {"kills": lambda prepared: Trials(prepared, plan).run(), "disks": disks.disks, "twins": twins.twins}
     lost = 0
     for number, scene in enumerate(chosen):
