@@ -299,6 +299,13 @@ class TestJoin:
         join(tmp_path / "s.zarr", ARRAYS, plan={"digest": "a"}).discard()
         assert list(tmp_path.iterdir()) == []
 
+    def test_a_folder_of_somebody_else_is_refused_and_left_alone(self, tmp_path):
+        theirs = tmp_path / "s.zarr.partial/images/c/0"
+        theirs.mkdir(parents=True)
+        with pytest.raises(InputError, match=r"s\.zarr\.partial: was not begun by this program; move it away"):
+            join(tmp_path / "s.zarr", ARRAYS, plan={"digest": "a"})
+        assert theirs.is_dir()
+
     def test_another_plan_is_refused(self, tmp_path):
         join(tmp_path / "s.zarr", ARRAYS, plan={"digest": "a", "rows": 20})
         with pytest.raises(InputError, match=r"s\.zarr\.partial: .* digest \('a' there, 'b' here\)\. Go on with"):

@@ -24,6 +24,7 @@ from hpc_astrossl.files import NO_LOCKS
 
 PARTIAL = ".partial"
 PLAN, STORE, RECORDS, LOCKS = "plan.json", "store", "manifest", "locks"
+REPLACED = "replaced"  # the store that had the name before
 PATIENCE = 3.0  # seconds: the workers of a killed task need a moment to notice
 
 
@@ -72,10 +73,13 @@ def remove(path: Path) -> None:
 def tidy(path: Path) -> None:
     """Remove what is left of a making whose store has its name: its maker died before it had done so itself.
 
-    A making that goes on, perhaps to replace the store, is left alone.
+    A making that goes on, perhaps to replace the store, is left alone, and so is a folder of somebody else's.
     """
-    there = partial(path)
-    if there.exists() and not (there / STORE).exists():
+    try:
+        left = {entry.name for entry in partial(path).iterdir()} <= {PLAN, RECORDS, LOCKS, REPLACED}
+    except OSError:  # there is none, or no folder
+        left = False
+    if left:
         remove(path)
     else:
         _remove_all(path, _removed(path))

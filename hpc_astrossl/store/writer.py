@@ -149,7 +149,7 @@ class StoreWriter:
         manifest.write_manifest(self.folder, found)
         claim.sync_tree(self.folder)
         if self.path.exists():
-            old = self._partial / "replaced"
+            old = self._partial / claim.REPLACED
             shutil.rmtree(old, ignore_errors=True)
             self.path.rename(old)
         self.folder.rename(self.path)
