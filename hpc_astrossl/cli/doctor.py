@@ -117,8 +117,9 @@ def _torch() -> str:
     from hpc_astrossl.nets import vgg
 
     (torch.ones(8, 8) @ torch.ones(8, 8)).sum().item()
-    slow = "emulated, many times slower than float32" if vgg.emulated("bfloat16", torch.device("cpu")) else "native"
-    return f"{torch.__version__}, {torch.get_num_threads()} threads, bfloat16 on the CPU is {slow}"
+    slow = vgg.emulated("bfloat16", torch.device("cpu"))
+    low = "emulated, many times slower than float32" if slow else "native"
+    return f"{torch.__version__}, {torch.get_num_threads()} threads, bfloat16 on the CPU is {low}"
 
 
 def _gpu() -> str:

@@ -1,7 +1,8 @@
 """A store in the making, shared by tasks: begun once, by whichever comes first, and each shard locked while written.
 
 ``NAME.zarr.partial/`` holds ``plan.json`` (what is being made), ``store/`` (the Zarr group), ``manifest/`` (a record a
-finished shard) and ``locks/``. Locks are flock: they end with the process that holds them, however it ends.
+finished shard), ``locks/`` and, at the very end, ``replaced/``, which had the name before. Locks are flock: they end
+with the process that holds them, however it ends.
 """
 
 import contextlib
@@ -23,8 +24,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import NO_LOCKS
 
 PARTIAL = ".partial"
-PLAN, STORE, RECORDS, LOCKS = "plan.json", "store", "manifest", "locks"
-REPLACED = "replaced"  # the store that had the name before
+PLAN, STORE, RECORDS, LOCKS, REPLACED = "plan.json", "store", "manifest", "locks", "replaced"
 PATIENCE = 3.0  # seconds: the workers of a killed task need a moment to notice
 
 

@@ -29,7 +29,7 @@ class Scene:
     faults: tuple[str, ...] = ("kills", "disks", "twins")  # those that are tried
 
     def half(self, folder: Path, truth: Prints) -> str | None:
-        """Whether something that looks finished is not, in words; a folder without files does not look so."""
+        """Whether something that looks finished is not, in words; an empty folder does not look so."""
         files = {name: value for name, value in self.whole(folder).items() if not name.endswith("/")}
         wrong = {name: value for name, value in files.items() if truth.get(name) != value}
         return f"looks finished and is not: {difference(wrong, truth, only=wrong)}" if wrong else None
@@ -42,14 +42,12 @@ def difference(found: Prints, truth: Prints, only: Prints | None = None) -> str:
 
 
 def digests(folder: Path, *, but: Callable[[str], bool] = lambda name: False) -> Prints:
-    """SHA-256 of every file below, by its path, those whose path is ``but`` apart; folders without files, too."""
-    found = {str(path.relative_to(folder)) + "/" * path.is_dir(): path for path in folder.rglob("*")}
-    return {name: _digest(path) for name, path in found.items() if not but(name) and not _holds_files(path)}
-
-
-def _holds_files(path: Path) -> bool:
-    return path.is_dir() and any(path.iterdir())
-
-
-def _digest(path: Path) -> str:
-    return "" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
+    """SHA-256 of every file below, by its path, those whose path is ``but`` apart; an empty folder's ends with "/"."""
+    found = {}
+    for path in folder.rglob("*"):
+        name = str(path.relative_to(folder))
+        if path.is_file():
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        elif path.is_dir() and not any(path.iterdir()):
+            found[f"{name}/"] = ""
+    return {name: value for name, value in found.items() if not but(name)}
