@@ -63,8 +63,8 @@ def make(folder: Path, rows: int, spectra: int) -> None:
 
 def stage(folder: Path, kind: str) -> dict[str, int]:
     """The stage as ``astrossl preprocess`` runs it before any pixel is read: objects kept, a store each."""
-    from hpc_astrossl.ingest.catalogue import read_objects
-    from hpc_astrossl.ingest.select import select
+    from hpc_astrossl.selection.catalogue import read_objects
+    from hpc_astrossl.selection.select import select
     from hpc_astrossl.specs.recipe import load_recipe
 
     format = "ascii" if kind == "cat" else kind

@@ -63,8 +63,8 @@ def polars_parquet(path: Path, columns: Sequence[str]) -> int:
 
 
 def ours(path: Path, columns: Sequence[str], delimiter: str = "") -> int:
-    """``hpc_astrossl.ingest.tables``: whichever library it chose, with its checks, as arrays."""
-    from hpc_astrossl.ingest.tables import read_table
+    """``hpc_astrossl.tables.tables``: whichever library it chose, with its checks, as arrays."""
+    from hpc_astrossl.tables.tables import read_table
 
     format = {".cat": "ascii", ".csv": "csv", ".fits": "fits", ".parquet": "parquet"}[path.suffix]
     table = read_table(path, {name: "text" if name == "ID" else "number" for name in columns}, format=format)

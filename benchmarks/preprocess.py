@@ -24,9 +24,9 @@ from astropy.io import fits
 from astropy.nddata import Cutout2D
 
 from hpc_astrossl import __version__
-from hpc_astrossl.ingest.fits import open_image
-from hpc_astrossl.ingest.source import window
-from hpc_astrossl.ingest.windows import gather
+from hpc_astrossl.cutting.fits import open_image
+from hpc_astrossl.cutting.source import window
+from hpc_astrossl.cutting.windows import gather
 
 SIZE = 32  # pixels, as in the paper
 TILES = {"rows": lambda side: (1, side), "100 rows": lambda side: (100, side), "100 × 100": lambda side: (100, 100)}

@@ -17,18 +17,24 @@ FLOOR = {
     "names",
     "provenance",
     "cache",
+    "objects",
     "",
 }  # "": the package
 MIDDLE = {"store", "launch", "report"}
-SIBLINGS = {"nets", "targets", "engines", "loading", "ingest", "simulate"}
+SIBLINGS = {"nets", "targets", "engines", "loading", "tables", "simulate"}
+PREPROCESSING = {"tables", "selection", "cutting"}
 # Room -> rooms of the package it may import, besides itself.
 ALLOWED = {
     **dict.fromkeys(FLOOR, FLOOR),
     **dict.fromkeys(MIDDLE, FLOOR),
     **dict.fromkeys(SIBLINGS, FLOOR | {"store"}),
+    # Which objects, and their pixels: neither knows the other; ``ingest`` alone sees both.
+    "selection": FLOOR | {"store", "tables"},
+    "cutting": FLOOR | {"store", "tables"},
+    "ingest": FLOOR | {"store"} | PREPROCESSING,
     "explore": FLOOR | {"store", "report"},
-    "training": FLOOR | SIBLINGS | {"store"},
-    "cli": FLOOR | MIDDLE | SIBLINGS | {"training", "explore"},
+    "training": FLOOR | SIBLINGS | {"store", "cutting"},
+    "cli": FLOOR | MIDDLE | SIBLINGS | PREPROCESSING | {"ingest", "training", "explore"},
     "__main__": FLOOR | {"cli"},
 }
 # Library -> the only rooms that may import it at all.
@@ -39,8 +45,9 @@ DOORS = {
     "nvidia": {"loading", "cli"},
     "horovod": {"engines", "cli"},
     "submitit": {"launch"},
-    "astropy": {"ingest", "simulate"},
-    "pyarrow": {"ingest", "training"},
+    "astropy": {"tables", "cutting", "simulate"},
+    "pyarrow": {"tables", "selection", "training"},
+    "PIL": {"cutting", "simulate", "store"},
     "galsim": {"simulate"},
     "sep": {"simulate", "targets"},
     "torch": {"nets", "targets", "engines", "loading", "training", "cli"},
@@ -90,6 +97,14 @@ def test_each_heavy_library_has_its_door(path):
     for name in imports(path):
         library = name.split(".")[0]
         assert room(path) in DOORS.get(library, {room(path)}), f"{path.name} imports {name}"
+
+
+def test_which_objects_are_chosen_without_an_image_library():
+    code = "import sys, hpc_astrossl.selection.select, hpc_astrossl.selection.splits; print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, check=True)
+    seen = set(eval(done.stdout))
+    assert "hpc_astrossl.selection.select" in seen
+    assert not {"PIL", "astropy.wcs", "astropy.visualization", "hpc_astrossl.cutting", "hpc_astrossl.ingest"} & seen
 
 
 @pytest.mark.parametrize("folder", ["jobs", "preprocess"])

@@ -14,7 +14,7 @@ import pytest
 from ingest_survey import RECIPES, Survey, write_band
 
 from hpc_astrossl import cli
-from hpc_astrossl.ingest.cutouts import FieldSource
+from hpc_astrossl.cutting.cutouts import FieldSource
 from hpc_astrossl.store import check, claim, layout, open_store
 
 # The command in a process of its own and its workers, with small shards and a pause after each.

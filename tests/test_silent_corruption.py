@@ -16,9 +16,10 @@ from PIL import Image
 from training_toys import HEAD, make_run, make_store
 
 from hpc_astrossl import cli, config, manifest, names
+from hpc_astrossl.cutting import contact
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest import contact, crossmatch
 from hpc_astrossl.loading import LoaderSpec
+from hpc_astrossl.selection import crossmatch
 from hpc_astrossl.specs.run import PhaseSpec
 from hpc_astrossl.store import check, embedding, open_store
 from hpc_astrossl.training.checkpoint import Checkpoints

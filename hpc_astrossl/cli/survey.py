@@ -41,8 +41,8 @@ def add(verbs) -> None:
 
 
 def _preprocess(arguments) -> None:
+    from hpc_astrossl.cutting.progress import Progress
     from hpc_astrossl.ingest import Options, build
-    from hpc_astrossl.ingest.progress import Progress
     from hpc_astrossl.specs.recipe import load_recipe
 
     task, tasks = _task(arguments.task)
@@ -81,7 +81,7 @@ def _info(arguments) -> None:
     store = open_store(arguments.store)
     facts = _facts(store)
     if arguments.image:
-        from hpc_astrossl.ingest import contact
+        from hpc_astrossl.cutting import contact
 
         shown = contact.draw(store, arguments.image)
         print(f"{arguments.image}: {shown} of {len(store):,} objects drawn", file=sys.stderr)

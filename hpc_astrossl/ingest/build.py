@@ -11,15 +11,16 @@ import numpy as np
 
 from hpc_astrossl import provenance
 from hpc_astrossl import store as stores
+from hpc_astrossl.cutting import workers
+from hpc_astrossl.cutting.progress import Progress
+from hpc_astrossl.cutting.shards import Hashes, Portion, Target
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import task_note, write_aside
-from hpc_astrossl.ingest import workers
-from hpc_astrossl.ingest.catalogue import Objects, read_objects
 from hpc_astrossl.ingest.finishing import finish
 from hpc_astrossl.ingest.planning import Job, plan_jobs, summary
-from hpc_astrossl.ingest.progress import Progress
-from hpc_astrossl.ingest.select import select
-from hpc_astrossl.ingest.shards import Hashes, Portion, Target, subset
+from hpc_astrossl.objects import Objects, subset
+from hpc_astrossl.selection.catalogue import read_objects
+from hpc_astrossl.selection.select import select
 from hpc_astrossl.specs.recipe import Recipe
 
 _OUT_OF_REACH = {errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.ENOSPC, errno.ENOTDIR, errno.EROFS}

@@ -12,10 +12,10 @@ import numpy as np
 from hpc_astrossl import config, provenance
 from hpc_astrossl import store as stores
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest.catalogue import Objects
 from hpc_astrossl.ingest.planning import Job, summary
-from hpc_astrossl.ingest.select import KEPT
 from hpc_astrossl.manifest import Record
+from hpc_astrossl.objects import Objects
+from hpc_astrossl.selection.select import KEPT
 
 
 def finish(job: Job, objects: Objects) -> stores.StoreInfo:

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from hpc_astrossl import __version__, config, provenance
+from hpc_astrossl.cutting.cutouts import EDGE, open_source
+from hpc_astrossl.cutting.geometry import over_edge
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest import splits
-from hpc_astrossl.ingest.catalogue import Objects, table_files
-from hpc_astrossl.ingest.cutouts import EDGE, open_source
-from hpc_astrossl.ingest.geometry import over_edge
-from hpc_astrossl.ingest.select import KEPT, Selection
+from hpc_astrossl.objects import Objects
+from hpc_astrossl.selection import splits
+from hpc_astrossl.selection.catalogue import table_files
+from hpc_astrossl.selection.select import KEPT, Selection
 from hpc_astrossl.specs.recipe import Recipe, StoreSpec, is_path
 from hpc_astrossl.store import Arrays, open_store
 from hpc_astrossl.store.encoded import Encoding

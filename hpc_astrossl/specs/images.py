@@ -6,6 +6,9 @@ from typing import Literal
 from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.run import require
 
+# Names of image files that are not FITS end so; what a file is decide its bytes.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+
 
 @dataclass(frozen=True, kw_only=True)
 class LuptonSpec:

@@ -120,7 +120,7 @@ class PictureSource:
 
     def _picture(self, file: Path) -> np.ndarray:
         """One picture, cut and converted (or refused) exactly as ``preprocess`` would."""
-        from hpc_astrossl.ingest import rgb  # the readers of tables and FITS come along: only where pictures are
+        from hpc_astrossl.cutting import rgb  # the readers of tables and FITS come along: only where pictures are
 
         return scale(rgb.read_object(file, self.size), self.data.scaling).transpose(2, 0, 1)
 

@@ -19,9 +19,8 @@ from pyarrow import parquet
 from faults import bad_catalogues, stock
 from faults import small_release as release
 from hpc_astrossl import config
+from hpc_astrossl.cutting import fits
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest import fits
-from hpc_astrossl.ingest.tables import read_table
 from hpc_astrossl.launch import grid
 from hpc_astrossl.launch.ledger import Ledger
 from hpc_astrossl.specs.cluster import ClusterSpec
@@ -29,6 +28,7 @@ from hpc_astrossl.specs.jobs import JobsSpec
 from hpc_astrossl.specs.recipe import load_recipe
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import open_store
+from hpc_astrossl.tables.tables import read_table
 from hpc_astrossl.training.folder import RunFolder
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))

@@ -25,7 +25,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 PATIENCE = 180.0  # seconds for a command; then it counts as hung
 LAUNCHER = 10.0  # seconds that ranks have to notice that one has ended; then they are killed, as every launcher does
 WARM = (
-    "torch", "zarr", "hpc_astrossl.ingest", "hpc_astrossl.ingest.progress", "hpc_astrossl.specs.recipe",
+    "torch", "zarr", "hpc_astrossl.ingest", "hpc_astrossl.cutting.progress", "hpc_astrossl.specs.recipe",
     "hpc_astrossl.training.run", "hpc_astrossl.training.together", "hpc_astrossl.training.apply",
     "hpc_astrossl.report.page", "hpc_astrossl.loading.vectorised", "hpc_astrossl.loading.dali", "sklearn.manifold",
     "hpc_astrossl.targets.classes", "hpc_astrossl.targets.magnitudes", "torch._dynamo", "torch.distributed",

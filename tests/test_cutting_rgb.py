@@ -5,13 +5,14 @@ import pytest
 from ingest_survey import RECIPES
 from PIL import Image
 
+from hpc_astrossl.cutting import rgb
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest import build, rgb
+from hpc_astrossl.ingest import build
 from hpc_astrossl.ingest.build import Options
-from hpc_astrossl.ingest.folders import read_folders
 from hpc_astrossl.specs.recipe import load_recipe
 from hpc_astrossl.store import check, layout, open_store
 from hpc_astrossl.store.encoded import unpack
+from hpc_astrossl.tables.folders import read_folders
 
 GREY = np.arange(400, dtype=np.uint8).reshape(20, 20)
 COLOUR = np.stack([GREY, GREY[::-1], GREY.T], axis=-1)

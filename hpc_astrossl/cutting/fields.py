@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from hpc_astrossl.cutting import fits, lupton, rgb
+from hpc_astrossl.cutting.calibration import Calibration
+from hpc_astrossl.cutting.source import BLANK, EDGE, NO_VALUE, RGB, Unit, blank, window, without_value
+from hpc_astrossl.cutting.windows import gather
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest import fits, lupton, rgb
-from hpc_astrossl.ingest.calibration import Calibration
-from hpc_astrossl.ingest.catalogue import Objects
-from hpc_astrossl.ingest.source import BLANK, EDGE, NO_VALUE, RGB, Unit, blank, window, without_value
-from hpc_astrossl.ingest.windows import gather
+from hpc_astrossl.objects import Objects
 from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.recipe import Recipe
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from hpc_astrossl.cutting import rgb
+from hpc_astrossl.cutting.source import BLANK, RGB, UNREADABLE, Unit, blank, blocks
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest import rgb
-from hpc_astrossl.ingest.catalogue import Objects
-from hpc_astrossl.ingest.source import BLANK, RGB, UNREADABLE, Unit, blank, blocks
+from hpc_astrossl.objects import Objects
 from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.recipe import Recipe
 from hpc_astrossl.store import encoded

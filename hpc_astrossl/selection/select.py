@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_astrossl.ingest import crossmatch
-from hpc_astrossl.ingest.catalogue import Objects
-from hpc_astrossl.ingest.tables import files, read_tables
+from hpc_astrossl.objects import Objects
+from hpc_astrossl.selection import crossmatch
 from hpc_astrossl.specs.recipe import LabelSpec, Recipe, StoreSpec, is_path
 from hpc_astrossl.store import open_store
+from hpc_astrossl.tables.tables import files, read_tables
 
 Sky = tuple[np.ndarray, np.ndarray, np.ndarray]  # ids, ra, dec
 KEPT = ""

@@ -8,8 +8,8 @@ import hashlib
 
 import numpy as np
 
-from hpc_astrossl.ingest import crossmatch
-from hpc_astrossl.ingest.catalogue import Objects
+from hpc_astrossl.objects import Objects
+from hpc_astrossl.selection import crossmatch
 from hpc_astrossl.specs.recipe import SplitSpec
 
 

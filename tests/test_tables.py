@@ -11,8 +11,8 @@ from astropy.table import Table
 from pyarrow import parquet
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest import fits_tables, text_tables
-from hpc_astrossl.ingest.tables import files, read_table, read_tables
+from hpc_astrossl.tables import fits_tables, text_tables
+from hpc_astrossl.tables.tables import files, read_table, read_tables
 
 WANTED = {"ID": "text", "RA": "number"}
 

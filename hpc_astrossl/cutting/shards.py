@@ -8,16 +8,16 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hpc_astrossl import provenance, store
+from hpc_astrossl.cutting.cutouts import Source, Unit, open_source
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest.catalogue import Objects
-from hpc_astrossl.ingest.cutouts import Source, Unit, open_source
+from hpc_astrossl.objects import Objects
 from hpc_astrossl.specs.recipe import Recipe
 
 IN_MEMORY = 1 << 26  # bytes: cutouts of a field beyond this lie in a file without a name
@@ -53,18 +53,6 @@ class Outcome:
 
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-
-def subset(objects: Objects, rows: np.ndarray) -> Objects:
-    """The objects of ``rows``, in that order."""
-    values = {part.name: getattr(objects, part.name) for part in fields(objects)}
-    return replace(objects, **{name: _taken(value, rows) for name, value in values.items()})
-
-
-def _taken(value: Any, rows: np.ndarray) -> Any:
-    if isinstance(value, dict):
-        return {key: _taken(entry, rows) for key, entry in value.items()}
-    return value[rows] if isinstance(value, np.ndarray) else value
 
 
 class Hashes:

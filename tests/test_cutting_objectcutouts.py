@@ -6,10 +6,11 @@ from astropy.io import fits as astropy_fits
 from ingest_survey import RECIPES, SCALE, Survey, blobs
 
 from hpc_astrossl import cli
+from hpc_astrossl.cutting import lupton
+from hpc_astrossl.cutting.cutouts import open_source
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest import build, lupton
-from hpc_astrossl.ingest.catalogue import read_objects
-from hpc_astrossl.ingest.cutouts import open_source
+from hpc_astrossl.ingest import build
+from hpc_astrossl.selection.catalogue import read_objects
 from hpc_astrossl.specs.images import LuptonSpec
 from hpc_astrossl.specs.recipe import load_recipe
 from hpc_astrossl.store import open_store

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from astropy.io import fits as astropy_fits
 
+from hpc_astrossl.cutting import fits
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest import fits
 
 VALUES = np.arange(-30, 30, dtype=np.int32).reshape(6, 10)
 

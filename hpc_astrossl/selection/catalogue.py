@@ -1,43 +1,17 @@
-"""The objects of a release, as the recipe names their columns: ids, positions, magnitudes, fields."""
+"""Read the objects of a release, as the recipe names their columns: ids, positions, magnitudes, fields."""
 
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest.folders import read_folders
-from hpc_astrossl.ingest.tables import files, read_tables
+from hpc_astrossl.objects import Objects
 from hpc_astrossl.specs.recipe import Recipe
 from hpc_astrossl.specs.tables import CatalogueSpec
-
-
-@dataclass(frozen=True, kw_only=True)
-class Objects:
-    """N objects in the order of the catalogue (of its files by name, if they are several).
-
-    ``object_id`` and ``field`` are text; ``ra``, ``dec`` degrees; ``x``, ``y`` FITS pixels (the first pixel's centre
-    is 1); ``magnitudes`` and ``errors`` are N × bands; all float64, NaN where unknown or undetected. ``reference`` is
-    the magnitude in the recipe's reference band. ``flag`` is None without a flag column. ``columns`` holds those
-    that labels, splits and file names are read from, as text.
-    """
-
-    object_id: np.ndarray
-    field: np.ndarray
-    ra: np.ndarray
-    dec: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    flag: np.ndarray | None
-    magnitudes: np.ndarray
-    errors: np.ndarray
-    reference: np.ndarray
-    columns: dict[str, np.ndarray]
-
-    def __len__(self) -> int:
-        return len(self.object_id)
+from hpc_astrossl.tables.folders import read_folders
+from hpc_astrossl.tables.tables import files, read_tables
 
 
 def table_files(recipe: Recipe, source: Path) -> list[Path]:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest import fits_tables, text_tables
+from hpc_astrossl.tables import fits_tables, text_tables
 
 Wanted = Mapping[str, Literal["text", "number"]]
 BLOCK = 1 << 18  # rows of a Parquet file at once

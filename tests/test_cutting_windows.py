@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.io import fits as astropy_fits
 
-from hpc_astrossl.ingest import fits, windows
+from hpc_astrossl.cutting import fits, windows
 
 HEIGHT, WIDTH = 300, 230
 FIELD = np.arange(HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from hpc_astrossl import cli
-from hpc_astrossl.ingest import contact
+from hpc_astrossl.cutting import contact
 from hpc_astrossl.store import StoreInfo, create
 
 MAGNITUDES = [17.0, 15.0, np.nan, 16.0, 14.0, 18.0]  # of objects 0 to 5

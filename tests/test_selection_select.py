@@ -7,8 +7,8 @@ import pytest
 from ingest_survey import RECIPES, Survey
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest.catalogue import read_objects
-from hpc_astrossl.ingest.select import codes, select
+from hpc_astrossl.selection.catalogue import read_objects
+from hpc_astrossl.selection.select import codes, select
 from hpc_astrossl.specs.recipe import LabelSpec, load_recipe
 from hpc_astrossl.store import StoreInfo, create
 

@@ -6,10 +6,10 @@ from astropy.io import fits
 from ingest_survey import HEIGHT, RECIPES, WIDTH, Survey
 from PIL import Image
 
+from hpc_astrossl.cutting.cutouts import EDGE, FieldSource
+from hpc_astrossl.cutting.geometry import field_size, over_edge
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest.catalogue import read_objects
-from hpc_astrossl.ingest.cutouts import EDGE, FieldSource
-from hpc_astrossl.ingest.geometry import field_size, over_edge
+from hpc_astrossl.selection.catalogue import read_objects
 from hpc_astrossl.specs.recipe import load_recipe
 
 

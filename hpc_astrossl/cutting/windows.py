@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hpc_astrossl.ingest.fits import Image
+from hpc_astrossl.cutting.fits import Image
 
 ROWS = 512  # read in one go, at least a tile's: 23 MB of a field 11,000 pixels wide
 READ = 100_000  # what one more read costs, in pixels decompressed: about a millisecond

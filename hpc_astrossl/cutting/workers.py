@@ -7,9 +7,9 @@ from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for_any
 
+from hpc_astrossl.cutting.progress import Progress
+from hpc_astrossl.cutting.shards import Outcome, Portion, write_shards
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest.progress import Progress
-from hpc_astrossl.ingest.shards import Outcome, Portion, write_shards
 
 EVERY = 0.2  # seconds between two looks at the counter
 _counter = None  # in a worker: objects done by all of them

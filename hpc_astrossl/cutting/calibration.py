@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest.tables import read_table
 from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.images import BandImages
+from hpc_astrossl.tables.tables import read_table
 
 
 class Calibration:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hpc_astrossl.ingest.catalogue import Objects
-from hpc_astrossl.ingest.splits import assign, balance, cells, divide, draw
+from hpc_astrossl.objects import Objects
+from hpc_astrossl.selection.splits import assign, balance, cells, divide, draw
 from hpc_astrossl.specs.recipe import SplitSpec
 
 SHARES = (0.8, 0.1, 0.1)

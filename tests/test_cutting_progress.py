@@ -2,7 +2,7 @@
 
 import io
 
-from hpc_astrossl.ingest.progress import Progress
+from hpc_astrossl.cutting.progress import Progress
 
 
 class Terminal(io.StringIO):

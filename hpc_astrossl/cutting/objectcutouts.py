@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from hpc_astrossl.cutting import fits, lupton, source
+from hpc_astrossl.cutting.calibration import Calibration
+from hpc_astrossl.cutting.source import BLANK, NO_VALUE, RGB, SMALL, UNREADABLE, Unit, blank, blocks, window
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest import fits, lupton, source
-from hpc_astrossl.ingest.calibration import Calibration
-from hpc_astrossl.ingest.catalogue import Objects
-from hpc_astrossl.ingest.source import BLANK, NO_VALUE, RGB, SMALL, UNREADABLE, Unit, blank, blocks, window
+from hpc_astrossl.objects import Objects
 from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.recipe import Recipe
 

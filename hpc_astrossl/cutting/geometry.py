@@ -8,9 +8,9 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 from PIL import Image
 
+from hpc_astrossl.cutting.cutouts import Source, window
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest.catalogue import Objects
-from hpc_astrossl.ingest.cutouts import Source, window
+from hpc_astrossl.objects import Objects
 from hpc_astrossl.specs.recipe import Recipe
 
 

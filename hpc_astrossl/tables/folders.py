@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest.rgb import SUFFIXES
+from hpc_astrossl.specs.images import SUFFIXES
 
 FILE = "file"  # the column of paths, relative to the folder
 

@@ -5,7 +5,7 @@ import pytest
 from astropy import units
 from astropy.coordinates import SkyCoord, search_around_sky
 
-from hpc_astrossl.ingest.crossmatch import duplicates, match_spectra, near_any, pairs
+from hpc_astrossl.selection.crossmatch import duplicates, match_spectra, near_any, pairs
 
 ARCSEC = 1 / 3600
 

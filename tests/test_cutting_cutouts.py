@@ -6,10 +6,10 @@ from astropy.io import fits as astropy_fits
 from ingest_survey import BANDS, HEIGHT, RECIPES, SCALE, WIDTH, Survey, blobs, centroid, write_band, write_png
 from PIL import Image
 
+from hpc_astrossl.cutting import fits, rgb
+from hpc_astrossl.cutting.cutouts import FieldSource, FileSource, window
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest import fits, rgb
-from hpc_astrossl.ingest.catalogue import read_objects
-from hpc_astrossl.ingest.cutouts import FieldSource, FileSource, window
+from hpc_astrossl.selection.catalogue import read_objects
 from hpc_astrossl.specs.recipe import load_recipe
 
 # An asymmetric triplet in the lower left corner (small x, small y): any wrong flip or swap loses it.

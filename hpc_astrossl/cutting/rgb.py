@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
+from hpc_astrossl.cutting.fits import missing
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest.fits import missing
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 # Modes of Pillow that are no 8-bit grey or colour; L, P, 1, RGB, RGBA, LA, PA and YCbCr are converted.
 _REFUSED = {
     "CMYK": "has inks (CMYK), whose colours depend on a printer's profile; convert it to RGB",

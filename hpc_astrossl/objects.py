@@ -1,0 +1,44 @@
+"""The objects of a release in memory: what *which objects* (``selection``) hands to *their pixels* (``cutting``)."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objects:
+    """N objects in the order of the catalogue (of its files by name, if they are several).
+
+    ``object_id`` and ``field`` are text; ``ra``, ``dec`` degrees; ``x``, ``y`` FITS pixels (the first pixel's centre
+    is 1); ``magnitudes`` and ``errors`` are N × bands; all float64, NaN where unknown or undetected. ``reference`` is
+    the magnitude in the recipe's reference band. ``flag`` is None without a flag column. ``columns`` holds those
+    that labels, splits and file names are read from, as text.
+    """
+
+    object_id: np.ndarray
+    field: np.ndarray
+    ra: np.ndarray
+    dec: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    flag: np.ndarray | None
+    magnitudes: np.ndarray
+    errors: np.ndarray
+    reference: np.ndarray
+    columns: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.object_id)
+
+
+def subset(objects: Objects, rows: np.ndarray) -> Objects:
+    """The objects of ``rows``, in that order."""
+    values = {part.name: getattr(objects, part.name) for part in fields(objects)}
+    return replace(objects, **{name: _taken(value, rows) for name, value in values.items()})
+
+
+def _taken(value: Any, rows: np.ndarray) -> Any:
+    if isinstance(value, dict):
+        return {key: _taken(entry, rows) for key, entry in value.items()}
+    return value[rows] if isinstance(value, np.ndarray) else value
