@@ -13,7 +13,7 @@ from pathlib import Path
 
 import accuracies
 
-from hpc_astrossl.report.published import TABLE_II
+from hpc_astrossl.report.base.published import TABLE_II
 
 EXPERIMENTS = {"efigi": "efigi", "efigi_finetune": "efigi-finetune", "measured": "measured"}  # by recipe
 

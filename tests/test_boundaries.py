@@ -153,3 +153,13 @@ def test_the_package_alone_imports_nothing():
     code = "import sys; before = set(sys.modules); import hpc_astrossl; print(sorted(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
     assert done.stdout.strip() == "['hpc_astrossl']"
+
+
+REPORT = sorted((PACKAGE / "report" / "base").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", REPORT, ids=lambda path: path.name)
+def test_what_the_sections_of_a_report_share_imports_no_section(path):
+    for name in imports(path):
+        if name.startswith("hpc_astrossl.report."):
+            assert name.startswith("hpc_astrossl.report.base"), f"{path.name} imports {name}"

@@ -5,9 +5,12 @@ import pytest
 from run_folders import spec, write_run
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.report import arrays, objects, pretext, projection
-from hpc_astrossl.report.arrays import Cutouts, Features, Predictions
-from hpc_astrossl.report.runs import read_study
+from hpc_astrossl.report.base import arrays
+from hpc_astrossl.report.base.arrays import Cutouts, Features, Predictions
+from hpc_astrossl.report.base.runs import read_study
+from hpc_astrossl.report.features import projection
+from hpc_astrossl.report.objects import examples as objects
+from hpc_astrossl.report.pretext import tables as pretext
 
 NAMES = ("star", "galaxy")
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from hpc_astrossl.report import calibration
-from hpc_astrossl.report.drawing import keep, style
-from hpc_astrossl.report.error_figures import confusion
+from hpc_astrossl.report.base.drawing import keep, style
+from hpc_astrossl.report.errors import calibration
+from hpc_astrossl.report.errors.figures import confusion
 
 
 @pytest.mark.parametrize("schemes", [1, 2, 3, 5])

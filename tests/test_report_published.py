@@ -5,7 +5,7 @@ from run_folders import result, spec
 
 from hpc_astrossl import config
 from hpc_astrossl.names import PAPER
-from hpc_astrossl.report.published import (
+from hpc_astrossl.report.base.published import (
     ANCHORS,
     CITATIONS,
     PAPER_SETS,
@@ -15,7 +15,7 @@ from hpc_astrossl.report.published import (
     TABLE_III,
     not_the_papers,
 )
-from hpc_astrossl.report.records import StoreRecord
+from hpc_astrossl.report.base.records import StoreRecord
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from run_folders import begin_run, result, spec, write_plan, write_run
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.report.runs import find_experiment, read_study
+from hpc_astrossl.report.base.runs import find_experiment, read_study
 
 
 @pytest.fixture

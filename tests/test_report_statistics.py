@@ -8,12 +8,16 @@ import pytest
 from run_folders import spec, write_plan, write_run, write_study
 from scipy import stats
 
-from hpc_astrossl.report import accuracy, calibration, efficiency, statistics, summary
-from hpc_astrossl.report.desk import Desk
-from hpc_astrossl.report.efficiency import labels_for
-from hpc_astrossl.report.outcomes import Outcome
-from hpc_astrossl.report.parts.controls import verdict
-from hpc_astrossl.report.runs import read_study
+from hpc_astrossl.report import summary
+from hpc_astrossl.report.accuracy import tables as accuracy
+from hpc_astrossl.report.base import statistics
+from hpc_astrossl.report.base.desk import Desk
+from hpc_astrossl.report.base.outcomes import Outcome
+from hpc_astrossl.report.base.runs import read_study
+from hpc_astrossl.report.controls.section import verdict
+from hpc_astrossl.report.errors import calibration
+from hpc_astrossl.report.low_data import efficiency
+from hpc_astrossl.report.low_data.efficiency import labels_for
 
 
 def outcome(truth, said, classes=2, seeds=None, ids=None):

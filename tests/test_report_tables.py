@@ -7,11 +7,13 @@ import pytest
 from run_folders import begin_run, spec, write_plan, write_run
 
 from hpc_astrossl.names import PAPER
-from hpc_astrossl.report import accuracy, inventory, run_lists, summary
-from hpc_astrossl.report.cells import Spread
-from hpc_astrossl.report.desk import Desk
-from hpc_astrossl.report.runs import read_study
-from hpc_astrossl.report.tables import Table, number, text, to_csv, to_latex, to_markdown
+from hpc_astrossl.report import summary
+from hpc_astrossl.report.accuracy import tables as accuracy
+from hpc_astrossl.report.base.cells import Spread
+from hpc_astrossl.report.base.desk import Desk
+from hpc_astrossl.report.base.runs import read_study
+from hpc_astrossl.report.base.tables import Table, number, text, to_csv, to_latex, to_markdown
+from hpc_astrossl.report.study import inventory, run_lists
 
 
 @pytest.fixture

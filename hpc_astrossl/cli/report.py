@@ -30,7 +30,7 @@ def report(arguments) -> None:
         raise InputError(
             f"the report needs {error.name}, which is not installed; pip install 'hpc_astrossl[report]'"
         ) from None
-    from hpc_astrossl.report.runs import find_experiment
+    from hpc_astrossl.report.base.runs import find_experiment
 
     folder = find_experiment(arguments.experiment, arguments.workdir)
     out = arguments.out or arguments.workdir / "reports" / folder.resolve().name

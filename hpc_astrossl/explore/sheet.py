@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.report.drawing import PAPER, canvas, style
+from hpc_astrossl.report.base.drawing import PAPER, canvas, style
 from hpc_astrossl.store import Store, open_store
 from hpc_astrossl.store.display import displayed
 

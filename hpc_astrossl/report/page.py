@@ -11,11 +11,13 @@ from hpc_astrossl import __version__
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import alone, write_aside
 from hpc_astrossl.provenance import now
-from hpc_astrossl.report import efficiency, published, summary
-from hpc_astrossl.report.desk import Desk, Section
-from hpc_astrossl.report.parts import SECTIONS
-from hpc_astrossl.report.runs import read_study
-from hpc_astrossl.report.tables import write
+from hpc_astrossl.report import summary
+from hpc_astrossl.report.base import published
+from hpc_astrossl.report.base.desk import Desk, Section
+from hpc_astrossl.report.base.runs import read_study
+from hpc_astrossl.report.base.tables import write
+from hpc_astrossl.report.low_data import efficiency
+from hpc_astrossl.report.sections import SECTIONS
 
 
 def write_report(experiment: Path, out: Path, projection: str = "tsne") -> Path:

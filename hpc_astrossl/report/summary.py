@@ -13,16 +13,18 @@
 
 import math
 
-from hpc_astrossl.report import accuracy, arrays, pretext, statistics
-from hpc_astrossl.report import cells as c
-from hpc_astrossl.report.accuracy import spread_text
-from hpc_astrossl.report.cells import Cell
-from hpc_astrossl.report.desk import Desk
-from hpc_astrossl.report.efficiency import Equal
-from hpc_astrossl.report.published import PRETEXT_MAE, TABLE_II, not_the_papers, paper_error
-from hpc_astrossl.report.records import Study
-from hpc_astrossl.report.statistics import above_majority, compare
-from hpc_astrossl.report.tables import signed
+from hpc_astrossl.report.accuracy import tables as accuracy
+from hpc_astrossl.report.accuracy.tables import spread_text
+from hpc_astrossl.report.base import arrays, statistics
+from hpc_astrossl.report.base import cells as c
+from hpc_astrossl.report.base.cells import Cell
+from hpc_astrossl.report.base.desk import Desk
+from hpc_astrossl.report.base.published import PRETEXT_MAE, TABLE_II, not_the_papers, paper_error
+from hpc_astrossl.report.base.records import Study
+from hpc_astrossl.report.base.statistics import above_majority, compare
+from hpc_astrossl.report.base.tables import signed
+from hpc_astrossl.report.low_data.efficiency import Equal
+from hpc_astrossl.report.pretext import tables as pretext
 
 _NAMED = 4  # run ids named in a sentence
 

@@ -1,0 +1,1 @@
+"""Accuracy by set and scheme."""

@@ -1,0 +1,19 @@
+"""Accuracy by set and scheme, beside the paper's Table II."""
+
+from hpc_astrossl.report import summary
+from hpc_astrossl.report.accuracy import tables
+from hpc_astrossl.report.base.desk import Desk, Section
+
+
+def accuracy(desk: Desk) -> Section | None:
+    """Table II beside the paper."""
+    if not desk.classes:
+        return None
+    section = Section(anchor="accuracy", title="Accuracy")
+    section.tables.append(tables.table_two(desk))
+    section.folded.append(tables.every_cell(desk))
+    section.notes += summary.other_sets(desk.study)
+    if desk.taught != "magnitudes":
+        section.notes.append(f"The schemes *-magnitudes begin here with weights learnt from {desk.taught}; the paper's "
+                             "with magnitudes.")  # fmt: skip
+    return section

@@ -1,0 +1,1 @@
+"""What all sections share: run folders read, arrays, statistics, tables and drawing."""

@@ -1,0 +1,1 @@
+"""Confusion and calibration."""

@@ -1,0 +1,69 @@
+"""The study itself: what was run, every run, what is missing, published numbers, and problems."""
+
+from hpc_astrossl.report.base import cells as c
+from hpc_astrossl.report.base import published
+from hpc_astrossl.report.base.desk import Desk, Section
+from hpc_astrossl.report.base.published import ANCHORS
+from hpc_astrossl.report.base.tables import Table, number, text
+from hpc_astrossl.report.study import inventory, run_lists
+
+
+def what_was_run(desk: Desk) -> Section | None:
+    """Stores, machines, hours, configuration and versions."""
+    if not desk.study.runs:
+        return None
+    table, unread = inventory.configuration(desk.study)
+    desk.problems.extend(unread)
+    study = desk.study
+    section = Section(anchor="configuration", title="What was run")
+    section.tables += [inventory.stores(study), inventory.hours(study), inventory.machines(study), table]
+    if (differing := inventory.differences(study)) is not None:
+        section.tables.append(differing)
+    else:
+        section.notes.append("Runs of one set, scheme and training size differ in nothing but their seed.")
+    section.folded.append(inventory.versions(study))
+    return section
+
+
+def runs(desk: Desk) -> Section:
+    """What is missing, collapsed or failed, and the list of every run."""
+    section = Section(anchor="runs", title="Runs")
+    for table in (run_lists.missing(desk.study), run_lists.troubled(desk.study, desk.out)):
+        if table is not None:
+            section.tables.append(table)
+    if desk.study.runs:
+        section.folded.append(run_lists.every_run(desk.study, desk.out))
+    return section
+
+
+def published_numbers(desk: Desk) -> Section:
+    """Traps of the paper's tables, and higher anchors."""
+    section = Section(anchor="published", title="About the published numbers", notes=list(published.NOTES))
+    few = any(len(c.sizes_of(desk.classes, set_)) > 1 for set_ in c.sets_of(desk.classes))
+    if (table := _anchors([*c.sets_of(desk.classes), *(["few labels"] if few else [])])) is not None:
+        section.tables.append(table)
+    return section
+
+
+def problems(desk: Desk) -> Section | None:
+    """Folders and files that could not be used."""
+    table = run_lists.problems(desk.problems)
+    return Section(anchor="problems", title="Problems", tables=[table]) if table else None
+
+
+def _anchors(sets: list[str]) -> Table | None:
+    """Published numbers of others for the sets at hand; None when there are none."""
+    known = [one for one in ANCHORS if one.set in sets]
+    if not known:
+        return None
+    rows = tuple(
+        (text(one.set), number(one.value, 3), text(one.what), text(one.source.short, link=one.source.url))
+        for one in known
+    )
+    return Table(
+        name="anchors",
+        title="Published anchors",
+        columns=("set", "accuracy", "what", "source"),
+        rows=rows,
+        numeric=frozenset({1}),
+    )
