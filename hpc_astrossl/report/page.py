@@ -1,11 +1,6 @@
 """Write a report: read the study, make its sections, and write tables, figures and the page that shows them."""
 
-import importlib.resources
-import json
 from pathlib import Path
-
-import jinja2
-from markupsafe import Markup
 
 from hpc_astrossl import __version__
 from hpc_astrossl.errors import InputError
@@ -14,6 +9,7 @@ from hpc_astrossl.provenance import now
 from hpc_astrossl.report import summary
 from hpc_astrossl.report.base import published
 from hpc_astrossl.report.base.desk import Desk, Section
+from hpc_astrossl.report.base.pages import render, script_json
 from hpc_astrossl.report.base.runs import read_study
 from hpc_astrossl.report.base.tables import write
 from hpc_astrossl.report.low_data import efficiency
@@ -47,14 +43,12 @@ def _write(desk: Desk) -> Path:
 
 
 def _render(desk: Desk, sections: list[Section]) -> str:
-    source = importlib.resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.from_string(source).render(
+    return render(
+        __package__,
+        "page.html",
         study=desk.study,
         sections=sections,
-        curves=_json([curve for section in sections for curve in section.curves]),
+        curves=script_json([curve for section in sections for curve in section.curves]),
         summary=summary.sentences(desk, efficiency.equals(desk)),
         hours=sum(run.seconds for run in desk.study.runs) / 3600,
         seeds=sorted({run.seed for run in desk.study.runs}),
@@ -62,8 +56,3 @@ def _render(desk: Desk, sections: list[Section]) -> str:
         version=__version__,
         date=now(),
     )
-
-
-def _json(data: object) -> Markup:
-    """JSON that may stand in a script element: no character in it can end the element."""
-    return Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
