@@ -38,6 +38,7 @@ class DaliLoader(Loader):
         self.resident = fits(self.store, self.rows, self._budget())
         self._largest = -(-self.spec.batch_size // self.size)
         self._kept: torch.Tensor | None = None  # the resident split, (rows, height, width, channels)
+        self._kept_rows: np.ndarray  # ascending
         self._pipelines: dict[pipeline.Plan, Any] = {}
         if not self.resident and not self._encoded:
             room = self.pixels.keeping.room(self._largest)
@@ -78,6 +79,7 @@ class DaliLoader(Loader):
         """All images of the loader on the device, decoded; zeros where one was skipped."""
         kept = torch.zeros((len(self.rows), *self.store.image_shape), device=self.device,
                            dtype=torch.uint8 if self.store.dtype == np.uint8 else torch.float32)  # fmt: skip
+        self._kept_rows = self.rows[:]
         pieces = [self.rows[first : first + PIECE] for first in range(0, len(self.rows), PIECE)]
         self.pixels.begin(self.pixels.plan(pieces))
         for number, piece in enumerate(pieces):
@@ -90,7 +92,7 @@ class DaliLoader(Loader):
             elif len(rows):
                 whole = torch.from_numpy(np.stack(images))
             if len(rows):
-                kept[torch.from_numpy(np.searchsorted(self.rows, rows)).to(self.device)] = whole.to(self.device)
+                kept[torch.from_numpy(np.searchsorted(self._kept_rows, rows)).to(self.device)] = whole.to(self.device)
         self.pixels.close()
         return kept
 
@@ -136,7 +138,7 @@ class DaliLoader(Loader):
     def _gather(self, rows: np.ndarray) -> torch.Tensor | np.ndarray:
         """Decoded images, (B, height, width, channels), on the device if they are resident; else as they lie."""
         if self.resident:
-            gathered = self._kept[torch.from_numpy(np.searchsorted(self.rows, rows)).to(self.device)]
+            gathered = self._kept[torch.from_numpy(np.searchsorted(self._kept_rows, rows)).to(self.device)]
             return gathered if gathered.is_cuda else gathered.numpy()
         images, numbers = self.pixels.find(rows)
         gathered = self._gathered[: len(rows)].numpy()

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -19,7 +20,8 @@ from hpc_astrossl.loading.making import Keeping
 from hpc_astrossl.loading.order import Part
 from hpc_astrossl.loading.pixels import Skipped, open_pixels
 from hpc_astrossl.loading.scaling import CAFFE_MEANS, scaling
-from hpc_astrossl.store import Store
+from hpc_astrossl.loading.sections import Members, Sections
+from hpc_astrossl.store import RowSet, Store
 
 
 class Ranks(Protocol):
@@ -75,15 +77,15 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Iteration:
-    """Its parts, what is drawn for the objects of all, None in evaluation, and which chunks it reads.
+    """A section of an epoch: its parts, what is drawn for all their objects, None in evaluation, the chunks it reads.
 
-    ``following`` is the epoch that is likely to be wanted after it, None where that is not known.
+    ``following`` is the (epoch, section) that is likely to be wanted after it, None where that is not known.
     """
 
     parts: list[Part]
     drawn: Augmentation | None
     arrivals: Arrivals
-    following: int | None
+    following: tuple[int, int] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +109,7 @@ class Loader(ABC):
     def __init__(
         self,
         store: Store,
-        rows: Sequence[int] | np.ndarray,
+        rows: Sequence[int] | np.ndarray | RowSet,
         spec: LoaderSpec,
         *,
         engine: Ranks,
@@ -115,9 +117,9 @@ class Loader(ABC):
     ):
         check(store, spec)
         self.store, self.spec, self.device = store, spec, torch.device(device)
-        self.rows = np.unique(np.asarray(rows, dtype=np.int64))
-        if len(self.rows) != len(rows):
-            raise ValueError(f"{len(rows) - len(self.rows)} rows are repeated")
+        self.rows = RowSet.of(rows, len(store))
+        self._members = Members(self.rows, store.chunk_rows)
+        self._sections = lru_cache(2)(self._order)  # of this epoch and the next
         self.rank, self.size = engine.rank, engine.size
         self.scaling = scaling(spec.scaling, store.image_shape[2], spec.statistics or store.info.statistics)
         self.skipped = Skipped(allowed=spec.corrupt == "skip")
@@ -125,7 +127,7 @@ class Loader(ABC):
         self.waited, self.reason = 0.0, ""
         self._open: Iterator[Batch] | None = None
         self._planner = ThreadPoolExecutor(1, "astrossl-planning")
-        self._planned: tuple[int, Future[Iteration]] | None = None  # the epoch that is planned ahead
+        self._planned: tuple[tuple[int, int], Future[Iteration]] | None = None  # the section that is planned ahead
         self._closed = False
 
     @property
@@ -138,15 +140,11 @@ class Loader(ABC):
 
         It begins at batch ``start`` exactly as the whole epoch would have gone on; what is skipped is not read.
         """
-        planned, self._planned = self._planned, None
-        if planned is not None and planned[0] == epoch and not start:
-            return self._iterate(planned[1].result())
-        return self._iterate(self._iteration(epoch, start))
+        return self._iterate(self._epoch(epoch, start))
 
     def evaluate(self) -> Iterator[Batch]:
         """This rank's share of the rows in ascending order, as they are; no object twice over all ranks."""
-        parts = order.evaluation_parts(self.rows, self.spec.batch_size, rank=self.rank, size=self.size)
-        return self._iterate(Iteration(parts=parts, drawn=None, arrivals=self._arrivals(parts, None), following=None))
+        return self._iterate(self._evaluation())
 
     def close(self) -> None:
         """End a running iteration and free threads and memory."""
@@ -171,41 +169,57 @@ class Loader(ABC):
     def _batches(self, tasks: Iterator[Task]) -> Iterator[Batch]:
         """Make the batches of ``tasks``, in order; a generator that cleans up when closed."""
 
-    def _iteration(self, epoch: int, start: int = 0) -> Iteration:
-        """An epoch from batch ``start``; any thread may ask."""
+    def _epoch(self, epoch: int, start: int) -> Iterator[Iteration]:
+        """The sections of an epoch, from batch ``start`` on; runs where the batches are made."""
+        sections = self._sections(epoch)
+        first, skip = divmod(start, sections.steps)
+        for number in range(first, len(sections)):
+            planned, self._planned = self._planned, None
+            if planned is not None and planned[0] == (epoch, number) and not skip:
+                yield planned[1].result()
+            else:
+                yield self._iteration((epoch, number), skip)
+            skip = 0
+
+    def _order(self, epoch: int) -> Sections:
         spec = self.spec
-        shuffled = order.epoch_order(
-            self.rows, self.store.chunk_rows, seed=spec.seed, epoch=epoch, batch_size=spec.batch_size,
-            window=order.WINDOW_CHUNKS,
-        )  # fmt: skip
-        parts = order.training_parts(shuffled, spec.batch_size, rank=self.rank, size=self.size, start=start)
+        return Sections(self._members, seed=spec.seed, epoch=epoch, batch_size=spec.batch_size,
+                        window=order.WINDOW_CHUNKS)  # fmt: skip
+
+    def _iteration(self, place: tuple[int, int], skip: int = 0) -> Iteration:
+        """The (epoch, section) at ``place``, from its batch ``skip`` on; any thread may ask."""
+        spec, (epoch, number) = self.spec, place
+        sections = self._sections(epoch)
+        parts = order.training_parts(sections[number], spec.batch_size, rank=self.rank, size=self.size, start=skip)
         drawn = None
         if spec.augmenting:
-            drawn = augmentation(spec.seed, epoch, np.concatenate([self.rows[:0], *(part.rows for part in parts)]),
+            drawn = augmentation(spec.seed, epoch, np.concatenate([np.empty(0, np.int64), *(p.rows for p in parts)]),
                                  spec.augmenting)  # fmt: skip
-        return Iteration(parts=parts, drawn=drawn, arrivals=self._arrivals(parts, drawn), following=epoch + 1)
+        following = (epoch, number + 1) if number + 1 < len(sections) else (epoch + 1, 0)
+        return Iteration(parts=parts, drawn=drawn, arrivals=self._arrivals(parts, drawn), following=following)
+
+    def _evaluation(self) -> Iterator[Iteration]:
+        for parts in order.evaluation_sections(self.rows, self.spec.batch_size, rank=self.rank, size=self.size):
+            yield Iteration(parts=parts, drawn=None, arrivals=self._arrivals(parts, None), following=None)
 
     def _arrivals(self, parts: list[Part], drawn: Augmentation | None) -> Arrivals:
         """Which chunks are read for the parts, and what is drawn for the objects."""
         return self.pixels.plan([part.rows for part in parts], None if drawn is None else codes(drawn))
 
-    def _iterate(self, iteration: Iteration) -> Iterator[Batch]:
+    def _iterate(self, iterations: Iterator[Iteration]) -> Iterator[Batch]:
         if self._open is not None:
             self._open.close()
-        self._open = self._run(iteration)
+        self._open = self._run(iterations)
         return self._open
 
     def _ready(self, number: int, rows: np.ndarray) -> np.ndarray:
         """Wait until the rows of the next part, which has that number, can be taken; those that can be read."""
         return self.pixels.ready(number, rows)
 
-    def _run(self, iteration: Iteration) -> Iterator[Batch]:
+    def _run(self, iterations: Iterator[Iteration]) -> Iterator[Batch]:
         if self._closed:
             raise ValueError("the loader is closed")
-        self.pixels.begin(iteration.arrivals)
-        if iteration.following is not None:
-            self._planned = iteration.following, self._planner.submit(self._iteration, iteration.following)
-        batches = self._batches(self._tasks(iteration))
+        batches = self._batches(task for iteration in iterations for task in self._tasks(iteration))
         try:
             while True:
                 before = time.perf_counter()
@@ -220,7 +234,11 @@ class Loader(ABC):
 
     def _tasks(self, iteration: Iteration) -> Iterator[Task]:
         """Runs where the batches are made: it waits for the chunks."""
-        start, planned = 0, None if iteration.following is None else self._planned
+        self.pixels.begin(iteration.arrivals)
+        start, planned = 0, None
+        if iteration.following is not None:
+            planned = iteration.following, self._planner.submit(self._iteration, iteration.following)
+            self._planned = planned
         for number, part in enumerate(iteration.parts):
             if planned is not None and planned[1].done():
                 self.pixels.announce(planned[1].result().arrivals)

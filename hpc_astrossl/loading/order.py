@@ -4,14 +4,17 @@ The order is cut into global batches that do not depend on the number of ranks. 
 from a few chunks of its own, and a rank's contiguous part of every batch is the same few lanes.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from hpc_astrossl.loading import draws
+from hpc_astrossl.store.rowset import RowSet
 
 WINDOW_CHUNKS = 256  # objects are mixed over this many chunks of about a mebibyte
 LANES = 64  # at least, where a batch has as many objects
+AT_A_TIME = 1 << 20  # rows that are planned at a time in evaluation
 
 
 def epoch_order(rows: np.ndarray, chunk_rows: int, *, seed: int, epoch: int, batch_size: int = 1,
@@ -103,6 +106,17 @@ def training_parts(order: np.ndarray, batch_size: int, *, rank: int, size: int, 
         begin, end = rank_slice(len(batch), rank, size)
         parts.append(Part(rows=batch[begin:end], offset=begin, total=len(batch)))
     return parts
+
+
+def evaluation_sections(rows: RowSet, batch_size: int, *, rank: int, size: int) -> Iterator[list[Part]]:
+    """``evaluation_parts`` of the rows, so many at a time."""
+    begin, end = rank_slice(len(rows), rank, size)
+    piece = max(1, batch_size // size)
+    stretch = piece * max(1, AT_A_TIME // piece)
+    for first in range(begin, end, stretch) or [begin]:
+        some = rows[first : min(first + stretch, end)]
+        yield [Part(rows=some[at : at + piece], offset=first + at, total=len(rows))
+               for at in range(0, len(some), piece)]  # fmt: skip
 
 
 def evaluation_parts(rows: np.ndarray, batch_size: int, *, rank: int, size: int) -> list[Part]:

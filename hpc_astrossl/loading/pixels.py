@@ -11,7 +11,7 @@ from hpc_astrossl.loading.arrival import Arrivals, arrivals
 from hpc_astrossl.loading.buffers import Buffers
 from hpc_astrossl.loading.making import Keeping, Making
 from hpc_astrossl.loading.reading import Readers, Reading
-from hpc_astrossl.store import Store
+from hpc_astrossl.store import RowSet, Store
 
 MEBIBYTE = 1 << 20
 READ_AHEAD = 32  # chunks that are being read beyond those due; fewer leave a core idle while a batch is finished
@@ -113,8 +113,6 @@ class Resident(Pixels):
         super().__init__(store, keeping, skipped)
         self.rows = rows
         self._kept: np.ndarray | None = None
-        self._number = np.zeros(len(store), dtype=np.int64)  # of a row among ``rows``
-        self._number[rows] = np.arange(len(rows))
         self._filled = np.zeros(-(-len(store) // store.chunk_rows), dtype=bool)  # chunks
         self._coming: list[int] = []
         self._reading = Reading(self._readers, self._coming, self._keep)
@@ -136,7 +134,7 @@ class Resident(Pixels):
         """All that it wants stays."""
 
     def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self._kept, self._number[rows]
+        return self._kept, np.searchsorted(self.rows, rows)
 
     def release(self) -> None:
         self._reading.stop()
@@ -221,13 +219,13 @@ class Streamed(Pixels):
             self._next = None
 
 
-def fits(store: Store, rows: np.ndarray, resident_mb: int, shape: tuple[int, ...] | None = None) -> bool:
+def fits(store: Store, rows: RowSet, resident_mb: int, shape: tuple[int, ...] | None = None) -> bool:
     """Whether the images of ``rows`` may stay in memory."""
     return len(rows) * int(np.prod(shape or store.image_shape)) * store.dtype.itemsize <= resident_mb * MEBIBYTE
 
 
-def open_pixels(store: Store, rows: np.ndarray, keeping: Keeping, skipped: Skipped) -> Pixels:
+def open_pixels(store: Store, rows: RowSet, keeping: Keeping, skipped: Skipped) -> Pixels:
     """Of the images of ``rows``, resident where they fit."""
     if fits(store, rows, keeping.resident_mb, keeping.shape):
-        return Resident(store, keeping, skipped, rows)
+        return Resident(store, keeping, skipped, rows[:])
     return Streamed(store, keeping, skipped)

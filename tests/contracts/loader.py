@@ -10,7 +10,7 @@ import torch
 
 from contracts.stores import damage, make_store, rewrite
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.loading import Batch, Loader, LoaderSpec, making, open_loader, order, pixels
+from hpc_astrossl.loading import Batch, Loader, LoaderSpec, making, open_loader, order, pixels, sections
 from hpc_astrossl.store import writer
 
 ROWS = 103  # a prime: every batch size leaves a tail
@@ -178,6 +178,41 @@ class LoaderContract:
         whole = list(make(rgb, turns=True, resident_mb=0).epoch(2))
         assert len(whole) == 7
         assert same(list(make(rgb, turns=True, resident_mb=0).epoch(2, start=start)), whole[start:])
+
+    @pytest.fixture
+    def short_sections(self, monkeypatch):
+        """An epoch of several sections, an evaluation of several stretches."""
+        monkeypatch.setattr(order, "WINDOW_CHUNKS", 2)
+        monkeypatch.setattr(sections, "FEWEST", 1)
+        monkeypatch.setattr(sections, "SECTION_ROWS", 1)
+        monkeypatch.setattr(order, "AT_A_TIME", 20)
+
+    @pytest.mark.parametrize("resident_mb", [0, 64])
+    @pytest.mark.parametrize("source", ["rgb", "bands", "jpeg"])
+    def test_sections_as_the_reference_gives_them_and_resumed_anywhere(
+        self, make, request, short_sections, source, resident_mb
+    ):
+        store, options = request.getfixturevalue(source), {"batch_size": 6, "resident_mb": resident_mb, "turns": True}
+        ours, reference = make(store, **options), make(store, name="reference", **options)
+        assert len(ours._sections(2)) > 2
+        whole = list(reference.epoch(2))
+        assert sorted(row for batch in whole for row in batch.rows.tolist()) == list(range(ROWS))
+        assert len(whole) == ours.steps
+        assert same(list(ours.epoch(2)), whole)
+        for start in (0, 1, 4, 7, 12, len(whole) - 1, len(whole)):
+            assert same(list(ours.epoch(2, start=start)), whole[start:])
+        assert same(list(ours.epoch(3)), list(reference.epoch(3)))
+        assert same(list(ours.evaluate()), list(reference.evaluate()))
+
+    def test_ranks_share_sections_and_evaluation(self, make, rgb, short_sections):
+        alone = make(rgb, batch_size=6, resident_mb=0)
+        ranks = [make(rgb, batch_size=6, resident_mb=0, rank=rank, size=3) for rank in range(3)]
+        for whole, *parts in zip(alone.epoch(1), *(loader.epoch(1) for loader in ranks), strict=True):
+            assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
+            assert {part.total for part in parts} == {whole.total}
+        seen = [(batch.offset, row) for loader in ranks for batch in loader.evaluate() for row in batch.rows.tolist()]
+        assert [row for _, row in seen] == list(range(ROWS))
+        assert all(offset <= place for place, (offset, _) in enumerate(seen))
 
     @pytest.mark.parametrize("start", [0, 3, 6, 7])
     def test_what_is_skipped_is_not_read(self, make, rgb, start):

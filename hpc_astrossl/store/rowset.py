@@ -1,0 +1,92 @@
+"""A set of a store's rows, a bit each: all of 10⁹ rows take 125 MB, where their numbers would take 8 GB."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+RANKED = 1 << 16  # rows, a multiple of 8: how far apart the members are counted
+BLOCK = 1 << 23  # rows that are unpacked at a time
+
+
+class RowSet:
+    """Some of the rows 0 .. ``total`` − 1, ascending. ``rows[a:b]`` are the a-th to b-th of them, int64."""
+
+    def __init__(self, bits: np.ndarray, total: int):
+        padded = np.zeros(-(-total // RANKED) * (RANKED // 8), dtype=np.uint8)
+        padded[: len(bits)] = bits
+        self._bits, self.total = padded, total
+        self._before = np.concatenate([[0], np.cumsum(self._ranked())])  # members before each RANKED rows
+
+    @classmethod
+    def of(cls, rows: "Sequence[int] | np.ndarray | RowSet", total: int) -> "RowSet":
+        """The set of these rows. ValueError when one is repeated or is none of ``total``."""
+        if isinstance(rows, RowSet):
+            return rows
+        rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) and not (rows.min() >= 0 and rows.max() < total):
+            raise ValueError(f"rows {rows.min()}..{rows.max()} of a store of {total}")
+        mask = np.zeros(total, dtype=bool)
+        mask[rows] = True
+        found = cls(np.packbits(mask, bitorder="little"), total)
+        if len(found) != len(rows):
+            raise ValueError(f"{len(rows) - len(found)} rows are repeated")
+        return found
+
+    @classmethod
+    def where(cls, masks: Iterable[np.ndarray], total: int) -> "RowSet":
+        """The rows where bool masks, stretch by stretch from row 0 on and each of a multiple of 8 rows, are true."""
+        return cls(np.concatenate([np.packbits(mask, bitorder="little") for mask in masks] or [np.empty(0, np.uint8)]),
+                   total)  # fmt: skip
+
+    def __len__(self) -> int:
+        return int(self._before[-1])
+
+    def __getitem__(self, places: slice) -> np.ndarray:
+        start, stop, step = places.indices(len(self))
+        if step != 1:
+            raise ValueError("rows are taken one after another")
+        if start >= stop:
+            return np.empty(0, dtype=np.int64)
+        first = int(np.searchsorted(self._before, start, side="right")) - 1
+        last = int(np.searchsorted(self._before, stop, side="left"))
+        return self.between(first * RANKED, last * RANKED)[start - self._before[first] : stop - self._before[first]]
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self[:].astype(dtype or np.int64, copy=False)
+
+    def between(self, first: int, stop: int) -> np.ndarray:
+        """The members from row ``first`` (a multiple of 8) to before row ``stop``, int64."""
+        found = [np.flatnonzero(self._mask(begin, min(begin + BLOCK, stop))) + begin
+                 for begin in range(first, stop, BLOCK)]  # fmt: skip
+        return np.concatenate([*found, np.empty(0, dtype=np.int64)])
+
+    def counts(self, size: int) -> np.ndarray:
+        """Members among each ``size`` consecutive rows, int64."""
+        if size % 8:
+            step = max(1, BLOCK // (8 * size)) * 8 * size  # whole bytes and whole stretches
+            blocks = [self._mask(begin, min(begin + step, self.total)) for begin in range(0, self.total, step)]
+        else:
+            size, blocks = size // 8, [np.bitwise_count(self._bits[: -(-self.total // 8)])]
+        return np.concatenate([_sums(block, size) for block in blocks] or [np.empty(0, dtype=np.int64)])
+
+    def of_stretches(self, numbers: np.ndarray, size: int) -> np.ndarray:
+        """The members of some of the stretches of ``size`` rows, stretch after stretch, int64."""
+        rows = (np.asarray(numbers, dtype=np.int64)[:, None] * size + np.arange(size)).ravel()
+        rows = rows[rows < self.total]
+        there = self._bits[rows >> 3] >> (rows & 7).astype(np.uint8) & 1
+        return rows[there.astype(bool)]
+
+    def _ranked(self) -> np.ndarray:
+        words = np.bitwise_count(self._bits.view(np.uint64))
+        return words.reshape(-1, RANKED // 64).sum(axis=1, dtype=np.int64)
+
+    def _mask(self, first: int, stop: int) -> np.ndarray:
+        mask = np.unpackbits(self._bits[first >> 3 : -(-stop // 8)], bitorder="little")
+        return mask[: stop - first].astype(bool)
+
+
+def _sums(values: np.ndarray, size: int) -> np.ndarray:
+    """Sums over each ``size`` values, the last over what is left; int64."""
+    whole = len(values) // size * size
+    sums = values[:whole].reshape(-1, size).sum(axis=1, dtype=np.int64)
+    return np.append(sums, values[whole:].sum(dtype=np.int64)) if whole < len(values) else sums

@@ -1,0 +1,108 @@
+"""Sets of rows as bits, and orders section by section, by enumeration; both against plain numpy."""
+
+import numpy as np
+import pytest
+
+from hpc_astrossl.loading import order, sections
+from hpc_astrossl.loading.order import epoch_order, evaluation_parts, evaluation_sections
+from hpc_astrossl.loading.sections import Members, Sections
+from hpc_astrossl.store import RowSet
+
+
+def some(total: int, share: float = 0.3) -> np.ndarray:
+    return np.flatnonzero(np.random.default_rng(total).random(total) < share)
+
+
+@pytest.mark.parametrize("total", [0, 1, 7, 8, 9, 100, 65536, 65537, 200_001])
+def test_a_set_of_rows_is_the_rows(total):
+    rows = some(total)
+    found = RowSet.of(rows, total)
+    assert len(found) == len(rows)
+    assert np.array_equal(np.asarray(found), rows)
+    for start, stop in ((0, 1), (3, 3), (5, 2000), (len(rows) // 2, len(rows)), (len(rows), len(rows) + 5)):
+        assert np.array_equal(found[start:stop], rows[start:stop])
+    for size in (1, 3, 4, 16, 100):
+        counts = np.bincount(rows // size, minlength=-(-total // size))
+        assert np.array_equal(found.counts(size), counts)
+        for number in range(min(len(counts), 5)):
+            assert np.array_equal(found.of_stretches([number], size), rows[rows // size == number])
+
+
+def test_a_set_is_made_of_masks_stretch_by_stretch():
+    mask = np.random.default_rng(0).random(1003) < 0.5
+    found = RowSet.where((mask[first : first + 64] for first in range(0, 1003, 64)), 1003)
+    assert np.array_equal(found[:], np.flatnonzero(mask))
+
+
+@pytest.mark.parametrize("rows", [[3, 3], [-1], [10]])
+def test_rows_that_are_no_set_are_refused(rows):
+    with pytest.raises(ValueError, match=r"repeated|of a store of 10"):
+        RowSet.of(rows, 10)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    monkeypatch.setattr(sections, "SECTION_CHUNKS", 32)
+    monkeypatch.setattr(sections, "SECTION_ROWS", 32 * 16)
+    monkeypatch.setattr(sections, "FEWEST", 4)
+
+
+def whole(rows: np.ndarray, total: int, **named) -> tuple[np.ndarray, Sections]:
+    found = Sections(Members(RowSet.of(rows, total), named.pop("chunk", 16)), **named)
+    return np.concatenate([found[number] for number in range(len(found))]), found
+
+
+def test_an_epoch_of_few_chunks_is_one_section_in_the_order_that_it_had():
+    rows = some(5000)
+    one, found = whole(rows, 5000, seed=1, epoch=2, batch_size=7, window=10)
+    assert len(found) == 1
+    assert np.array_equal(one, epoch_order(rows, 16, seed=1, epoch=2, batch_size=7, window=10))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 1.0])
+@pytest.mark.parametrize(("chunk", "units"), [(16, 1 << 22), (5, 1 << 22), (16, 50)])
+def test_sections_are_a_permutation_in_whole_batches(short, monkeypatch, share, chunk, units):
+    monkeypatch.setattr(sections, "UNITS", units)
+    rows = some(5000, share)
+    orders = []
+    for seed, epoch in ((0, 0), (0, 1), (1, 0)):
+        shuffled, found = whole(rows, 5000, chunk=chunk, seed=seed, epoch=epoch, batch_size=7, window=4)
+        assert sorted(shuffled) == rows.tolist()
+        lengths = [len(found[number]) for number in range(len(found))]
+        assert all(length % 7 == 0 for length in lengths[:-1])
+        assert all(-(-length // 7) == found.steps for length in lengths[:-1])
+        orders.append(tuple(shuffled))
+    assert len(set(orders)) == 3
+    assert share < 0.1 or len(found) > 3
+
+
+def test_a_section_needs_none_of_those_before_it(short):
+    rows = some(5000, 1.0)
+    shuffled, found = whole(rows, 5000, seed=3, epoch=0, batch_size=8, window=4)
+    later = Sections(Members(RowSet.of(rows, 5000), 16), seed=3, epoch=0, batch_size=8, window=4)
+    start = 3 * found.steps * 8
+    assert np.array_equal(later[3], shuffled[start : start + found.steps * 8])
+    with pytest.raises(IndexError):
+        later[len(later)]
+
+
+def test_a_section_is_of_chunks_from_everywhere(short):
+    _, found = whole(np.arange(16_000), 16_000, seed=3, epoch=0, batch_size=8, window=4)
+    first = found[0]
+    assert len(found) > 20
+    assert len(np.unique(first // 16)) <= 33
+    assert abs(np.median(first) / 16_000 - 0.5) < 0.3
+    crossing = [set(found[k] // 16) & set(found[k + 1] // 16) for k in range(len(found) - 1)]
+    assert max(map(len, crossing)) <= 1  # a chunk that lies across the border is read twice
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_evaluation_in_stretches_is_the_evaluation(monkeypatch, size):
+    monkeypatch.setattr(order, "AT_A_TIME", 20)
+    rows = RowSet.of(some(500), 500)
+    for rank in range(size):
+        ours = [part for parts in evaluation_sections(rows, 6, rank=rank, size=size) for part in parts]
+        wanted = evaluation_parts(rows[:], 6, rank=rank, size=size)
+        assert [(part.offset, part.total, part.rows.tolist()) for part in ours] == [
+            (part.offset, part.total, part.rows.tolist()) for part in wanted
+        ]
