@@ -1,32 +1,96 @@
-"""Files that appear whole or not at all: written aside, synced, renamed. Locks, and where a task leaves its note."""
+"""Files that appear whole or not at all: written aside, synced, renamed. And where a task leaves its note."""
 
+import contextlib
 import errno
-import fcntl
+import hashlib
+import itertools
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
-NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}
+from hpc_astrossl import machine
+from hpc_astrossl.errors import TrainingError
+
+T = TypeVar("T")
+PARTIAL = ".partial"
+NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # of a folder, on some network file systems
+DAY = 86400  # seconds after which what another machine began to write is litter, whatever the clocks
+_count = itertools.count()
+_swept: set[Path] = set()
 
 
 def write_aside(path: Path, data: bytes | memoryview) -> None:
     """Write ``data`` so that ``path`` is either what it was or all of it, also after a crash of the machine.
 
-    What could not be written whole (a full disk) is removed.
+    Of several writers of one path each has a file of its own, so that the last one's is whole. What could not be
+    written whole (a full disk) is removed, and so is what dead writers left in that folder.
     """
-    aside = path.with_name(path.name + ".partial")
-    try:
-        with aside.open("wb") as stream:
+
+    def fill(aside: Path) -> None:
+        with aside.open("xb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
+
+    make_aside(path, fill)
+
+
+def make_aside(path: Path, fill: Callable[[Path], T]) -> T:
+    """Let ``fill`` make a file or a folder of the name it is given, and rename that to ``path``; what it returns."""
+    aside = aside_of(path)
+    sweep(path.parent)
+    try:
+        made = fill(aside)
         aside.replace(path)
-    except OSError:
-        aside.unlink(missing_ok=True)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            remove(aside)
         raise
     _sync_one(path.parent)
+    return made
+
+
+def aside_of(path: Path) -> Path:
+    """A name beside ``path`` that no other writer has: of this machine, process and call."""
+    me = machine.this_process()
+    stem = path.name.encode(errors="surrogateescape")[:100].decode(errors="replace").replace("\ufffd", "_")
+    return path.with_name(f".{stem}.{_machine(me)}-{me['pid']}-{me['started']}-{next(_count)}{PARTIAL}")
+
+
+def _machine(about: dict) -> str:
+    return hashlib.sha256(str(about["machine"] or about["host"]).encode()).hexdigest()[:12]
+
+
+def sweep(folder: Path) -> None:
+    """Remove, once a process and folder, what writers left in it that died while they wrote.
+
+    Of this machine's writers it is known who lives; of others' what is a day old goes.
+    """
+    if folder.absolute() in _swept:
+        return
+    _swept.add(folder.absolute())
+    ours = _machine(machine.this_process())
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            parts = entry.name.removesuffix(PARTIAL).rpartition(".")[2].split("-")
+            if not (entry.name.startswith(".") and entry.name.endswith(PARTIAL) and len(parts) == 4):
+                continue
+            alive = machine.runs({"pid": parts[1], "started": int(parts[2]) if parts[2].isdigit() else None})
+            if not alive if parts[0] == ours else time.time() - entry.stat().st_mtime > DAY:
+                remove(Path(entry.path))
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Around the writing of ``path``: a disk that is full, or the like, becomes a TrainingError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot be written ({error.strerror or error}); make room, or choose another "
+                            "place, and run the same command again") from None  # fmt: skip
 
 
 def sync(path: Path) -> None:
@@ -39,31 +103,24 @@ def _sync_one(path: Path) -> None:
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
     finally:
         os.close(opened)
 
 
 def remove(path: Path) -> None:
     """Remove a file or a whole folder; nothing happens where there is none."""
-    if path.is_dir():
-        shutil.rmtree(path)
+    if path.is_dir() and not path.is_symlink():
+        try:
+            shutil.rmtree(path)
+        except PermissionError:  # a copy of what may only be read
+            for root, _, _ in os.walk(path):
+                Path(root).chmod(0o700)
+            shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path`` for the time of the block; another process that does is waited for.
-
-    Where the file system has no locks (Lustre without -o flock, some NFS) nobody is.
-    """
-    with path.open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-        yield
 
 
 def task_note(store: str, task: int, tasks: int) -> str:

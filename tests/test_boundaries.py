@@ -13,6 +13,8 @@ FLOOR = {
     "specs",
     "errors",
     "files",
+    "locks",
+    "machine",
     "manifest",
     "names",
     "provenance",

@@ -83,7 +83,7 @@ def test_a_process_is_known_by_id_and_start(gone):
     assert lives(me)
     assert not lives(Entry(kind="local", **gone))
     assert not lives(Entry(kind="local", **{**this_process(), "started": 1}))
-    assert lives(Entry(kind="local", **{**gone, "host": "another machine"}))
+    assert lives(Entry(kind="local", **{**gone, "host": "another machine", "machine": "another boot"}))
 
 
 def test_pending_leaves_out_what_is_done_or_being_made(workdir):

@@ -1,6 +1,7 @@
 """The store: what is written is read back, and what is damaged, foreign or unfinished is named."""
 
 import errno
+import fcntl
 import json
 import re
 
@@ -338,7 +339,7 @@ class TestJoin:
             raise OSError(errno.ENOSYS, "Function not implemented")
 
         begun = join(tmp_path / "s.zarr", ARRAYS, plan={"store": "s"})
-        monkeypatch.setattr(claim.fcntl, "flock", refuse)
+        monkeypatch.setattr(fcntl, "flock", refuse)
         with begun.lock(0):
             begun.write_images(0, images(20))
         assert begun.record(0).rows == (0, 20)

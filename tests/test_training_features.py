@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-import platform
+import re
 import signal
 import subprocess
 import threading
@@ -14,7 +14,7 @@ import torch
 from safetensors.numpy import load_file
 from training_toys import ALL, HEAD, make_run, make_store, replace_weights
 
-from hpc_astrossl import names
+from hpc_astrossl import files, names
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import Interrupted
 from hpc_astrossl.loading.draws import Augmenting, augmentation
@@ -168,14 +168,15 @@ def test_what_dead_writers_left_is_removed_and_what_living_ones_write_is_not(tmp
     kept.folder.mkdir(parents=True)
     with subprocess.Popen(["true"]) as dead:
         pass
-    written = "view0-000000000-0d01d486.npz"
-    left, living = (f".{written}.{platform.node()}-{writer}" for writer in (dead.pid, os.getpid()))
-    elsewhere = f".{written}.another-node-{dead.pid}"  # whether that one lives cannot be seen from here
-    for name in (written, left, f"{left}.partial", living, f"{living}.partial", elsewhere):
+    written = kept.folder / "view0-000000000-0d01d486.npz"
+    living = files.aside_of(written).name
+    left = living.replace(f"-{os.getpid()}-", f"-{dead.pid}-")
+    elsewhere = re.sub(r"\.[0-9a-f]{12}-", ".0123456789ab-", left)  # whether that one lives cannot be seen from here
+    for name in (written.name, left, living, elsewhere):
         (kept.folder / name).write_bytes(b"some of it")
     with kept.writing(Stop()):
         there = {path.name for path in kept.folder.iterdir()}
-    assert there == {written, living, f"{living}.partial", elsewhere, "about.json", ".lock"}
+    assert there == {written.name, living, elsewhere, "about.json", ".lock"}
 
 
 def test_an_interrupted_encoding_keeps_the_segments_it_has(tmp_path, model, encoded, monkeypatch):

@@ -3,16 +3,14 @@
 A process of this machine is known by its id and its start time, so that a reused id is not mistaken for it.
 """
 
-import fcntl
+import contextlib
 import json
 import os
-import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hpc_astrossl import config, provenance
+from hpc_astrossl import config, locks, machine, provenance
 from hpc_astrossl.errors import InputError
 
 OURS = 0o755  # folders whose contents jobs run: whatever the umask, only their user writes there
@@ -32,6 +30,7 @@ class Entry:
     commands: tuple[int, ...] = ()  # which of the task's commands makes each item; empty: one each, in order
     job: str | None = None
     host: str | None = None
+    machine: str | None = None  # see ``machine.name``; programs before 0.2 told the host alone
     pid: int | None = None
     started: int | None = None  # clock ticks after boot
     time: str = ""
@@ -64,17 +63,18 @@ class Ledger:
         path = self.logs / f"{job}.ends"
         return path.read_text().splitlines() if path.exists() else []
 
-    @contextmanager
+    @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Nobody else submits this experiment meanwhile; InputError when somebody does."""
         self.folder.mkdir(OURS, parents=True, exist_ok=True)
-        with (self.folder / "lock").open("a") as stream:
+        lock = self.folder / "lock"
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                stack.enter_context(locks.locked(lock, patience=0))
+            except locks.Held as other:
                 raise InputError(
-                    f"experiment {self.experiment} is being submitted by another process (it holds "
-                    f"{stream.name}); wait for it, then run this again"
+                    f"experiment {self.experiment} is being submitted by another process ({other} holds {lock}); "
+                    "wait for it, then run this again"
                 ) from None
             yield
 
@@ -121,27 +121,15 @@ def _torn(file: Path) -> bool:
 
 def this_process() -> dict[str, object]:
     """The fields of an entry that tell this process from every other."""
-    return process(os.getpid())
+    return machine.this_process()
 
 
 def process(pid: int) -> dict[str, object]:
     """The fields of an entry that tell a process of this machine from every other."""
-    return {"host": socket.gethostname(), "pid": pid, "started": _start_ticks(pid)}
+    return machine.process(pid)
 
 
 def lives(entry: Entry) -> bool:
     """Whether a local entry's process runs. One of another machine cannot be asked, and counts as running."""
-    if entry.host != socket.gethostname():
-        return True
-    ticks = _start_ticks(entry.pid)
-    return ticks is not None and ticks == entry.started
-
-
-def _start_ticks(pid: int) -> int | None:
-    """Start of a process in clock ticks after boot, None when it is gone or a zombie."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = text.rpartition(")")[2].split()  # the name in parentheses may hold blanks
-    return None if fields[0] in "ZX" else int(fields[19])
+    about = asdict(entry)
+    return not machine.here(about) or machine.runs(about)

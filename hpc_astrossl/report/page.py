@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from hpc_astrossl import __version__
+from hpc_astrossl import __version__, locks
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.files import alone, write_aside
+from hpc_astrossl.files import write_aside
 from hpc_astrossl.provenance import now
 from hpc_astrossl.report import summary
 from hpc_astrossl.report.base import published
@@ -26,7 +26,7 @@ def write_report(experiment: Path, out: Path, projection: str = "tsne") -> Path:
     try:
         for folder in ("tables", "figures"):
             (out / folder).mkdir(parents=True, exist_ok=True)
-        with alone(out / ".lock"):
+        with locks.locked(out / ".lock"):
             return _write(Desk.of(study, out, projection))
     except OSError as error:
         raise InputError(f"{out}: the report cannot be written there ({error})") from None

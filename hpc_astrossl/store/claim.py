@@ -1,27 +1,24 @@
 """A store in the making, shared by tasks: begun once, by whichever comes first, and each shard locked while written.
 
 ``NAME.zarr.partial/`` holds ``plan.json`` (what is being made), ``store/`` (the Zarr group), ``manifest/`` (a record a
-finished shard), ``locks/`` and, at the very end, ``replaced/``, which had the name before. Locks are flock: they end
-with the process that holds them, however it ends.
+finished shard), ``locks/`` and, at the very end, ``replaced/``, which had the name before. A lock ends with the process
+that holds it, however it ends.
 """
 
 import contextlib
 import errno
-import fcntl
 import glob
 import json
 import os
 import secrets
 import shutil
-import socket
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from hpc_astrossl import locks
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.files import NO_LOCKS
 
 PARTIAL = ".partial"
 PLAN, STORE, RECORDS, LOCKS, REPLACED = "plan.json", "store", "manifest", "locks", "replaced"
@@ -129,38 +126,18 @@ def _compare(there: Path, plan: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def locked(path: Path, name: str, *, wait: bool = False) -> Iterator[None]:
     """Hold the lock ``name`` of the store in the making; InputError when another process does (unless ``wait``)."""
-    try:
-        stream = (partial(path) / LOCKS / name).open("a+", encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(
-            f"{partial(path)}: another process has finished or removed it meanwhile; run this again"
-        ) from None
-    with stream:
-        if not _acquired(stream, 0 if wait else fcntl.LOCK_NB):
-            stream.seek(0)
-            raise InputError(f"{partial(path)}: {name} is being written by {stream.read().strip()}; two tasks must not "
-                             "write one shard. Wait for it or end it, then run this again")  # fmt: skip
-        stream.seek(0)
-        stream.truncate()
-        print(f"process {os.getpid()} on {socket.gethostname()}", file=stream, flush=True)
-        yield
-
-
-def _acquired(stream: TextIO, blocking: int) -> bool:
-    """Try for PATIENCE seconds, or without end, to lock the file."""
-    end = time.monotonic() + PATIENCE
-    while True:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | blocking)
-            return True
-        except OSError as error:
-            if error.errno in NO_LOCKS:  # shards have one owner anyway
-                return True
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.1)
+            patience = None if wait else PATIENCE
+            stack.enter_context(locks.locked(partial(path) / LOCKS / name, patience=patience))
+        except locks.Held as other:
+            raise InputError(f"{partial(path)}: {name} is being written by {other}; two tasks must not write one "
+                             "shard. Wait for it or end it, then run this again") from None  # fmt: skip
+        except FileNotFoundError:
+            raise InputError(
+                f"{partial(path)}: another process has finished or removed it meanwhile; run this again"
+            ) from None
+        yield
 
 
 def sync_file(path: Path) -> None:

@@ -53,8 +53,8 @@ class Checkpoints:
             write_aside(path, data)
             write_aside(_checksum(path), hashlib.sha256(data).hexdigest().encode())
             for old in self._places()[:-KEPT]:
-                _checksum(self._path(old)).unlink()
-                self._path(old).unlink()
+                _checksum(self._path(old)).unlink(missing_ok=True)
+                self._path(old).unlink(missing_ok=True)
         except OSError as error:
             raise TrainingError(
                 f"{path}: checkpoint cannot be written ({error.strerror}), {max(1, len(data) >> 20)} MiB are needed; "

@@ -7,13 +7,9 @@ computes them and adds a segment: two writers at once do some work twice, and bo
 """
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import json
-import os
-import platform
-import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +19,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from hpc_astrossl import locks
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.store import Store
 from hpc_astrossl.training.watch import Stop
@@ -62,20 +59,17 @@ class FeatureCache:
 
     @contextlib.contextmanager
     def writing(self, stop: Stop) -> Iterator[None]:
-        """Have the folder for oneself where the file system can lock: others wait, and then find what they need.
+        """Have the folder for oneself: others wait, and then find what they need.
 
         A request to ``stop`` ends the waiting, without the lock.
         """
         with contextlib.ExitStack() as stack:
             try:
                 self._put("about.json", (json.dumps(self.about, indent=1) + "\n").encode())
-                stream = stack.enter_context((self.folder / ".lock").open("a"))
-                while not stop.name:
-                    with contextlib.suppress(BlockingIOError):
-                        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        self._tidy()
-                        break
-                    time.sleep(0.1)
+                lock = locks.locked(self.folder / ".lock", stop=lambda: bool(stop.name))
+                stack.enter_context(lock)
+            except locks.Held:
+                pass
             except OSError as error:
                 self.warn(f"warning: {self.folder}: no lock here ({error.strerror}); features may be computed twice")
             yield
@@ -83,16 +77,7 @@ class FeatureCache:
     def _put(self, name: str, data: bytes | memoryview) -> None:
         """Let a file appear whole, whoever else writes it at the same time."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        aside = self.folder / f".{name}.{platform.node()}-{os.getpid()}"  # of this writer alone
-        write_aside(aside, data)
-        aside.replace(self.folder / name)
-
-    def _tidy(self) -> None:
-        """Remove what writers of this node left behind that died while they wrote."""
-        for path in self.folder.glob(f".*.{platform.node()}-*"):
-            writer = path.name.removesuffix(".partial").rpartition("-")[2]
-            if not Path(f"/proc/{writer}").exists():
-                path.unlink(missing_ok=True)
+        write_aside(self.folder / name, data)
 
     def read(self, rows: np.ndarray, view: int) -> tuple[np.ndarray, np.ndarray | None]:
         """(found bool (N,), values (N, D) float32) of ``rows``, ascending; values of rows not found are undefined.

@@ -1,7 +1,6 @@
 """The run folder on disk (docs/run-folder.md): its lock, its log, its metrics, and files that appear whole."""
 
 import contextlib
-import fcntl
 import io
 import json
 import shutil
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hpc_astrossl import config
+from hpc_astrossl import config, locks
 from hpc_astrossl.errors import InputError, TrainingError
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.specs.run import RunSpec
@@ -37,6 +36,7 @@ class RunFolder:
         self.path = path
         self.checkpoints = path / "checkpoint"
         self.writes = True
+        self._lock = locks.Lock()
 
     def result(self) -> dict[str, Any] | None:
         """``result.json``, or None while the run is not done. InputError when it is damaged or of something else."""
@@ -85,15 +85,20 @@ class RunFolder:
             if self.writes:
                 try:
                     self.path.mkdir(parents=True, exist_ok=True)
-                    stream = stack.enter_context((self.path / ".lock").open("a"))
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    problem = f"{self.path}: another process is training this run; wait for it, or end it first"
+                    self._lock = stack.enter_context(locks.locked(self.path / ".lock", patience=0))
+                except locks.Held as other:
+                    problem = (
+                        f"{self.path}: another process is training this run ; wait for it, or end it first ({other})"
+                    )
                 except OSError as error:
                     problem = f"{self.path}: the run folder cannot be written ({error.strerror})"
             if problem := engine.gather(problem)[0]:
                 raise InputError(problem)
             yield
+
+    def check(self) -> None:
+        """TrainingError when another process has taken the folder over, see ``locks``."""
+        self._lock.check()
 
     def say(self, line: str) -> None:
         """Print a line and add it to ``log``."""
@@ -120,6 +125,7 @@ class RunFolder:
     def add_metrics(self, record: dict[str, Any]) -> None:
         """One more line of ``metrics.jsonl``, and the same for TensorBoard."""
         if self.writes:
+            self.check()
             with _written(self.path / "metrics.jsonl"), (self.path / "metrics.jsonl").open("a") as stream:
                 stream.write(json.dumps(record) + "\n")
             with _written(self.path / EVENTS), (self.path / EVENTS).open("ab") as stream:
@@ -139,6 +145,7 @@ class RunFolder:
     def write(self, name: str, data: bytes | memoryview) -> None:
         """A file that appears whole; TrainingError when it cannot be written."""
         if self.writes:
+            self.check()
             with _written(self.path / name):
                 write_aside(self.path / name, data)
 

@@ -56,6 +56,7 @@ class Keeper:
         training, state = self.training, self.phase.state()
         if not all(torch.isfinite(tensor).all() for tensor in state["net"].values()):
             return
+        training.folder.check()
         epoch = len(training.records)
         about = {
             "phase": self.index,

@@ -4,8 +4,6 @@ and whoever comes back goes on where it was left."""
 import contextlib
 import io
 import json
-import os
-import platform
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -14,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from hpc_astrossl import locks
 from hpc_astrossl.errors import InputError, TrainingError
-from hpc_astrossl.files import alone, write_aside
+from hpc_astrossl.files import write_aside
 
 Columns = dict[str, np.ndarray]
 
@@ -71,10 +70,8 @@ class Parts:
         """
         buffer, path = io.BytesIO(), self._path(part)
         np.savez(buffer, **columns)
-        aside = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}")  # of this worker alone
         with written(path):
-            write_aside(aside, buffer.getbuffer())
-            aside.replace(path)
+            write_aside(path, buffer.getbuffer())
 
     def read(self) -> Iterator[Columns]:
         """The parts in order, one in memory at a time. InputError names a damaged one."""
@@ -113,7 +110,7 @@ class Parts:
     def _alone(self, name: str) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(alone(self.folder / name))
+                stack.enter_context(locks.locked(self.folder / name))
             except FileNotFoundError:
                 raise self._gone() from None
             yield
