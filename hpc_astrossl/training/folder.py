@@ -88,7 +88,7 @@ class RunFolder:
                     self._lock = stack.enter_context(locks.locked(self.path / ".lock", patience=0))
                 except locks.Held as other:
                     problem = (
-                        f"{self.path}: another process is training this run ; wait for it, or end it first ({other})"
+                        f"{self.path}: another process is training this run; wait for it, or end it first ({other})"
                     )
                 except OSError as error:
                     problem = f"{self.path}: the run folder cannot be written ({error.strerror})"
