@@ -28,12 +28,6 @@ def test_a_set_of_rows_is_the_rows(total):
             assert np.array_equal(found.of_stretches([number], size), rows[rows // size == number])
 
 
-def test_a_set_is_made_of_masks_stretch_by_stretch():
-    mask = np.random.default_rng(0).random(1003) < 0.5
-    found = RowSet.where((mask[first : first + 64] for first in range(0, 1003, 64)), 1003)
-    assert np.array_equal(found[:], np.flatnonzero(mask))
-
-
 @pytest.mark.parametrize("rows", [[3, 3], [-1], [10]])
 def test_rows_that_are_no_set_are_refused(rows):
     with pytest.raises(ValueError, match=r"repeated|of a store of 10"):

@@ -1,6 +1,6 @@
 """Read a store: its attributes, its table, and its images by whole chunks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -71,11 +71,9 @@ class Store:
         return self._blocks.room(rows)
 
     @cached_property
-    def table(self) -> dict[str, np.ndarray]:
-        """The columns, each of N rows, in memory; see ``layout.TABLE``."""
-        columns = {name: self._read(name, slice(None)) for name in TABLE if name in self._group}
-        columns["object_id"] = np.array(columns["object_id"].tolist(), dtype=str)
-        return columns
+    def table(self) -> "Columns":
+        """The columns, each of N rows, see ``layout.TABLE``. Each is read when it is first asked for, and then kept."""
+        return Columns(self)
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of a split (train, validation or test), ascending, int64."""
@@ -167,6 +165,34 @@ class Store:
                 f"{self.path}: array {name}, {where}: damaged or unreadable ({_words(error)}); "
                 "make the store again with astrossl preprocess"
             ) from None
+
+
+class Columns(Mapping):
+    """Name -> column of a store, (N,) or (N, bands); ids are fixed-width text."""
+
+    def __init__(self, store: Store):
+        self._store, self._read = store, {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self:
+            raise KeyError(name)
+        if name not in self._read:
+            column = self._store._read(name, slice(None))
+            self._read[name] = np.array(column.tolist(), dtype=str) if name == "object_id" else column
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in TABLE if name in self._store._group)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return name in TABLE and name in self._store._group
+
+    def __or__(self, other: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """All columns, read, with others in their place or beside them."""
+        return {**self, **other}
 
 
 def _check_arrays(group: zarr.Group, info: StoreInfo, path: str) -> None:

@@ -1,6 +1,6 @@
 """A set of a store's rows, a bit each: all of 10⁹ rows take 125 MB, where their numbers would take 8 GB."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -31,12 +31,6 @@ class RowSet:
         if len(found) != len(rows):
             raise ValueError(f"{len(rows) - len(found)} rows are repeated")
         return found
-
-    @classmethod
-    def where(cls, masks: Iterable[np.ndarray], total: int) -> "RowSet":
-        """The rows where bool masks, stretch by stretch from row 0 on and each of a multiple of 8 rows, are true."""
-        return cls(np.concatenate([np.packbits(mask, bitorder="little") for mask in masks] or [np.empty(0, np.uint8)]),
-                   total)  # fmt: skip
 
     def __len__(self) -> int:
         return int(self._before[-1])

@@ -41,7 +41,7 @@ def open_data(run: RunSpec, workdir: Path) -> Data:
     target = names.resolve(names.TARGETS, run.data.target, "target")(store.info, run.data)
     table = target.columns(store)
     usable = target.usable(table)
-    rows = {split: np.array([row for row in store.rows(split) if usable[row]], dtype=np.int64) for split in SPLITS}
+    rows = {split: (found := store.rows(split))[usable[found]] for split in SPLITS}
     for split, found in rows.items():
         if not len(found):
             raise InputError(f"{store.path}: no object of split {split} can be used for target {run.data.target}; "
