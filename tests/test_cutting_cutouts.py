@@ -257,7 +257,7 @@ class TestFiles:
         (tmp_path / "G2.jpg").unlink()
         Image.new("RGB", (30, 30), "red").save(tmp_path / "G0.jpg")
         reasons, _ = self.cut(self.source(tmp_path, "reject"))
-        assert reasons == ["blank image", "unreadable image", "unreadable image"]
+        assert reasons == ["blank image", "unreadable image", "no file"]
 
     def test_images_without_a_row(self, tmp_path):
         self.spoil(tmp_path)

@@ -98,7 +98,7 @@ def test_a_missing_band_stops_or_is_counted(tmp_path):
     with pytest.raises(InputError, match=r"A_F515.fits: no such file, but the catalogue has a row.*unreadable=reject"):
         files.make()
     made, _ = files.make("cutouts.unreadable=reject", "split={train: 1, validation: 0, test: 0}")
-    assert made.info.counts["rejected"] == {"unreadable image": 1}
+    assert made.info.counts["rejected"] == {"no file": 1}
 
 
 def test_small_empty_and_holed_cutouts_have_a_reason(tmp_path):

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from hpc_astrossl.cutting.badfile import DAMAGED as UNREADABLE
 from hpc_astrossl.cutting.fields import FieldSource
 from hpc_astrossl.cutting.imagefiles import FileSource, KeptSource
 from hpc_astrossl.cutting.objectcutouts import CutoutSource
-from hpc_astrossl.cutting.source import BLANK, EDGE, NO_VALUE, SMALL, UNREADABLE, Source, Unit, window
+from hpc_astrossl.cutting.source import BLANK, EDGE, NO_VALUE, SMALL, Source, Unit, window
 from hpc_astrossl.objects import Objects
 from hpc_astrossl.specs.recipe import Recipe
 

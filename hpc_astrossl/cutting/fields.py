@@ -7,6 +7,7 @@ import numpy as np
 
 from hpc_astrossl.cutting import fits, lupton, rgb
 from hpc_astrossl.cutting.calibration import Calibration
+from hpc_astrossl.cutting.containers import there
 from hpc_astrossl.cutting.source import BLANK, EDGE, NO_VALUE, RGB, Unit, blank, window, without_value
 from hpc_astrossl.cutting.windows import gather
 from hpc_astrossl.errors import InputError
@@ -36,19 +37,38 @@ class FieldSource:
         """One unit a field, in the order of the fields' names. InputError for a field without its image files."""
         names, which = np.unique(self._objects.field[rows], return_inverse=True)
         units = [Unit(name=str(name), rows=rows[which == i]) for i, name in enumerate(names)]
-        for path in (path for unit in units for path in self.files(unit)):
-            if not path.is_file():
+        if self._spec.unreadable == "stop":
+            for path in (path for unit in units for path in self._needed(unit) if not path.is_file()):
                 raise fits.missing(path)
         return units
 
+    def first(self, unit: Unit) -> Path:
+        """The image whose header tells the field's size."""
+        return self._images(unit)[0]
+
     def files(self, unit: Unit) -> list[Path]:
+        """What there is of the field's files."""
+        return [path for path in self._needed(unit) if there(path)]
+
+    def _needed(self, unit: Unit) -> list[Path]:
         return [*self._images(unit), *(self._calibration.files(unit.name) if self._bands else [])]
 
     def unverified(self, unit: Unit) -> list[Path]:
-        return [path for path in self._images(unit) if self._bands and not self._verified(path)]
+        if not self._bands:
+            return []
+        found = [(path, self._hdu(band)) for path, band in zip(self._images(unit), self._bands, strict=True)]
+        found = [(path, hdu) for path, hdu in found if there(path)]
+        if not self._spec.checksum:
+            return [path for path, _ in found]
+        return [path for path, hdu in found if fits.unverified([path], hdu=hdu)]
 
-    def _verified(self, path: Path) -> bool:
-        return self._spec.checksum and fits.has_checksum(path)
+    def _hdu(self, band: str) -> int | str | None:
+        return self._spec.hdu_of(band)
+
+    @property
+    def hdu(self) -> int | str | None:
+        """Of the first image."""
+        return self._hdu(self._bands[0]) if self._bands else None
 
     def without_row(self) -> list[str]:
         return []
@@ -93,8 +113,8 @@ class FieldSource:
     def _opened(self, unit: Unit) -> Iterator[fits.Image]:
         """The coadds of a field, each open while it is its turn. InputError if they differ in size."""
         shape = None
-        for path in self._images(unit):
-            with fits.open_image(path, checksum=self._spec.checksum) as image:
+        for path, band in zip(self._images(unit), self._bands, strict=True):
+            with fits.open_image(path, checksum=self._spec.checksum, hdu=self._hdu(band)) as image:
                 shape = shape or image.shape
                 if image.shape != shape:
                     raise InputError(f"{path}: is {image.shape[1]} × {image.shape[0]} pixels, the field's other bands "

@@ -3,10 +3,10 @@
 Tile-compressed images are decompressed tile by tile, so that only what is asked for costs time and memory.
 """
 
-import gzip
+import lzma
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,26 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
+from hpc_astrossl.cutting import asinh, containers
+from hpc_astrossl.cutting.badfile import NO_FILE, BadFile
+from hpc_astrossl.cutting.fitsunits import Stored, choose
 from hpc_astrossl.errors import InputError
 
+Header = fits.Header
+_MOST_KNOWN = 1 << 17
 _PIECE = 2880 * 4096  # bytes summed at a time; FITS data fill blocks of 2880 bytes
-_FAULTS = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, zlib.error, RuntimeError, AstropyWarning,
-           fits.VerifyError)  # fmt: skip
+_FAULTS = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, zlib.error, lzma.LZMAError, RuntimeError,
+           ImportError, AstropyWarning, fits.VerifyError)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headers:
+    """What the headers of an image tell: its ``shape`` without axes of length one, its own and the primary header."""
+
+    path: Path
+    shape: tuple[int, ...]
+    image: Header
+    primary: Header
 
 
 class Image:
@@ -29,106 +44,113 @@ class Image:
     ``tile`` (height, width) is the smallest part that can be read alone: (1, width) of an image that is not compressed.
     """
 
-    def __init__(self, path: Path, unit: Any):
-        self.path, self._unit, self.shape = path, unit, tuple(unit.shape)
-        self.tile = tuple(unit.tile_shape[-2:]) if isinstance(unit, fits.CompImageHDU) else (1, self.shape[-1])
+    def __init__(self, path: Path, units: Any, stored: Stored, axes: int):
+        unit = units[stored.number]
+        self._axes = stored.axes(axes)
+        self.path, self._unit, self._full = path, unit, tuple(unit.shape)
+        self.shape = tuple(unit.shape[axis] for axis in self._axes)
+        self.tile = (1, self.shape[-1])
+        if isinstance(unit, fits.CompImageHDU):
+            self.tile = tuple(unit.tile_shape[axis] for axis in self._axes[-2:])
+        self.headers = Headers(path=path, shape=self.shape, image=unit.header, primary=units[0].header)
+        self._scaling = asinh.scaling(self.headers.image, path)
 
     def read(self, *part: slice) -> np.ndarray:
-        """The pixels of a part, a slice for each axis: float32, NaN where there is no value. InputError if damaged."""
-        with _named(self.path):
-            return np.asarray(self._unit.section[part], dtype=np.float32)
+        """The pixels of a part, a slice for each axis: float32, NaN where there is no value, linear in flux.
+
+        InputError if damaged.
+        """
+        index = [slice(0, 1)] * len(self._full)
+        for axis, one in zip(self._axes, part, strict=True):
+            index[axis] = one
+        with named(self.path), np.errstate(over="ignore"):  # beyond float32 is infinite, so without a value
+            found = self._unit.section[tuple(index)]
+            found = found.reshape([found.shape[axis] for axis in self._axes])
+            return np.asarray(found if self._scaling is None else self._scaling.linear(found), dtype=np.float32)
 
 
 @contextmanager
-def open_image(path: Path, *, axes: int = 2, checksum: bool = True) -> Iterator[Image]:
-    """The first image with so many axes of a FITS file, plain, tile-compressed or gzipped, to be read in parts.
+def open_image(path: Path, *, axes: int = 2, checksum: bool = True, hdu: int | str | None = None) -> Iterator[Image]:
+    """The image ``hdu`` (None: the only one with so many axes) of a FITS file, to be read in parts.
 
-    The data are held against their DATASUM, if there is one and unless told otherwise; CHECKSUM is not looked at, since
-    it covers the header too, which many tools edit. InputError for a file that is missing, damaged, or holds no image.
+    Plain, tile-compressed, or packed by gzip, bzip2 or xz, whatever its name is. The data are held against their
+    DATASUM, if there is one and unless told otherwise; CHECKSUM is not looked at, since it covers the header too, which
+    many tools edit. InputError (BadFile) for a file that is missing, damaged or foreign, or holds no such image.
     """
-    with _named(path):
-        stream = _stream(path)
+    with named(path):
+        stream, key = containers.open_fits(path), _key(path, axes, hdu)
     with stream:
-        with _named(path):
-            stored = _find(stream, path, axes)
+        with named(path):
+            stored = choose(stream, path, axes, hdu)
+            _remember(key, stored)
             if checksum:
                 _verify(stream, path, stored)
             stream.seek(0)
             # Tiles are taken from a file one by one, which costs more than reading a compressed file whole.
             units = fits.HDUList.fromstring(stream.read()) if stored.tiled else fits.open(stream, memmap=False)
-            image = Image(path, units[stored.number])
+            image = Image(path, units, stored, axes)
         yield image
 
 
-def read_image(path: Path, *, checksum: bool = True) -> np.ndarray:
-    """The first two-dimensional image of a FITS file: float32, (height, width), row 0 being the largest y."""
-    with open_image(path, checksum=checksum) as image:
+def read_headers(path: Path, *, axes: int = 2, hdu: int | str | None = None) -> Headers:
+    """The headers of the image that ``open_image`` would open, and its shape; its pixels are not looked at."""
+    with named(path), containers.open_fits(path) as stream:
+        stored = choose(stream, path, axes, hdu)
+        stream.seek(0)
+        units = fits.open(stream, memmap=False)
+        shape = tuple(stored.shape[axis] for axis in stored.axes(axes))
+        return Headers(path=path, shape=shape, image=units[stored.number].header, primary=units[0].header)
+
+
+def read_image(path: Path, *, checksum: bool = True, hdu: int | str | None = None) -> np.ndarray:
+    """A two-dimensional image of a FITS file: float32, (height, width), row 0 being the largest y."""
+    with open_image(path, checksum=checksum, hdu=hdu) as image:
         return image.read(*(slice(None),) * 2)[::-1]
 
 
-def has_checksum(path: Path) -> bool:
-    """True if the image's data have a DATASUM, against which they can be verified."""
-    with _named(path), _stream(path) as stream, _quiet(), fits.open(stream, **_RAW) as units:
-        return any("DATASUM" in unit.header for unit in units if unit.header.get("NAXIS", 0) > 0)
+def has_checksum(path: Path, *, axes: int = 2, hdu: int | str | None = None) -> bool:
+    """True if the image's data have a DATASUM, against which they can be verified; known once it has been opened."""
+    with named(path):
+        key = _key(path, axes, hdu)
+        if key not in _SUMMED:
+            with containers.open_fits(path) as stream:
+                _remember(key, choose(stream, path, axes, hdu))
+        return _SUMMED[key]
 
 
-def missing(path: Path) -> InputError:
+def unverified(paths: Iterable[Path], *, axes: int = 2, hdu: int | str | None = None) -> list[Path]:
+    """Those whose data carry no DATASUM; what cannot be read is no input, so it is not among them."""
+    found = []
+    for path in paths:
+        try:
+            if not has_checksum(path, axes=axes, hdu=hdu):
+                found.append(path)
+        except InputError:
+            continue
+    return found
+
+
+_SUMMED: dict[tuple, bool] = {}  # of files that were opened in this process
+
+
+def _key(path: Path, axes: int, hdu: int | str | None) -> tuple:
+    about = path.stat()
+    return str(path), about.st_size, about.st_mtime_ns, axes, hdu
+
+
+def _remember(key: tuple, stored: Stored) -> None:
+    if len(_SUMMED) > _MOST_KNOWN:
+        _SUMMED.clear()
+    _SUMMED[key] = stored.datasum is not None
+
+
+def missing(path: Path) -> BadFile:
     """The message for an image that the catalogue needs and the folder does not have."""
-    return InputError(f"{path}: no such file; objects of the catalogue lie in this field. Fetch it, or correct the "
-                      "file name in the recipe")  # fmt: skip
+    return BadFile(f"{path}: no such file; objects of the catalogue lie in this field. Fetch it, correct the file name "
+                   "in the recipe, or set fields.unreadable=reject", NO_FILE)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """Where the bytes of an image are in its file, and what they should add up to."""
-
-    number: int  # of the header-data unit
-    start: int
-    length: int
-    datasum: str | None
-    tiled: bool  # tile-compressed
-
-
-_RAW = {"memmap": False, "disable_image_compression": True}  # compressed images as the tables they are stored in
-
-
-def _find(stream: IO[bytes], path: Path, axes: int) -> _Stored:
-    """The first image with so many axes; InputError says how many bytes there are and how many there should be."""
-    found = stream.seek(0, 2)
-    stream.seek(0)
-    end = 0
-    for number, unit in enumerate(fits.open(stream, **_RAW)):  # closing the units would close the stream
-        place = unit.fileinfo()
-        end = place["datLoc"] + place["datSpan"]
-        if _axes(unit) == axes:
-            if found < end:
-                raise InputError(f"{path}: truncated: {found:,} bytes found, {end:,} needed; fetch it again")
-            _check_next(stream, path, end)
-            return _Stored(number, place["datLoc"], place["datSpan"], unit.header.get("DATASUM"),
-                           "ZIMAGE" in unit.header)  # fmt: skip
-    if found != end:
-        raise InputError(f"{path}: damaged or not a FITS file: {found:,} bytes found, its headers describe {end:,}; "
-                         "fetch it again")  # fmt: skip
-    raise InputError(f"{path}: holds no {({2: 'two', 3: 'three'})[axes]}-dimensional image")
-
-
-def _check_next(stream: IO[bytes], path: Path, end: int) -> None:
-    """InputError when neither a header nor padding follows an image: its header claims less than there is."""
-    stream.seek(end)
-    follows = stream.read(2880)
-    if follows.strip(b"\0 ") and not follows.startswith(b"XTENSION"):
-        raise InputError(f"{path}: damaged: what follows its image, at byte {end:,}, is no header, so BITPIX or a size "
-                         "is wrong; fetch it again")  # fmt: skip
-
-
-def _axes(unit: Any) -> int | None:
-    header = unit.header
-    if header.get("ZIMAGE") is True:
-        return header.get("ZNAXIS")
-    return header.get("NAXIS") if unit.is_image else None
-
-
-def _verify(stream: IO[bytes], path: Path, stored: _Stored) -> None:
+def _verify(stream: IO[bytes], path: Path, stored: Stored) -> None:
     """Hold the data against their DATASUM (FITS 4.0, appendix J): the ones' complement sum of 32-bit words."""
     if stored.datasum is None:
         return
@@ -139,17 +161,8 @@ def _verify(stream: IO[bytes], path: Path, stored: _Stored) -> None:
         left -= len(piece)
         total += int(np.frombuffer(piece, dtype=">u4").sum(dtype=np.uint64))
     if total % 0xFFFFFFFF != int(stored.datasum) % 0xFFFFFFFF:
-        raise InputError(f"{path}: damaged: its data do not add up to their DATASUM; fetch it again (or, if the "
-                         "DATASUM is what is stale, set checksum=false beside bands in the recipe)")  # fmt: skip
-
-
-def _stream(path: Path) -> IO[bytes]:
-    stream = path.open("rb")
-    if stream.read(2) != b"\x1f\x8b":
-        stream.seek(0)
-        return stream
-    stream.close()
-    return gzip.open(path)
+        raise BadFile(f"{path}: damaged: its data do not add up to their DATASUM; fetch it again (or, if the "
+                      "DATASUM is what is stale, set checksum=false beside bands in the recipe)")  # fmt: skip
 
 
 @contextmanager
@@ -161,7 +174,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named(path: Path) -> Iterator[None]:
     """Turn what goes wrong in reading into an InputError that names the file."""
     try:
         with _quiet():
@@ -170,5 +183,7 @@ def _named(path: Path) -> Iterator[None]:
         raise missing(path) from None
     except InputError:
         raise
+    except MemoryError as error:
+        raise BadFile(f"{path}: needs more memory than there is ({str(error).strip()})") from None
     except _FAULTS as error:
-        raise InputError(f"{path}: damaged or not a FITS file ({str(error).strip()}); fetch it again") from None
+        raise BadFile(f"{path}: damaged or not a FITS file ({str(error).strip()}); fetch it again") from None

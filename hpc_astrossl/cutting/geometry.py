@@ -4,10 +4,10 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 from PIL import Image
 
+from hpc_astrossl.cutting import containers, fits
+from hpc_astrossl.cutting.badfile import BadFile
 from hpc_astrossl.cutting.cutouts import Source, window
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects
@@ -25,7 +25,7 @@ def over_edge(recipe: Recipe, source: Source, objects: Objects, rows: np.ndarray
         return outside
     for unit in source.units(rows):
         try:
-            height, width = field_size(source.files(unit)[0])
+            height, width = field_size(source.first(unit), source.hdu)
         except InputError:
             if recipe.fields.unreadable == "reject":
                 continue
@@ -37,25 +37,16 @@ def over_edge(recipe: Recipe, source: Source, objects: Objects, rows: np.ndarray
     return outside
 
 
-def field_size(path: Path) -> tuple[int, int]:
-    """(height, width) in pixels of a field's image, FITS or PNG, from its header. InputError when it has none."""
+def field_size(path: Path, hdu: int | str | None = None) -> tuple[int, int]:
+    """(height, width) in pixels of a field's image, FITS or a picture, from its header. InputError when it has none."""
     try:
-        if ".fit" in path.name.lower():
-            return _fits_size(path)
+        if containers.is_fits(path) or ".fit" in path.name.lower():
+            return fits.read_headers(path, hdu=hdu).shape
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a field of 11000 × 11000 is no bomb
             with Image.open(path) as image:
                 return image.size[::-1]
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError, fits.VerifyError,
-            Image.DecompressionBombError) as error:  # fmt: skip
-        raise InputError(f"{path}: unreadable or truncated image ({str(error).strip()}); fetch it again") from None
-
-
-def _fits_size(path: Path) -> tuple[int, int]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=AstropyWarning)  # that of its data is said when they are read
-        with path.open("rb") as stream, fits.open(stream, memmap=False) as units:
-            for unit in units:
-                if unit.is_image and len(unit.shape) == 2:
-                    return unit.shape
-    raise InputError(f"{path}: holds no two-dimensional image")
+    except FileNotFoundError:
+        raise fits.missing(path) from None
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, Image.DecompressionBombError) as error:
+        raise BadFile(f"{path}: unreadable or truncated image ({str(error).strip()}); fetch it again") from None

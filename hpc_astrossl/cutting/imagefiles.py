@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from hpc_astrossl.cutting import rgb
-from hpc_astrossl.cutting.source import BLANK, RGB, UNREADABLE, Unit, blank, blocks
+from hpc_astrossl.cutting.badfile import reason_of
+from hpc_astrossl.cutting.containers import there
+from hpc_astrossl.cutting.source import BLANK, RGB, Unit, blank, blocks
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects
 from hpc_astrossl.specs import patterns
@@ -32,7 +34,7 @@ class FileSource:
         return blocks(rows)
 
     def files(self, unit: Unit) -> list[Path]:
-        return [path for path in map(self._path, unit.rows) if path.is_file()]
+        return [path for path in map(self._path, unit.rows) if there(path)]
 
     def unverified(self, unit: Unit) -> list[Path]:
         return []
@@ -42,10 +44,10 @@ class FileSource:
         for i, row in enumerate(unit.rows):
             try:
                 out[i] = rgb.read_object(self._path(row), self._size, self._spec.crop)
-            except InputError:
+            except InputError as error:
                 if self._spec.unreadable == "stop":
                     raise
-                reasons[i] = UNREADABLE
+                reasons[i] = reason_of(error)
         reasons[(reasons == "") & blank(out)] = BLANK
         return reasons
 
@@ -73,7 +75,7 @@ class KeptSource(FileSource):
 
     def row_shape(self, rows: np.ndarray) -> tuple[int, ...]:
         """As many bytes as the largest of the files needs."""
-        sizes = (path.stat().st_size for path in map(self._path, rows) if path.is_file())
+        sizes = (path.stat().st_size for path in map(self._path, rows) if there(path))
         return (encoded.row_bytes(max(sizes, default=0)),)
 
     def cut(self, unit: Unit, out: np.ndarray) -> np.ndarray:
@@ -82,10 +84,10 @@ class KeptSource(FileSource):
         for i, row in enumerate(unit.rows):
             try:
                 out[i] = self._kept(self._path(row), out.shape[1])
-            except InputError:
+            except InputError as error:
                 if self._spec.unreadable == "stop":
                     raise
-                reasons[i] = UNREADABLE
+                reasons[i] = reason_of(error)
             else:
                 encoded.decode(out[i], self.encoding, pixels[0])
                 reasons[i] = BLANK if blank(pixels)[0] else ""

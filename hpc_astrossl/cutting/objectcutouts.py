@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from hpc_astrossl.cutting import fits, lupton, source
+from hpc_astrossl.cutting.badfile import NO_FILE, NO_IMAGE, BadFile, reason_of
 from hpc_astrossl.cutting.calibration import Calibration
-from hpc_astrossl.cutting.source import BLANK, NO_VALUE, RGB, SMALL, UNREADABLE, Unit, blank, blocks, window
+from hpc_astrossl.cutting.containers import there
+from hpc_astrossl.cutting.source import BLANK, NO_VALUE, RGB, SMALL, Unit, blank, blocks, window
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects
 from hpc_astrossl.specs import patterns
@@ -34,7 +36,7 @@ class CutoutSource:
     def units(self, rows: np.ndarray) -> list[Unit]:
         """Blocks of objects in the order of the catalogue. InputError for a missing file, unless those are rejected."""
         if self._spec.unreadable == "stop":
-            for path in (path for row in rows for path in self._images(row) if not path.is_file()):
+            for path in (path for row in rows for path, _ in self._images(row) if not path.is_file()):
                 raise _no_file(path)
         for path in self._tables(rows):
             if not path.is_file():
@@ -45,10 +47,11 @@ class CutoutSource:
         return [*self._existing(unit), *self._tables(unit.rows)]
 
     def unverified(self, unit: Unit) -> list[Path]:
-        return [path for path in self._existing(unit) if not self._verified(path)]
-
-    def _verified(self, path: Path) -> bool:
-        return self._spec.checksum and fits.has_checksum(path)
+        found = [(path, hdu) for row in unit.rows for path, hdu in self._images(row) if there(path)]
+        if not self._spec.checksum:
+            return [path for path, _ in found]
+        axes = 2 if self._spec.cube is None else 3
+        return [path for path, hdu in found if fits.unverified([path], axes=axes, hdu=hdu)]
 
     def without_row(self) -> list[str]:
         return []
@@ -60,10 +63,10 @@ class CutoutSource:
             factors = self._factors_of(self._field(row))
             try:
                 fits_in = self._read(row, bands[i])
-            except InputError:
+            except InputError as error:
                 if self._spec.unreadable == "stop":
                     raise
-                reasons[i] = UNREADABLE
+                reasons[i] = reason_of(error)
                 continue
             bands[i] *= factors
             reasons[i] = "" if fits_in else SMALL
@@ -76,15 +79,24 @@ class CutoutSource:
     def _read(self, row: int, out: np.ndarray) -> bool:
         """Fill (size, size, bands) with the middle of the object's images; False if they are smaller than that."""
         planes = []
-        for path in self._images(row):
+        for path, hdu in self._images(row):
             if not path.is_file():
                 raise _no_file(path)
-            with fits.open_image(path, axes=3 if self._spec.cube else 2, checksum=self._spec.checksum) as image:
+            axes = 3 if self._spec.cube else 2
+            with fits.open_image(path, axes=axes, checksum=self._spec.checksum, hdu=hdu) as image:
+                self._check_planes(image)
                 if min(image.shape[-2:]) < self._size:
                     return False
                 planes.append(self._middle(image))
         out[:] = np.moveaxis(np.concatenate(planes), 0, -1)
         return True
+
+    def _check_planes(self, image: fits.Image) -> None:
+        if self._spec.cube is not None and image.shape[0] != len(self._all):
+            last = image.shape[2] == len(self._all)
+            raise BadFile(f"{image.path}: has {image.shape[0]} planes, the catalogue has {len(self._all)} bands"
+                          + ("; its last axis is the bands', they must be the first of numpy's order (NAXIS3)"
+                             if last else ""), NO_IMAGE)  # fmt: skip
 
     def _middle(self, image: fits.Image) -> np.ndarray:
         """(bands, size, size) of one file, row 0 at the top; of a cube the bands that are asked for."""
@@ -93,19 +105,20 @@ class CutoutSource:
         middle = slice(bottom, bottom + self._size), slice(left, left + self._size)
         if self._spec.cube is None:
             return image.read(*middle)[None, ::-1]
-        if image.shape[0] != len(self._all):
-            raise InputError(f"{image.path}: has {image.shape[0]} planes, the catalogue has {len(self._all)} bands")
         return image.read(slice(0, image.shape[0]), *middle)[[self._all.index(band) for band in self._bands], ::-1]
 
-    def _images(self, row: int) -> list[Path]:
-        name = self._objects.object_id[row]
-        if self._spec.cube is not None:
-            return [patterns.place(self._folder, self._spec.cube, {"id": name})]
-        bands = [self._spec.band_names.get(band, band) for band in self._bands]
-        return [patterns.place(self._folder, self._spec.bands, {"id": name, "band": band}) for band in bands]
+    def _images(self, row: int) -> list[tuple[Path, int | str | None]]:
+        """(file, its unit) of each band, or of the cube."""
+        name, spec = self._objects.object_id[row], self._spec
+        if spec.cube is not None:
+            return [(patterns.place(self._folder, spec.cube, {"id": name}), spec.hdu)]
+        bands = [spec.band_names.get(band, band) for band in self._bands]
+        return [(patterns.place(self._folder, spec.bands, {"id": name, "band": band}), spec.hdu_of(band))
+                for band in bands]  # fmt: skip
 
     def _existing(self, unit: Unit) -> list[Path]:
-        return [path for row in unit.rows for path in self._images(row) if path.is_file()]
+        found = (path for row in unit.rows for path, _ in self._images(row) if there(path))
+        return list(dict.fromkeys(found))
 
     def _tables(self, rows: np.ndarray) -> list[Path]:
         return sorted({path for row in rows for path in self._calibration.files(self._field(row))})
@@ -119,6 +132,6 @@ class CutoutSource:
         return self._factors[field]
 
 
-def _no_file(path: Path) -> InputError:
-    return InputError(f"{path}: no such file, but the catalogue has a row for it. Fetch it, correct the file name in "
-                      "the recipe, or set cutouts.unreadable=reject")  # fmt: skip
+def _no_file(path: Path) -> BadFile:
+    return BadFile(f"{path}: no such file, but the catalogue has a row for it. Fetch it, correct the file name in "
+                   "the recipe, or set cutouts.unreadable=reject", NO_FILE)  # fmt: skip

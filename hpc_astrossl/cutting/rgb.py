@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
+from hpc_astrossl.cutting.badfile import NO_FILE, BadFile
 from hpc_astrossl.cutting.fits import missing
 from hpc_astrossl.errors import InputError
 
@@ -52,9 +53,10 @@ def read_object(path: Path, size: int, crop: int | None = None) -> np.ndarray:
     return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS, box=square))
 
 
-def no_file(path: Path) -> InputError:
+def no_file(path: Path) -> BadFile:
     """The message for an object's image that the folder does not have."""
-    return InputError(f"{path}: no such file, but the table has a row for it. Fetch it, or set files.unreadable=reject")
+    return BadFile(f"{path}: no such file, but the table has a row for it. Fetch it, or set files.unreadable=reject",
+                   NO_FILE)  # fmt: skip
 
 
 def _open(path: Path) -> Image.Image:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hpc_astrossl import provenance, store
+from hpc_astrossl.cutting.badfile import DAMAGED, reason_of
 from hpc_astrossl.cutting.cutouts import Source, Unit, open_source
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects
@@ -100,11 +101,18 @@ def write_shards(portion: Portion, advance: Callable[[int], None]) -> Outcome:
                 reasons = source.cut(unit, out)
             except InputError as error:
                 (outcome.notes if rejects else outcome.faults).append(str(error))
-                reasons = np.full(len(unit.rows), f"field unreadable: {unit.name}" if rejects else "", dtype=object)
+                reason = _reason(error, unit) if rejects else ""
+                reasons = np.full(len(unit.rows), reason, dtype=object)
                 if not rejects:
                     out = None
             advance(sum([part.take(unit, out, reasons) for part in filling]))
     return outcome
+
+
+def _reason(error: InputError, unit: Unit) -> str:
+    """What the objects of a field that cannot be used are counted under: what is wrong with it, and its name."""
+    reason = reason_of(error)
+    return f"{'field unreadable' if reason == DAMAGED else reason}: {unit.name}"
 
 
 def _allocate(shape: tuple[int, ...], dtype: np.dtype, beside: Path) -> np.ndarray:

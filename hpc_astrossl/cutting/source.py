@@ -17,7 +17,7 @@ from hpc_astrossl.store.encoded import Encoding
 
 RGB = ("red", "green", "blue")
 BLOCK = 512  # objects with files of their own that make one unit
-EDGE, BLANK, NO_VALUE, UNREADABLE = "near the edge", "blank image", "pixels without a value", "unreadable image"
+EDGE, BLANK, NO_VALUE = "near the edge", "blank image", "pixels without a value"
 SMALL = "image smaller than the cutout"
 
 

@@ -89,7 +89,7 @@ class Job:
     def digest(self) -> str:
         """Of the recipe, the tables, and which images there are."""
         names = sorted(path.name for path in self.files)
-        return config.digest({"recipe": config.plain(self.recipe), "inputs": self.inputs, "images": names})
+        return config.digest({"recipe": self.recipe, "inputs": self.inputs, "images": names})
 
 
 def plan_jobs(recipe: Recipe, source: Path, out: Path, objects: Objects, chosen: dict[str, Selection]) -> list[Job]:

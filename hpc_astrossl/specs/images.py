@@ -35,12 +35,19 @@ class LuptonSpec:
         return self.red, self.green, self.blue
 
 
+def added(default: object) -> object:
+    """A key that came after the first stores: while it holds its default, it does not change what they are known by."""
+    return field(default=default, metadata={"identity": "changed"})
+
+
 @dataclass(frozen=True, kw_only=True)
 class BandImages:
     """What FITS images of fields and of single objects have in common."""
 
     pixel_scale: float  # arcsec per pixel
     bands: str | None = None  # file name with {band}; FITS, in counts
+    # Of the image in its file: a number from 0, a name, or NAME,VERSION; a name may hold {band}. Null: the only one.
+    hdu: int | str | None = added(None)
     zero_points: str | None = None  # file name with {field}: a table with columns FILTER and ZP (AB magnitudes), or
     zero_point_column: str | None = None  # with {band}, of one table of all fields that zero_points names then
     zero_point_field: str = "Field"  # the column of that table that names the field
@@ -57,6 +64,13 @@ class BandImages:
         require(not for_all or self.zero_points is not None, "zero_point_column needs zero_points, the table's name")
         self.check_pattern("zero_points", *(() if for_all else ("{field}",)), also=("field",))
         self.check_pattern("zero_point_column", "{band}")
+        if isinstance(self.hdu, str):
+            patterns.check("hdu", self.hdu, ["band"])
+        require(not isinstance(self.hdu, int) or self.hdu >= 0, f"hdu must be 0 or more, found {self.hdu}")
+
+    def hdu_of(self, band: str) -> int | str | None:
+        """Where in its file the image of a band is; ``band`` as in file names."""
+        return self.hdu.format(band=band) if isinstance(self.hdu, str) else self.hdu
 
     def check_pattern(self, name: str, *needed: str, also: tuple[str, ...] = ()) -> None:
         """InputError unless the file name of that key is absent, or contains what is needed and no other braces."""
