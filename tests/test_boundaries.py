@@ -13,6 +13,7 @@ FLOOR = {
     "specs",
     "errors",
     "files",
+    "identity",
     "locks",
     "machine",
     "manifest",

@@ -147,7 +147,7 @@ def test_interrupted_at_its_end_it_is_finished_by_the_same_command(workdir, fold
         (tmp_path / "table.csv.parts").rename(tmp_path / ".table.csv.parts.done")
     assert apply.predict(work) == 48
     assert [out.read_bytes() for out in outs] == whole
-    assert sorted(tmp_path.iterdir()) == outs
+    assert sorted(tmp_path.iterdir()) == [outs[0], tmp_path / "table.csv.json", outs[1]]
     with pytest.raises(InputError, match="is there already"):
         apply.predict(work)
 

@@ -36,6 +36,7 @@ def _common(verb: ArgumentParser, source: str, forms: str) -> None:
     verb.add_argument(
         "--out", metavar="FILE", type=Path, required=True, action="append", help=f"{forms}; may be repeated"
     )
+    verb.add_argument("--anyway", action="store_true", help="use a run whose store or first weights are others now")
     verb.add_argument("--task", metavar="I/N", default="1/1", help="make part I of N; any order, any node")
 
 
@@ -64,7 +65,13 @@ def embed(arguments: Namespace) -> None:
 def _job(arguments: Namespace):
     from hpc_astrossl.training.apply import Job
 
-    return Job(run=arguments.run, source=arguments.source, outs=arguments.out, task=task(arguments.task))
+    return Job(
+        run=arguments.run,
+        source=arguments.source,
+        outs=arguments.out,
+        task=task(arguments.task),
+        anyway=arguments.anyway,
+    )
 
 
 def _tell(objects: int | None, arguments: Namespace) -> None:

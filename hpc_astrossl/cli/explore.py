@@ -26,6 +26,7 @@ def add(verbs) -> None:
         "--index", choices=("auto", "exact", "faiss"), default="auto", help="auto: faiss when there are many"
     )
     verb.add_argument("--store", metavar="STORE", type=Path, help="for cutouts (default: the one that was embedded)")
+    verb.add_argument("--anyway", action="store_true", help="also where the store or the run is another one now")
     verb.add_argument("--json", action="store_true", help="print what explore.json holds")
 
 
@@ -56,6 +57,7 @@ def explore(arguments: Namespace) -> None:
             neighbours=arguments.neighbours,
             index=arguments.index,
             store=str(arguments.store) if arguments.store else None,
+            anyway=arguments.anyway,
         )
     )
     if arguments.json:
@@ -72,4 +74,6 @@ def explore(arguments: Namespace) -> None:
     for one in told["neighbours"]:
         print(f"nearest to {one['of']}: {', '.join(one['nearest'][:5])}")
     print(f"cutouts {told['pictures']}")
+    if note := told["embedding"].get("note"):
+        print(note)
     print(arguments.out)

@@ -28,6 +28,7 @@ def add(verbs) -> None:
     verb = what.add_parser("export", help="write a finished run's convolutions for torchvision, with a model card")
     verb.add_argument("run", metavar="RUN", type=Path, help="the folder of a finished run")
     verb.add_argument("file", metavar="FILE", type=Path, help=".safetensors or .pth; FILE.md will be the card")
+    verb.add_argument("--anyway", action="store_true", help="also of a run whose store or first weights are others now")
     verb.set_defaults(handler=export_weights)
     what.add_parser("list", help="name, SHA-256 and file of all weights here").set_defaults(handler=list_weights)
 
@@ -44,7 +45,7 @@ def export_weights(arguments: Namespace) -> None:
     """``weights export``."""
     from hpc_astrossl.training.export import export
 
-    card = export(arguments.run, arguments.file)
+    card = export(arguments.run, arguments.file, anyway=arguments.anyway)
     print(f"{arguments.file}\n{card}")
 
 

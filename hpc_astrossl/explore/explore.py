@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hpc_astrossl import identity
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.explore.clusters import cluster, scores
 from hpc_astrossl.explore.outliers import outliers
@@ -33,6 +34,7 @@ class Wish:
     neighbours: int = 10
     index: str = "auto"
     store: str | None = None  # None: the one that the embedding names
+    anyway: bool = False  # also where the store, or the run, that the embedding is of is another now
 
 
 def explore(wish: Wish) -> dict[str, Any]:
@@ -42,14 +44,16 @@ def explore(wish: Wish) -> dict[str, Any]:
     made = space(found.features)
     index = Index(made.values, wish.index)
     place = wish.store or found.about.get("store")
-    pictures = Pictures(Path(place) if place else None)
+    store = Path(place) if place else None
+    note = identity.hold_embedding(found.about, wish.embedding, store, anyway=wish.anyway)
+    pictures = Pictures(store)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror})") from None
     told: dict[str, Any] = {
         "wish": asdict(wish),
-        "embedding": dict(found.about),
+        "embedding": dict(found.about) | ({"note": note} if note else {}),
         "objects": len(found.object_id),
         "variance_kept": made.kept,
         "neighbours_by": index.about,

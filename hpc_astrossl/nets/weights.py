@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor
 from torchvision.models import VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
@@ -20,6 +20,7 @@ from hpc_astrossl import provenance
 from hpc_astrossl.cache import cache_folder, weights_file
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import write_aside
+from hpc_astrossl.identity import both
 from hpc_astrossl.names import IMAGENET
 
 PREFIX = "features."
@@ -82,19 +83,26 @@ def checked(tensors: dict[str, Tensor], where: str) -> dict[str, Tensor]:
     return {name: tensors[name].float().contiguous() for name in expected}
 
 
-def read_whole(path: Path, sha256: str | None) -> dict[str, Tensor]:
-    """The whole network's weights that a run left; InputError when they are missing, not finite, or damaged: not the
-    file whose SHA-256 the run noted (None: by an earlier program, which noted none)."""
-    if not path.exists():
-        raise InputError(f"{path}: no such file; the run folder is not complete")
-    if sha256 not in (None, provenance.sha256(path)):
-        raise InputError(f"{path}: damaged: it is not the file that its run wrote; train the run again")
+def read_whole(path: Path, sha256: str | None) -> tuple[dict[str, Tensor], str]:
+    """The whole network's weights that a run left, and their SHA-256.
+
+    InputError when they are missing, not finite, or damaged: not the file whose SHA-256 the run noted (None: by an
+    earlier program, which noted none).
+    """
     try:
-        tensors = load_file(path)
+        data = path.read_bytes()  # once: the tensors are those of the hash, whoever writes the file meanwhile
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; the run folder is not complete") from None
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 not in (None, found):
+        raise InputError(f"{path}: damaged: it is not the file that its run wrote ({both(sha256, found)}); train the "
+                         "run again")  # fmt: skip
+    try:
+        tensors = load(data)
     except Exception as error:  # as above
         raise InputError(f"{path}: damaged ({str(error)[:200]}); train the run again") from None
     _require_finite(tensors, str(path))
-    return tensors
+    return tensors, found
 
 
 def _require_finite(tensors: Mapping[str, Tensor], where: str) -> None:

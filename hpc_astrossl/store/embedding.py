@@ -52,8 +52,12 @@ def write(path: Path, parts: Iterable[Mapping[str, np.ndarray]], *, rows: int, a
     group.attrs.put({"format": FORMAT, "version": VERSION, **about})  # last: without them it is no embedding
 
 
-def read(path: Path) -> Embedding:
-    """Read an embedding into memory. InputError when it is missing, something else, or damaged."""
+def attributes(path: Path) -> dict[str, Any]:
+    """What an embedding says of itself; InputError when it is missing or something else."""
+    return _opened(path)[1]
+
+
+def _opened(path: Path) -> tuple[zarr.Group, dict[str, Any]]:
     if not path.exists():
         raise InputError(f"{path}: no such embedding; make it with astrossl embed RUN STORE --out {path.name}")
     try:
@@ -64,6 +68,12 @@ def read(path: Path) -> Embedding:
     if (about.get("format"), about.get("version")) != (FORMAT, VERSION):
         raise InputError(f"{path}: not an embedding of version {VERSION} (format {about.get('format')!r}, version "
                          f"{about.get('version')!r}); make it with astrossl embed")  # fmt: skip
+    return group, about
+
+
+def read(path: Path) -> Embedding:
+    """Read an embedding into memory. InputError when it is missing, something else, or damaged."""
+    group, about = _opened(path)
     try:
         found = {name: group[name][...] for name in TYPES}
     except (KeyError, ValueError, RuntimeError, OSError) as error:

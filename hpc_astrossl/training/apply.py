@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hpc_astrossl import config, names
+from hpc_astrossl import identity, names
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.nets import weights
@@ -23,7 +23,7 @@ from hpc_astrossl.nets.vgg import VGG16, empty, pooled
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import StoreInfo
 from hpc_astrossl.training import control
-from hpc_astrossl.training.folder import WEIGHTS, RunFolder
+from hpc_astrossl.training.folder import ANYWAY, WEIGHTS, RunFolder
 from hpc_astrossl.training.parts import Columns, Parts
 from hpc_astrossl.training.source import Takes, open_source
 from hpc_astrossl.training.tables import FEATURES, PREDICTIONS, Writer, assemble, check_outs
@@ -33,12 +33,16 @@ PART_ROWS = 16384
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A finished run: its configuration, its result, its network, and the (height, width) it was trained on."""
+    """A finished run: its configuration, its result, its network, and the (height, width) it was trained on.
+
+    ``sha256`` is that of its weights.
+    """
 
     run: RunSpec
     result: dict[str, Any]
     model: VGG16
     size: tuple[int, int]
+    sha256: str = ""
 
     @property
     def takes(self) -> Takes:
@@ -57,12 +61,12 @@ class Trained:
         return names.resolve(names.TARGETS, self.run.data.target, "target")(info, self.run.data)
 
 
-def open_trained(path: Path) -> Trained:
-    """Read a run folder; InputError when the run is not done."""
-    result = RunFolder(path).complete()
-    run = config.load(path / "config.yaml", RunSpec)
+def open_trained(path: Path, *, anyway: bool = False) -> Trained:
+    """Read a run folder; InputError when the run is not done, or (not so ``anyway``) out of date."""
+    result, run = RunFolder(path).held(None if anyway else ANYWAY)
     file = path / WEIGHTS
-    tensors, size = weights.read_whole(file, RunFolder(path).weights_digest()), _size(path / "cutouts.npz")
+    tensors, sha256 = weights.read_whole(file, RunFolder(path).weights_digest())
+    size = _size(path / "cutouts.npz")
     try:
         channels, outputs = tensors["features.0.weight"].shape[1], len(tensors["head.output.bias"])
         model = empty(run.model, shape=(*size, channels), outputs=outputs)
@@ -74,7 +78,7 @@ def open_trained(path: Path) -> Trained:
     if run.data.target == "classes" and len(result["class_names"]) != outputs:
         raise InputError(f"{path / 'result.json'}: damaged: {len(result['class_names'])} classes, and its network has "
                          f"{outputs} outputs")  # fmt: skip
-    return Trained(run=run, result=result, model=model.eval(), size=size)
+    return Trained(run=run, result=result, model=model.eval(), size=size, sha256=sha256)
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -89,13 +93,17 @@ def _size(path: Path) -> tuple[int, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What to apply to what: a run's folder, a store or folder of images, the files to write, this task of how many."""
+    """What to apply to what: a run's folder, a store or folder of images, the files to write, this task of how many.
+
+    ``anyway``: a run that is out of date is used all the same.
+    """
 
     run: Path
     source: Path
     outs: list[Path]
     task: tuple[int, int] = (0, 1)
     part_rows: int = PART_ROWS
+    anyway: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,13 +144,13 @@ def apply(job: Job, verb: Verb) -> int | None:
 
     InputError when the run is not done, the source does not suit it, or an output cannot be written.
     """
-    trained = open_trained(job.run)
+    trained = open_trained(job.run, anyway=job.anyway)
     source = open_source(job.source, trained.takes)
-    about = {"verb": verb.name, "run": trained.result["run_id"], **source.about}
+    about = made_by(verb, job.run, trained) | source.about
     parts = Parts(job.outs[0].with_name(job.outs[0].name + ".parts"), len(source), job.part_rows, about)
     with open_engine("auto", trained.run.device) as engine:
         begun, there = engine.gather((parts.begun, all(out.exists() for out in job.outs)))[0]
-        check_outs(job.outs, verb.writers, begun=begun)
+        check_outs(job.outs, verb.writers, about=about if begun else None)
         if not there:  # else it was interrupted while it removed the parts
             parts.open()
             trained.model.to(engine.device)
@@ -160,6 +168,17 @@ def apply(job: Job, verb: Verb) -> int | None:
                 parts.remove()
         engine.barrier()
     return len(source) if all(out.exists() for out in job.outs) else None
+
+
+def made_by(verb: Verb, folder: Path, trained: Trained) -> dict[str, Any]:
+    """What the parts and the table keep of who made them: the run, its weights, and the store it was trained on."""
+    return {
+        "verb": verb.name,
+        "run": trained.result["run_id"],
+        "run_folder": str(folder.resolve()),
+        "weights_sha256": trained.sha256,
+        "trained_on": trained.result["store"].get("sha256") or identity.UNKNOWN,
+    }
 
 
 @torch.no_grad()

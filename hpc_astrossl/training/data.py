@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from hpc_astrossl import config, names, provenance
+from hpc_astrossl import identity, names, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.nets import weights
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import SPLITS, Store, nearest, open_store
 from hpc_astrossl.training import control
-from hpc_astrossl.training.folder import WEIGHTS, RunFolder, run_path
+from hpc_astrossl.training.folder import AGAIN, WEIGHTS, RunFolder, run_path
 from hpc_astrossl.training.leakage import check_leakage
 from hpc_astrossl.training.source import same_channels
 from hpc_astrossl.training.subset import subset
 
-RUN = "run:"
+RUN = identity.RUN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,44 +69,68 @@ class Source:
     sha256: str | None
     tensors: dict[str, Tensor]
     leakage: tuple[dict[str, Any], ...] = ()  # what the leakage check found, of each run that the weights go back to
+    lineage: tuple[dict[str, Any], ...] = ()  # those runs, the nearest first, and what each was made from
 
 
 def open_source(run: RunSpec, workdir: Path, store: Store) -> Source:
     """The first weights of a run.
 
-    InputError when they are missing, are for another number of channels, or come from a run that has seen objects
-    of ``store``.
+    InputError when they are missing, are for another number of channels, or come from a run that is out of date, or
+    that has seen objects of ``store``.
     """
     if run.weights is None:
         return Source(name=None, sha256=None, tensors={})
+    leakage, lineage, noted = (), (), None
     if run.weights.startswith(RUN):
         folder = RunFolder(run_path(workdir, run.experiment, run.weights.removeprefix(RUN)))
         path = folder.path / WEIGHTS
         if folder.result() is None or not path.exists():
             raise InputError(f"weights {run.weights}: {folder.path} is no finished run's folder; train it first")
-        if folder.weights_digest() not in (None, provenance.sha256(path)):
-            raise InputError(f"{path}: damaged: it is not the file that its run wrote; train that run again")
-        leakage = _check_lineage(run, workdir, store)
+        noted, lineage = folder.weights_digest(), _lineage(run, workdir)
+        leakage = _check_lineage(lineage, workdir, store)
     else:
-        path, leakage = weights.cached(run.weights), ()
+        path = weights.cached(run.weights)
+    sha256 = provenance.sha256(path)
+    if noted not in (None, sha256):
+        raise InputError(f"{path}: damaged: it is not the file that its run wrote ({identity.both(noted, sha256)}); "
+                         "train that run again")  # fmt: skip
     tensors = weights.read(path)
+    if provenance.sha256(path) != sha256:
+        raise InputError(f"{path}: was replaced while it was read; run this again")
     channels, needed = tensors["features.0.weight"].shape[1], store.image_shape[2]
     if channels == 3 and needed != 3:
         tensors = weights.widened(tensors, needed)
     elif channels != needed:
         raise InputError(f"weights {run.weights}: they take {channels} channels, {store.path} has {needed}")
-    return Source(name=run.weights, sha256=provenance.sha256(path), tensors=tensors, leakage=leakage)
+    return Source(name=run.weights, sha256=sha256, tensors=tensors, leakage=leakage, lineage=lineage)
 
 
-def _check_lineage(run: RunSpec, workdir: Path, store: Store) -> tuple[dict[str, Any], ...]:
-    """Follow ``run:`` weights back to the first run, and hold each one's store against ``store``; what was found."""
+def _lineage(run: RunSpec, workdir: Path) -> tuple[dict[str, Any], ...]:
+    """Follow ``run:`` weights back to the first run; what each was made from, as ``result.json`` tells it.
+
+    InputError when one of them was edited, or is out of date.
+    """
     name, found = run.weights, []
     while name is not None and name.startswith(RUN):
-        run_id = name.removeprefix(RUN)
-        earlier = config.load(run_path(workdir, run.experiment, run_id) / "config.yaml", RunSpec)
-        pretext = open_store(workdir / earlier.data.store)
+        folder = RunFolder(run_path(workdir, run.experiment, name.removeprefix(RUN)))
+        result, earlier = folder.held(AGAIN)
+        made, name = identity.Made.of(result), earlier.weights
+        found.append({
+            "run": made.run, "weights_sha256": made.own, "store": made.store, "store_sha256": made.store_sha256,
+            "begun_from": {"name": name, "sha256": made.weights_sha256},
+        })  # fmt: skip
+    return tuple(found)
+
+
+def _check_lineage(lineage: tuple[dict[str, Any], ...], workdir: Path, store: Store) -> tuple[dict[str, Any], ...]:
+    """Hold the store of each earlier run against ``store``; what was found."""
+    found = []
+    for earlier in lineage:
+        pretext = open_store(workdir / earlier["store"])
         if len(pretext.info.channels) == len(store.info.channels):  # other numbers are told of, or made to fit, later
             same_channels(str(store.path), store.info.channels, pretext.info.channels)
-        found.append({"store": earlier.data.store, **check_leakage(pretext, store, run_id)})
-        name = earlier.weights
+        told = {"store": earlier["store"], **check_leakage(pretext, store, earlier["run"])}
+        if earlier["store_sha256"] is None:  # what lies there now need not be what it saw
+            told |= {"shared": None, "why": identity.UNKNOWN}
+        found.append(told)
     return tuple(found)

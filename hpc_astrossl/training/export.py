@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from hpc_astrossl import config, provenance
+from hpc_astrossl import identity, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.nets import weights
 from hpc_astrossl.specs.run import RunSpec
-from hpc_astrossl.training.folder import WEIGHTS, RunFolder
+from hpc_astrossl.training.folder import ANYWAY, WEIGHTS, RunFolder
 
 SCALINGS = {
     "unit": "bytes 0..255 times 1/255",
@@ -26,15 +26,16 @@ model = vgg16(weights=None){wide}
 model.load_state_dict(state, strict=False)  # features.*; the classifier keeps its own beginning"""
 
 
-def export(run: Path, file: Path) -> Path:
+def export(run: Path, file: Path, *, anyway: bool = False) -> Path:
     """Write ``features.*`` of a run under torchvision's names, and a model card beside; returns the card's path.
 
-    InputError when the run is not done or the file is neither ``.safetensors`` nor ``.pth``.
+    InputError when the run is not done or (not so ``anyway``) out of date, or the file is neither ``.safetensors`` nor
+    ``.pth``.
     """
-    result = RunFolder(run).complete()
+    result, spec = RunFolder(run).held(None if anyway else ANYWAY)
     if file.suffix not in (".safetensors", ".pth"):
         raise InputError(f"{file}: weights are exported as .safetensors or .pth")
-    tensors = weights.read_whole(run / WEIGHTS, RunFolder(run).weights_digest())
+    tensors, _ = weights.read_whole(run / WEIGHTS, RunFolder(run).weights_digest())
     state = {name: tensor for name, tensor in tensors.items() if name.startswith("features.")}
     if file.suffix == ".pth":
         buffer = io.BytesIO()
@@ -45,7 +46,6 @@ def export(run: Path, file: Path) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     write_aside(file, data)
     card = file.with_name(file.name + ".md")
-    spec = config.load(run / "config.yaml", RunSpec)
     channels = state["features.0.weight"].shape[1]
     write_aside(card, _card(spec, result, file, channels).encode())
     return card
@@ -62,8 +62,9 @@ def _card(spec: RunSpec, result: dict[str, Any], file: Path, channels: int) -> s
     rows = {
         "architecture": "VGG16 convolutions (torchvision `features`), 13 layers without batch normalisation",
         "trained on": f"{store['name']} of {store['survey']} {store['release']}, {result['objects']['train']} objects",
+        "store": f"manifest SHA-256 {store.get('sha256') or identity.UNKNOWN}",
         "task": f"{result['target']}: {', '.join(asked)}",
-        "scheme": f"{result['scheme']}, begun from {result['weights']['name'] or 'random weights'}",
+        "scheme": f"{result['scheme']}, begun from {_beginning(result['weights'])}",
         "input": f"{channels} channels, float32 (batch, channel, height, width), at least 32 × 32; "
                  f"{SCALINGS[spec.data.scaling]}",
         "run": f"{result['run_id']}, seed {result['seed']}, {result['epochs']} epochs, best {result['best_epoch']}",
@@ -83,3 +84,10 @@ def _card(spec: RunSpec, result: dict[str, Any], file: Path, channels: int) -> s
         "Method: A. Martinazzo, M. Espadoto, N. S. T. Hirata (2020), Self-supervised learning for astronomical image "
         "classification, arXiv:2004.11336. Cite it, this software (CITATION.cff) and the survey.", "",
     ])  # fmt: skip
+
+
+def _beginning(source: dict[str, Any]) -> str:
+    """The initial weights in words."""
+    if not source["name"]:
+        return "random weights"
+    return f"{source['name']} (SHA-256 {source['sha256'] or identity.UNKNOWN})"

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hpc_astrossl import config, locks
+from hpc_astrossl import config, identity, locks, names
 from hpc_astrossl.errors import InputError, TrainingError
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.specs.run import RunSpec
@@ -20,7 +21,9 @@ from hpc_astrossl.training import events
 FORMAT, VERSION = "astrossl-run", 1
 NEEDED = {**dict.fromkeys(("run_id", "target"), str), **dict.fromkeys(("class_names", "bands"), list),
           **dict.fromkeys(("store", "metrics", "objects", "provenance", "weights"), dict)}  # fmt: skip
-WEIGHTS = "weights.safetensors"
+WEIGHTS = identity.WEIGHTS
+AGAIN = "train it again (astrossl submit --remake makes again all that is out of date), or bring the old one back"
+ANYWAY = f"{AGAIN}, or add --anyway to use the run as it is"
 EVENTS = "events.out.tfevents.0.astrossl"  # TensorBoard looks for the first two words
 
 
@@ -64,6 +67,28 @@ class RunFolder:
             lacks = ", ".join(lost) or "the name of its store, or what its files are"
             raise InputError(f"{self.path / 'result.json'}: damaged: it lacks {lacks}")
         return found
+
+    def spec(self, result: dict[str, Any]) -> RunSpec:
+        """``config.yaml`` of the finished run; InputError when it is not the configuration that ``result`` is of."""
+        path = self.path / "config.yaml"
+        run = config.load(path, RunSpec)
+        if (found := names.resolved(run).run_id) != result["run_id"]:
+            raise InputError(
+                f"{path}: was edited after the run: it describes run {found}, and the result beside it is of "
+                f"{result['run_id']}; put it back as it was (its other copy is a new file for astrossl train)"
+            )
+        return run
+
+    def held(self, remedy: str | None) -> tuple[dict[str, Any], RunSpec]:
+        """``complete`` and ``spec`` of a run that is used; InputError, ending with ``remedy``, when it is out of date.
+
+        That is when its store, or the run whose weights it began from, is another now. With None it is used as it is.
+        """
+        result = self.complete()
+        spec = self.spec(result)
+        if remedy and (note := identity.hold_run(self.path, result, remedy)):
+            print(note, file=sys.stderr, flush=True)
+        return result, spec
 
     def weights_digest(self) -> str | None:
         """SHA-256 of ``weights.safetensors`` as the finished run noted it; None where an earlier program did not."""

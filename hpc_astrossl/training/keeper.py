@@ -61,6 +61,7 @@ class Keeper:
         about = {
             "phase": self.index,
             "store": training.data.store.identity,
+            "weights": training.source.sha256,
             "first": self.first,
             "frozen": self.frozen,
             "best": self.best,

@@ -74,8 +74,10 @@ def summary(
         **data.target.shares(answers, truths),
         "class_names": list(info.class_names), "bands": list(getattr(data.target, "bands", info.bands)),
         "store": {"path": run.data.store, "name": info.name, "survey": info.survey, "release": info.release,
-                  "channels": list(info.channels), "counts": info.counts, "statistics": info.statistics},
+                  "sha256": data.store.identity, "channels": list(info.channels), "counts": info.counts,
+                  "statistics": info.statistics},
         "weights": {"name": source.name, "sha256": source.sha256}, "leakage": list(source.leakage),
+        "lineage": list(source.lineage),
         "provenance": {"code": provenance.code(), "libraries": provenance.libraries(), "date": provenance.now()},
     }  # fmt: skip
 

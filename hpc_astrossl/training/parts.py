@@ -95,6 +95,7 @@ class Parts:
 
     def remove(self) -> None:
         """Remove the folder: what it held is in its final form. It goes at once, so that nobody finds half of it."""
+        shutil.rmtree(self._done, ignore_errors=True)  # what an earlier removing has left
         with contextlib.suppress(FileNotFoundError):
             self.folder.rename(self._done)
         shutil.rmtree(self._done, ignore_errors=True)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import torch
 from hpc_astrossl import names
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import InputError, Interrupted, TrainingError
+from hpc_astrossl.identity import UNKNOWN, both
 from hpc_astrossl.nets.vgg import VGG16, build, empty, pooled
 from hpc_astrossl.specs.run import PhaseSpec, RunSpec
 from hpc_astrossl.training import outcome, progress
-from hpc_astrossl.training.data import Source, open_data, open_source
+from hpc_astrossl.training.data import open_data, open_source
 from hpc_astrossl.training.encoding import Encoder, open_cache
 from hpc_astrossl.training.folder import RunFolder, run_path
 from hpc_astrossl.training.keeper import Keeper
@@ -63,8 +64,6 @@ def told(folder: RunFolder) -> Iterator[None]:
 class Training(Shared):
     """A run while it is trained, from its first weights, through its phases, to what it leaves behind."""
 
-    source: Source
-
     def run_phases(self) -> dict[str, Any]:
         """Every phase from the best weights of the one before; then the test, once."""
         saved, weights = self.open()
@@ -91,15 +90,27 @@ class Training(Shared):
         if newest is None:
             return None
         saved = self.checkpoints.load(newest)
-        store = self.data.store
-        if saved.get("store", store.identity) != store.identity:
-            raise InputError(
-                f"{store.path}: has been made anew since {self.folder.path} was begun; bring the old store back, or "
-                f"remove {self.checkpoints.folder} to begin again"
-            )
+        self._hold(saved)
         self.records = saved["records"]
         self.began -= saved["seconds"]
         return saved
+
+    def _hold(self, saved: dict[str, Any]) -> None:
+        """InputError when a checkpoint's epochs were on another store, or began from other weights."""
+        store, folder = self.data.store, self.folder.path
+        begin = f"or remove {self.checkpoints.folder} to begin again"
+        if (then := saved.get("store", store.identity)) != store.identity:
+            words = both(then, store.identity)
+            raise InputError(f"{store.path}: has been made anew since {folder} was begun ({words}); bring the old "
+                             f"store back, {begin}")  # fmt: skip
+        source = self.source
+        if "weights" not in saved and source.name is not None:
+            self.source = replace(source, sha256=None)
+            self.folder.say(f"{self.checkpoints.folder}: {UNKNOWN}; the result will not tell its first weights")
+        elif saved.get("weights") != source.sha256:
+            words = both(saved["weights"], source.sha256)
+            raise InputError(f"weights {source.name}: are others since {folder} was begun ({words}); bring the "
+                             f"old ones back, {begin}")  # fmt: skip
 
     def first_weights(self) -> Weights:
         """The network begun from the seed, its outputs at the mean of the truth, the convolutions from the source."""

@@ -10,17 +10,18 @@ import torch
 from hpc_astrossl.loading import Skipped
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.training.checkpoint import Checkpoints
-from hpc_astrossl.training.data import Data
+from hpc_astrossl.training.data import Data, Source
 from hpc_astrossl.training.encoding import Encoder
 from hpc_astrossl.training.folder import RunFolder
 
 
 @dataclass(kw_only=True)
 class Shared:
-    """A run's configuration, data and folder; its records and checkpoints so far; what it could not read."""
+    """A run's configuration, data, first weights and folder; its records and checkpoints; what it could not read."""
 
     run: RunSpec
     data: Data
+    source: Source
     folder: RunFolder
     encoder: Encoder
 

@@ -49,7 +49,7 @@ class StoreSource:
             )
         same_channels(str(path), self.store.info.channels, takes.channels)
         self.rows = self.store.usable
-        self.about: dict[str, Any] = {"store": str(path.resolve()), "contents": self.store.identity,
+        self.about: dict[str, Any] = {"store": str(path.resolve()), "store_sha256": self.store.identity,
                                       "class_names": list(self.store.info.class_names)}  # fmt: skip
 
     def __len__(self) -> int:

@@ -42,7 +42,7 @@ class LeakageRecord:
 
     run: str
     store: str = ""
-    shared: int = 0
+    shared: int | None = 0  # None: what the run saw is not known
     compared: int = 0  # objects of that store
     radius: float = 1.0  # arcsec
 
