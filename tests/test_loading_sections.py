@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hpc_astrossl.loading import order, sections
+from hpc_astrossl.loading import compiled, order, sections
+from hpc_astrossl.loading.arrival import arrivals
 from hpc_astrossl.loading.order import epoch_order, evaluation_parts, evaluation_sections
 from hpc_astrossl.loading.sections import Members, Sections
 from hpc_astrossl.store import RowSet
@@ -100,3 +101,41 @@ def test_evaluation_in_stretches_is_the_evaluation(monkeypatch, size):
         assert [(part.offset, part.total, part.rows.tolist()) for part in ours] == [
             (part.offset, part.total, part.rows.tolist()) for part in wanted
         ]
+
+
+@pytest.mark.parametrize(
+    ("total", "share", "chunk", "batch_size", "window"),
+    [
+        (0, 1, 4, 2, 2),
+        (1, 1, 4, 2, 2),
+        (50, 1, 4, 5, 100),
+        (403, 0.5, 4, 7, 10),
+        (403, 1, 16, 3, 3),
+        (5000, 0.3, 16, 64, 10),
+        (5000, 1, 7, 100, 64),
+        (20_000, 0.9, 16, 128, 256),
+        (40_000, 0.9, 16, 3, 256),
+    ],
+)
+def test_what_is_compiled_is_what_numpy_says(total, share, chunk, batch_size, window):
+    rows = some(total, share)
+    for epoch in range(2):
+        named = {"seed": 1, "epoch": epoch, "batch_size": batch_size, "window": window}
+        wanted = epoch_order(rows, chunk, **named)
+        assert np.array_equal(compiled.epoch_order(rows, chunk, **named), wanted)
+        for rank, size in ((0, 1), (2, 3)):
+            batches = [part.rows for part in order.training_parts(wanted, batch_size, rank=rank, size=size)]
+            codes = np.random.default_rng(1).integers(0, 8, sum(map(len, batches))).astype(np.uint8)
+            ours, plain = compiled.arrivals(batches, chunk, codes), arrivals(batches, chunk, codes)
+            for name in ("lengths", "chunks", "needed", "reach", "rate", "arrears"):
+                assert getattr(ours, name) == getattr(plain, name)
+            for place in range(len(plain.chunks)):
+                assert np.array_equal(ours.of(place), plain.of(place))
+
+
+def test_long_sections_are_planned_by_what_is_compiled(monkeypatch):
+    rows = some(5000)
+    plain, _ = whole(rows, 5000, seed=1, epoch=2, batch_size=7, window=10)
+    monkeypatch.setattr(order, "COMPILED", 1)
+    monkeypatch.setattr(order, "epoch_order", None)
+    assert np.array_equal(whole(rows, 5000, seed=1, epoch=2, batch_size=7, window=10)[0], plain)

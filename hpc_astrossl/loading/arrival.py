@@ -62,15 +62,19 @@ def arrivals(batches: Sequence[np.ndarray], chunk_rows: int, codes: np.ndarray |
     stops = np.append(starts[1:], len(rows))
     first = by[starts]
     order = np.argsort(first)
-    needed, rate = np.searchsorted(first[order], ends), len(starts) / max(1, len(batches))
-    arrears = needed - rate * np.arange(len(batches))
+    return arranged(
+        lengths=lengths, chunks=chunk[first[order]], bounds=np.stack([starts[order], stops[order]], axis=1),
+        moves=moves, needed=np.searchsorted(first[order], ends), last=batch[by[stops[order] - 1]],
+    )  # fmt: skip
+
+
+def arranged(*, lengths: np.ndarray, chunks: np.ndarray, bounds: np.ndarray, moves: np.ndarray, needed: np.ndarray,
+             last: np.ndarray) -> Arrivals:  # fmt: skip
+    """The arrivals of chunks in their order; ``last`` is the last batch that has objects of each."""
+    rate = len(chunks) / max(1, len(lengths))
+    arrears = needed - rate * np.arange(len(lengths))
     return Arrivals(
-        lengths=lengths.tolist(),
-        chunks=chunk[first[order]].tolist(),
-        bounds=list(zip(starts[order].tolist(), stops[order].tolist(), strict=True)),
-        moves=moves,
-        needed=needed.tolist(),
-        reach=(np.maximum.accumulate(batch[by[stops[order] - 1]]) + 1).tolist(),
-        rate=rate,
+        lengths=lengths.tolist(), chunks=chunks.tolist(), bounds=[tuple(pair) for pair in bounds.tolist()], moves=moves,
+        needed=needed.tolist(), reach=(np.maximum.accumulate(last) + 1).tolist(), rate=rate,
         arrears=np.maximum.accumulate(arrears[::-1])[::-1].tolist(),
-    )
+    )  # fmt: skip

@@ -20,12 +20,17 @@ def splitmix64(values: np.ndarray) -> np.ndarray:
     return values ^ (values >> np.uint64(31))
 
 
+def key(stream: int, seed: int, epoch: int) -> np.uint64:
+    """64 bits that tell the draws of a purpose, a seed and an epoch from all others."""
+    found = np.zeros(1, dtype=np.uint64)
+    for part in (stream, seed, epoch):
+        found = splitmix64(found ^ np.uint64(part))
+    return found[0]
+
+
 def hashed(stream: int, seed: int, epoch: int, numbers: np.ndarray) -> np.ndarray:
     """64 hashed bits for each of ``numbers`` (not negative), uint64."""
-    key = np.zeros(1, dtype=np.uint64)
-    for part in (stream, seed, epoch):
-        key = splitmix64(key ^ np.uint64(part))
-    return splitmix64(key ^ np.asarray(numbers).astype(np.uint64))
+    return splitmix64(key(stream, seed, epoch) ^ np.asarray(numbers).astype(np.uint64))
 
 
 def uniform(stream: int, seed: int, epoch: int, numbers: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ Loops are written so that LLVM finds vector instructions for them (docs/decision
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -199,12 +199,12 @@ def compiled(function: Callable) -> Callable:
         return njit(nogil=True)(function)
 
 
-def called(work: Callable, *arguments) -> None:
-    """Call a compiled function."""
+def called(work: Callable, *arguments) -> Any:
+    """What a compiled function gives."""
     try:
-        work(*arguments)
+        return work(*arguments)
     except OSError:  # compiled, and no room on the disk to keep it
-        work(*arguments)
+        return work(*arguments)
 
 
 put_planes, put_colours = map(compiled, (put_planes, put_colours))

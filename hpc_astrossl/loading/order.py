@@ -14,6 +14,7 @@ from hpc_astrossl.store.rowset import RowSet
 
 WINDOW_CHUNKS = 256  # objects are mixed over this many chunks of about a mebibyte
 LANES = 64  # at least, where a batch has as many objects
+COMPILED = 1 << 17  # rows from which on a plan is made by ``compiled``: fewer are planned before it is loaded
 AT_A_TIME = 1 << 20  # rows that are planned at a time in evaluation
 
 
@@ -38,9 +39,8 @@ def epoch_order(rows: np.ndarray, chunk_rows: int, *, seed: int, epoch: int, bat
     lane = np.repeat(np.arange(len(lengths)), lengths)
     again = draws.uniform(draws.ENDS, seed, epoch, rows)
     place = _spread(shuffled[which][laid], lane, (place[laid], again[laid]), max(1, window // len(lengths)))
-    span = place.max() + 1
-    ends = np.where(lane % 2, (lane + 1) * span - place, lane * span + place)
-    mixed = np.argsort(ends, kind="stable")  # lanes end to end, each in its own order, every other one backwards
+    # Lanes end to end, each in its own order, every other one backwards.
+    mixed = np.lexsort((np.where(lane % 2, -place, place), lane))
     first = np.cumsum(lengths) - lengths
     batch = (np.arange(len(rows)) - first[lane]) // each[lane]
     return rows[laid][mixed][np.argsort(batch, kind="stable")]

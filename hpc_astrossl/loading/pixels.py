@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.loading import order
 from hpc_astrossl.loading.arrival import Arrivals, arrivals
 from hpc_astrossl.loading.buffers import Buffers
 from hpc_astrossl.loading.making import Keeping, Making
@@ -56,6 +57,10 @@ class Pixels(ABC):
 
         ``codes`` (``geometry.codes``) are of the objects of all batches, and for ``Keeping.put``. Any thread may ask.
         """
+        if sum(map(len, batches)) >= order.COMPILED:
+            from hpc_astrossl.loading import compiled
+
+            return compiled.arrivals(batches, self.store.chunk_rows, codes)
         return arrivals(batches, self.store.chunk_rows, codes)
 
     @abstractmethod

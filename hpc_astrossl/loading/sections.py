@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from hpc_astrossl.loading import draws
-from hpc_astrossl.loading.order import WINDOW_CHUNKS, epoch_order, steps
+from hpc_astrossl.loading import draws, order
+from hpc_astrossl.loading.order import WINDOW_CHUNKS, steps
 from hpc_astrossl.store.rowset import RowSet
 
 SECTION_CHUNKS = 1 << 14
@@ -65,7 +65,10 @@ class Sections:
         if not 0 <= number < len(self):
             raise IndexError(number)
         rows = self._members.rows[:] if len(self) == 1 else self._laid(number)
-        return epoch_order(rows, self._members.chunk_rows, seed=self._draw[0], epoch=self._draw[1],
+        ordered = order.epoch_order
+        if len(rows) >= order.COMPILED:
+            from hpc_astrossl.loading.compiled import epoch_order as ordered
+        return ordered(rows, self._members.chunk_rows, seed=self._draw[0], epoch=self._draw[1],
                            batch_size=self._batch_size, window=self._window)  # fmt: skip
 
     @cached_property
