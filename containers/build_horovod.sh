@@ -47,6 +47,8 @@ source=$work/horovod-$version
 export HOROVOD_WITH_GLOO=1 HOROVOD_WITHOUT_MPI=1 HOROVOD_CPU_OPERATIONS=GLOO
 export HOROVOD_WITH_PYTORCH=1 HOROVOD_WITHOUT_TENSORFLOW=1 HOROVOD_WITHOUT_MXNET=1
 export MAKEFLAGS=${MAKEFLAGS:--j$(nproc)}
+# CMake 4 refuses projects of CMake 2.8, as the bundled Gloo and flatbuffers are; since GCC 13 few headers bring <cstdint>.
+export CMAKE_POLICY_VERSION_MINIMUM=3.5 CXXFLAGS="${CXXFLAGS:-} -include cstdint"
 if [ "$variant" = cpu ]; then
     export HOROVOD_WITHOUT_CUDA=1
 else
@@ -70,8 +72,9 @@ fi
 
 log=$work/build.log
 if ! "$python" -m pip wheel --no-build-isolation --no-deps -v -w "$work/wheels" "$source" >"$log" 2>&1; then
-    tail -n 60 "$log" >&2
-    echo "build_horovod.sh: the build failed; the end of its log is above" >&2
+    mkdir -p "$cache" && cp "$log" "$cache/horovod-build.log"
+    "$here/first_error.sh" "$log" >&2
+    echo "build_horovod.sh: the build failed; its first error is above, its whole log is $cache/horovod-build.log" >&2
     exit 1
 fi
 mkdir -p "$slot"

@@ -16,6 +16,15 @@ EDITS = [
     # A bug: the vector is written as if it had elements, its size stays 0, and the stall check loops over
     # nothing. With this a rank stuck in Python ends the run instead of hanging it for ever.
     ("horovod/common/gloo/gloo_controller.cc", "global_ranks_.reserve(size_);", "global_ranks_.resize(size_);", 1),
+    # GCC 14: no header that is included here brings std::string any more.
+    ("horovod/common/group_table.h", "#include <unordered_map>\n", "#include <string>\n#include <unordered_map>\n", 1),
+    # GCC 14 looks into templates that nobody uses: a constant member in a class that assigns to it.
+    (
+        "third_party/flatbuffers/include/flatbuffers/stl_emulation.h",
+        "const size_type count_;",
+        "size_type count_;",
+        1,
+    ),
     # A switch to leave CUDA out although a toolkit is installed: unsetting CUDA_HOME is not enough, since both
     # CMake and torch also look in the default place.
     (

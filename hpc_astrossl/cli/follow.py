@@ -51,7 +51,7 @@ def _status(arguments: Namespace) -> None:
         if arguments.watch is not None and sys.stdout.isatty():
             print("\033[H\033[2J", end="")
         _show(arguments, rows, picture.unasked)
-        if arguments.watch is None or not any(row.state in ("queued", "running") for row in rows):
+        if arguments.watch is None or not any(row.state in ("queued", "running", "unknown") for row in rows):
             return
         time.sleep(arguments.watch)
 
@@ -74,11 +74,11 @@ def _show(arguments: Namespace, rows: Sequence, unasked: str | None) -> None:
         print(f"running  {row.key}: {_progress(row, now)} (job {row.job}{_nth(row)})")
     for row in [row for row in rows if row.state == "queued" and row.reason][:SHOWN]:
         print(f"queued   {row.key}: {row.reason} (job {row.job}{_nth(row)})")
-    for row in [row for row in rows if row.state in ("failed", "stopped")][:SHOWN]:
+    for row in [row for row in rows if row.state in ("unknown", "failed", "stopped")][:SHOWN]:
         print(f"{row.state:<8} {row.key}: {row.reason or 'begun, and not going on'}")
     tell_reasons([(row.key, row.reason) for row in rows if row.state == "skipped"])
     if unasked:
-        print(f"Slurm could not be asked, so what is queued or running is as the tasks noted it: {unasked}")
+        print(f"Slurm could not be asked, so it is not known what is queued or running: {unasked}")
     sys.stdout.flush()
 
 

@@ -1,6 +1,7 @@
 """The verbs plan and submit: an experiment before it exists, and its beginning."""
 
 import json
+import os
 import sys
 import time
 from argparse import Namespace
@@ -70,7 +71,8 @@ def _plan_line(stage, done: set[str], cost, max_array: int) -> list[str]:
     need = stage.resources
     made = sum(item.key in done for item in stage.items)
     arrays = -(-cost.tasks // max_array) if max_array else 1 if cost.tasks else 0
-    each = f"{need.cpus} CPU{', 1 GPU' if need.gpus else ''}, {need.memory_gb:g} GB"
+    memory = f", {need.memory_gb:g} GB" if need.memory_gb else ""
+    each = f"{need.cpus} CPU{', 1 GPU' if need.gpus else ''}{memory}"
     gets = f"{need.world} × ({each})" if need.world > 1 else each
     after = ", ".join(stage.after) if len(stage.after) < 3 else "all"
     most = f"{cost.tasks} × {need.minutes} min" if cost.tasks else "-"
@@ -119,13 +121,16 @@ def _plan_record(plan, done: set[str], costs) -> dict:
 
 
 def _submit(arguments: Namespace) -> int | None:
-    from hpc_astrossl.launch import exposure, prepare, queue
+    from hpc_astrossl.launch import exposure, prepare, queue, shell
     from hpc_astrossl.launch.ledger import Ledger
     from hpc_astrossl.launch.state import Lives, done_keys, pending
 
     jobs, cluster, plan = _expand(arguments)
     workdir = arguments.workdir.absolute()
     prepare.validate(plan, jobs, workdir)
+    if cluster.kind == "slurm":
+        cluster, told = shell.taken_up(cluster, os.environ)
+        print("\n".join(told), end="\n" if told else "", file=sys.stderr)
     if not arguments.dry_run:
         queue.check_site(plan, cluster)
     _tell_skipped(plan.skipped)
@@ -135,12 +140,18 @@ def _submit(arguments: Namespace) -> int | None:
         _dry_run(plan, pending(plan, done_keys(plan, workdir), alive), alive, cluster, ledger, workdir)
         return None
     with ledger.locked():
-        alive = Lives(ledger.entries()).by_item()
+        if cluster.kind == "slurm":
+            _settle(ledger)
+        lives = Lives(ledger.entries())
+        alive = lives.by_item()
         done = done_keys(plan, workdir)
         todo = pending(plan, done, alive)
         prepare.write_experiment(plan, Path(arguments.jobs).stem, workdir)
         wanted = sum(len(items) for items in todo.values())
         print(f"{plan.experiment}: {len(done)} done, {len(alive)} queued or running, {wanted} to submit")
+        unknown = sum(lives.phase(entry) == "unknown" for entry in alive.values())
+        if unknown:
+            print(f"  of {unknown} of these Slurm does not say whether they live: they are not sent again", flush=True)
         if not wanted:
             return None
         for warning in exposure.exposed(ledger.folder):
@@ -153,6 +164,28 @@ def _submit(arguments: Namespace) -> int | None:
         foreground = Foreground(plan, cluster=cluster, ledger=ledger, workdir=workdir)
         foreground.claim(todo)
     return _watch(foreground, set(alive))
+
+
+def _settle(ledger) -> None:
+    """Take up what earlier submissions left open; InputError for jobs from here that no ledger knows."""
+    from hpc_astrossl.errors import InputError
+    from hpc_astrossl.launch import queue
+    from hpc_astrossl.launch.notes import Notes, orphans
+    from hpc_astrossl.launch.sending import Sending
+
+    notes = Notes(ledger).all()
+    if not notes and not ledger.entries(cancelled=True):
+        return  # nothing was ever sent
+    if due := max((note.due() for note in notes), default=0):
+        print(f"looking for an array of which sbatch said nothing clear, for at most {due:.0f} s", flush=True)
+    listing = queue.states()
+    Sending(ledger).settle(listing)
+    if lost := orphans(ledger, listing):
+        told = ", ".join(f"{job} ({name})" for job, name in lost.items())
+        raise InputError(
+            f"Slurm has jobs of this experiment that its ledger does not know: {told}. astrossl cancel "
+            f"{ledger.experiment} ends them with the rest; or wait for their end. Then submit again"
+        )
 
 
 def _send(plan, todo, alive, cluster, ledger, workdir: Path) -> None:

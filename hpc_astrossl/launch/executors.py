@@ -7,22 +7,24 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from submitit import JobEnvironment, LocalExecutor, LocalJob, SlurmExecutor
 from submitit.core.job_environment import SignalHandler
-from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError
+from submitit.core.utils import DelayedSubmission, JobPaths
 from submitit.slurm.slurm import SlurmJobEnvironment
 
-from hpc_astrossl.errors import InputError
-from hpc_astrossl.launch import gaps
+from hpc_astrossl.launch import client, gaps, wants
 from hpc_astrossl.launch.ledger import OURS
 from hpc_astrossl.launch.plan import Stage
 from hpc_astrossl.specs.cluster import ClusterSpec
 
 YEAR = 365 * 24 * 60  # minutes: on this machine nothing is stopped for its duration
+CONNECTION = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_SACK_KEY", "SLURM_SACK_JWKS"}  # to Slurm itself
 THROTTLE = 64  # array elements at once, where the cluster file says nothing
 logging.getLogger("submitit").setLevel(logging.ERROR)
 
@@ -57,26 +59,60 @@ def start_local(
         return executor.submit(task)
 
 
-def submit_array(tasks: Sequence[Callable[[], int]], logs: Path, options: dict) -> list[str]:
-    """Send one array (of one task: a plain job) to Slurm; the job ids in the order of the tasks.
+@dataclass(frozen=True, kw_only=True)
+class Parcel:
+    """An array before Slurm has it: file names in the folder of the logs, of its batch script and a pickle a task."""
 
-    InputError with Slurm's own words when sbatch refuses.
+    script: str
+    pickles: tuple[str, ...]
+
+
+def wrap(tasks: Sequence[Callable[[], int]], logs: Path, options: dict) -> Parcel:
+    """Write what an array (of one task: a plain job) consists of."""
+    logs.mkdir(OURS, parents=True, exist_ok=True)
+    pickles = []
+    for task in tasks:
+        delayed = DelayedSubmission(task)
+        delayed.set_timeout(options["parameters"]["time"], options["attempts"])
+        pickles.append(f"{uuid.uuid4().hex}.pkl")
+        delayed.dump(logs / pickles[-1])
+    name = f".submission_file_{uuid.uuid4().hex}.sh"
+    (logs / name).write_text(script(len(tasks), logs, options))
+    return Parcel(script=name, pickles=tuple(pickles))
+
+
+def sbatch(path: Path) -> client.Reply:
+    """How sbatch ended when given that script, out of reach of the variables of an enclosing job.
+
+    InputError when this machine cannot submit.
     """
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
-        raise InputError("sbatch is not on this machine; submit from the cluster's login node, or try --dry-run")
-    logs.mkdir(OURS, parents=True, exist_ok=True)
-    try:
-        executor = SlurmExecutor(logs, python=options["python"], max_num_timeout=options["attempts"])
-        executor.update_parameters(**options["parameters"])
-        with _variables({}, without=("SLURM_", "SBATCH_"), but=("SLURM_CONF",)):
-            jobs = executor.submit_array(tasks)
-    except (FailedJobError, FailedSubmissionError) as error:
-        raise InputError(f"sbatch refused the job: {' '.join(str(error).split())}") from None
-    return [job.job_id for job in jobs]
+        raise client.NoAnswer("sbatch is not on this machine; submit from the cluster's login node, or try --dry-run")
+    return client.run(["sbatch", str(path)], outside_of_jobs(os.environ))
+
+
+def deliver(name: str, pickles: Sequence[str], logs: Path, job: str) -> list[str]:
+    """Give an array's files the names by which its tasks look for them; the ids of its jobs, in order."""
+    jobs = [job] if len(pickles) == 1 else [f"{job}_{number}" for number in range(len(pickles))]
+    for one, pickle in zip(jobs, pickles, strict=True):
+        with suppress(FileNotFoundError):  # delivered before, by a process that was ended in the midst of it
+            JobPaths(logs, one).move_temporary_file(logs / pickle, "submitted_pickle")
+    if not (logs / name).is_symlink():
+        JobPaths(logs, jobs[0]).move_temporary_file(logs / name, "submission_file", keep_as_symlink=True)
+    return jobs
+
+
+def outside_of_jobs(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what an enclosing Slurm job and the shell's own defaults for sbatch put into it."""
+    return {
+        name: value
+        for name, value in client.clean(environment).items()
+        if not name.startswith(("SLURM_", "SLURMD_", "SBATCH_")) or name in CONNECTION
+    }
 
 
 def script(count: int, logs: Path, options: dict) -> str:
-    """The batch script that ``submit_array`` would send for that many tasks, without a Slurm client."""
+    """The batch script of an array of that many tasks; no Slurm client is needed."""
     executor = _ScriptWriter(logs, python=options["python"], max_num_timeout=options["attempts"])
     executor.update_parameters(**options["parameters"])
     if count > 1:
@@ -98,8 +134,6 @@ def slurm_options(name: str, stage: Stage, cluster: ClusterSpec, logs: Path, *, 
         "nodes": need.nodes,
         "ntasks_per_node": need.per_node,
         "cpus_per_task": need.cpus,
-        "mem": f"{round(need.memory_gb * need.per_node * 1024)}M",
-        "gpus_per_node": need.gpus or None,
         "partition": cluster.partition,
         "account": cluster.account,
         "qos": cluster.qos,
@@ -111,7 +145,8 @@ def slurm_options(name: str, stage: Stage, cluster: ClusterSpec, logs: Path, *, 
         "setup": [*cluster.setup, *gaps.exports(variables)],
         "teardown": gaps.last_lines(logs, cluster.retries),
         "srun_args": gaps.srun_arguments(need),
-        "additional_parameters": {**gaps.SBATCH, **cluster.sbatch},
+        "wckey": None,  # submitit's own is unknown to sites that keep accounts by it
+        "additional_parameters": wants.additional(need, cluster, gaps.SBATCH),
     }
     return {"python": cluster.python, "attempts": cluster.attempts, "parameters": parameters}
 
@@ -129,12 +164,9 @@ def _threads(stage: Stage) -> dict[str, str]:
 
 
 @contextmanager
-def _variables(values: dict[str, str], without: tuple[str, ...] = (), but: tuple[str, ...] = ()) -> Iterator[None]:
-    """The process environment with those variables, and without the ones of an enclosing Slurm job."""
+def _variables(values: dict[str, str]) -> Iterator[None]:
+    """The process environment with those variables."""
     before = dict(os.environ)
-    for name in before:
-        if without and name.startswith(without) and name not in but:
-            del os.environ[name]
     os.environ.update(values)
     try:
         yield

@@ -3,10 +3,11 @@
 =====================  ==============================================================================================
 ``arrays``             it never splits an array at the site's MaxArraySize, which caps the index
 ``SBATCH``             jobs are requeued only where the site's default says so; dependents of a failed job wait for ever
-``srun_arguments``     since Slurm 22.05 srun does not inherit --cpus-per-task; a dead rank leaves the others waiting
+``srun_arguments``     since Slurm 22.05 srun does not inherit --cpus-per-task; a dead rank leaves the others waiting;
+                       a job sent with --export=NONE hands its step nothing, not even submitit's own variable
 ``once``               under Apptainer each signal arrives twice: from the step, and from the container's starter
 ``timed_out``          short or early signals: a time limit is taken for a preemption, or the other way round
-``requeue_outside``    an image holds no scontrol, so a task cannot requeue itself
+``requeue``            an image holds no scontrol, or Slurm does not answer it, so a task cannot requeue itself
 ``hold_rank``          the ranks that only wait for rank 0 to requeue would end the job before it has
 ``last_lines``         a task killed from outside (SIGKILL, lost peer) ends for good, although its state is saved
 ``queue.states``       without accounting (sacct) it waits for ever on a job that died: see launch/queue.py
@@ -17,8 +18,9 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +31,22 @@ EARLY = 60  # seconds: Slurm may send a signal up to a minute before it is due
 START = 60  # seconds that an interpreter or a container may take until submitit's clock begins
 HOLD = 60  # seconds: KillWait is 30 by default
 # Exit statuses of srun whose cause lies outside the task: SIGABRT (Horovod ends so when a peer is gone), SIGKILL (out
-# of memory, an operator), SIGUSR2 (told to save before it listened), SIGTERM (to the other ranks of a dead one).
-KILLED = (134, 137, 140, 143)
+# of memory, an operator), SIGUSR2 (told to save before it listened), SIGTERM (to the other ranks of a dead one), SIGBUS
+# and SIGSEGV (a mapped file that a file system has lost).
+KILLED = (134, 135, 137, 139, 140, 143)
 SBATCH = {"requeue": True, "kill-on-invalid-dep": "yes"}
 
 
 def arrays(works: list[Any], limit: int) -> Iterator[list[Any]]:
     """The works in arrays of at most ``limit`` elements, the indices of each beginning at 0."""
-    for start in range(0, len(works), limit):
-        yield works[start : start + limit]
+    size = max(1, limit)  # a site whose MaxArraySize is 0 or 1 has no arrays: each task is a job
+    for start in range(0, len(works), size):
+        yield works[start : start + size]
 
 
 def srun_arguments(need: Resources) -> list[str]:
-    """Each rank has its CPUs, and the end of one rank is the end of the step."""
-    return [f"--cpus-per-task={need.cpus}", "--kill-on-bad-exit=1"]
+    """Each rank has its CPUs and the script's environment, and the end of one rank is the end of the step."""
+    return [f"--cpus-per-task={need.cpus}", "--export=ALL", "--kill-on-bad-exit=1"]
 
 
 def mend(environment: Any, handler: Any) -> None:
@@ -51,8 +55,7 @@ def mend(environment: Any, handler: Any) -> None:
     ``environment`` is its SlurmJobEnvironment, ``handler`` its SignalHandler.
     """
     handler.has_timed_out = lambda self: timed_out(time.time() - self._start_time, self._delayed._timeout_min * 60)
-    if shutil.which("scontrol") is None:
-        environment._requeue = requeue_outside
+    environment._requeue = requeue(environment._requeue)
     once(environment._usr_sig())
 
 
@@ -74,9 +77,18 @@ def timed_out(ran: float, limit: float) -> bool:
     return ran >= limit - float(os.environ.get(DELAY, "0")) - EARLY - START
 
 
-def requeue_outside(environment: Any, _countdown: int) -> None:
-    """Ask the batch script, which runs on the host, to requeue the job (see ``last_lines``)."""
-    mark(environment.paths.folder, environment.job_id, "requeue")
+def requeue(inside: Callable[[Any, int], None]) -> Callable[[Any, int], None]:
+    """submitit's way to requeue the job, else that of the batch script, which runs on the host (see ``last_lines``)."""
+
+    def ask(environment: Any, countdown: int) -> None:
+        try:
+            if shutil.which("scontrol") is not None:
+                return inside(environment, countdown)
+        except (OSError, subprocess.SubprocessError):
+            pass  # Slurm did not answer: the batch script asks more than once
+        return mark(environment.paths.folder, environment.job_id, "requeue")
+
+    return ask
 
 
 def hold_rank() -> None:
@@ -94,7 +106,8 @@ def last_lines(logs: Path, retries: int) -> list[str]:
     """The end of the batch script: note how srun ended, start again if that is wanted or worth it, pass it on.
 
     It is wanted when the task left a sign, and worth it ``retries`` times when it was killed from outside and the job
-    itself was not cancelled.
+    itself was not cancelled. A Slurm that does not answer is asked again, and forbids nothing. A job that could not be
+    requeued leaves a sign of that.
     """
     return [
         "status=$?",
@@ -102,15 +115,28 @@ def last_lines(logs: Path, retries: int) -> list[str]:
         "job=${job:-$SLURM_JOB_ID}",  # an element's own number may be that of the whole array
         f"at={shlex.quote(str(logs))}/$job",
         'echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"',
+        'unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS',  # the submitting shell's own filters
         "again=",
         'if [ -e "$at.requeue" ]; then again=1; fi',
         f"case $status in {'|'.join(map(str, KILLED))})",
         '    if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi',
-        f'    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le {retries} ] &&',
-        '        [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then again=1; fi ;;',
+        f'    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le {retries} ]; then',
+        "        for pause in 5 10 0; do",
+        '            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null)',
+        '            [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |',
+        r"                sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)",
+        '            if [ -n "$state" ]; then break; fi',
+        "            sleep $pause",
+        "        done",
+        '        if [ "${state:-RUNNING}" = RUNNING ]; then again=1; fi',
+        "    fi ;;",
         "esac",
+        'if [ -e "$at.cancelled" ]; then again=; fi',
         'rm -f "$at.requeue" "$at.failed"',
-        'if [ -n "$again" ]; then scontrol requeue "$job"; fi',
+        'if [ -n "$again" ]; then',
+        '    for pause in 5 15 0; do timeout 60 scontrol requeue "$job" && exit "$status"; sleep $pause; done',
+        '    touch "$at.lost"',
+        "fi",
         "exit $status",
     ]
 

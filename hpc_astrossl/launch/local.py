@@ -47,21 +47,21 @@ class Machine:
         return (
             self.places > 0
             and need.cpus <= self.cpus
-            and need.memory_gb <= self.memory_gb
+            and (need.memory_gb or 0) <= self.memory_gb
             and need.gpus <= len(self.gpus)
         )
 
     def take(self, stage: Stage) -> list[int]:
         """Book a task's resources; the numbers of its GPUs."""
         self.cpus -= stage.resources.cpus
-        self.memory_gb -= stage.resources.memory_gb
+        self.memory_gb -= stage.resources.memory_gb or 0
         self.places -= 1
         return [self.gpus.pop(0) for _ in range(min(stage.resources.gpus, len(self.gpus)))]
 
     def give_back(self, stage: Stage, gpus: list[int]) -> None:
         """Free what ``take`` booked."""
         self.cpus += stage.resources.cpus
-        self.memory_gb += stage.resources.memory_gb
+        self.memory_gb += stage.resources.memory_gb or 0
         self.places += 1
         self.gpus = sorted([*self.gpus, *gpus])
 

@@ -1,81 +1,84 @@
-"""What Slurm says of jobs: squeue for those it still knows, sacct for the rest where the site keeps accounts.
+"""What Slurm says of jobs and of its site: the one door that asks, and that believes only an answer.
 
-submitit asks sacct alone; many small sites have none. InputError with the remedy when there is no answer.
+squeue tells of the jobs that it still knows, sacct of the rest where the site keeps accounts. submitit asks sacct
+alone; many small sites have none. What neither tells is not known, which is something else than failed.
 """
 
 import re
 import shlex
 import shutil
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from hpc_astrossl.errors import InputError, unknown
+from hpc_astrossl.launch import answers
+from hpc_astrossl.launch.answers import FINAL, WAITING, WORDS, Known
+from hpc_astrossl.launch.client import NoAnswer, ask
 from hpc_astrossl.launch.plan import Plan
 from hpc_astrossl.specs.cluster import ClusterSpec
 
-FINAL = {
-    "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "PREEMPTED",
-    "REVOKED",
-}  # fmt: skip
-# Slurm's final states in words; a state that is not here speaks for itself.
-WORDS = {
-    "TIMEOUT": "it reached its time limit before it could save: raise minutes or signal_delay, then submit again",
-    "OUT_OF_MEMORY": "it needed more memory than it was given: raise memory_gb, then submit again",
-    "NODE_FAIL": "its node failed: submit again",
-    "BOOT_FAIL": "its node did not start: submit again",
-    "PREEMPTED": "it was preempted: submit again",
-    "CANCELLED": "it was cancelled, or what it depends on failed",
-}
-WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
-USUAL = {
-    "None",
-    "Priority",
-    "Resources",
-    "Dependency",
-    "JobArrayTaskLimit",
-    "BeginTime",
-}  # reasons to wait that pass by themselves
-PATIENCE = 60  # seconds for an answer
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """What squeue says of a job."""
-
-    state: str
-    reason: str = "None"
+__all__ = [
+    "FINAL", "WAITING", "WORDS", "Known", "Limits", "array_limit", "check_site", "confirm", "final", "minutes",
+    "partition", "states",
+]  # fmt: skip
+SQUEUE = ("squeue", "--all", "--array", "--states=all", "--format=%i|%T|%r|%j|%o")
+SACCT = ("sacct", "--noheader", "--allocations", "--parsable2", "--format=JobID,State")
+PORTION = 200  # arrays that are asked for at once: a command line is not endless
 
 
 def states() -> dict[str, Known]:
-    """Every job of this user that the queue still knows, by job id, array elements apart."""
-    command = ["squeue", "--noheader", "--array", "--me", "--states=all", "--format=%i|%T|%r"]
-    fields = (line.strip().split("|", 2) for line in _ask(command).splitlines() if line.count("|") >= 2)
-    return {job: Known(state=state, reason=reason) for job, state, reason in fields}
+    """Every job of this user that the queue still knows, by job id, array elements apart; NoAnswer without a table."""
+    return _table(ask([*SQUEUE, "--me"]))
+
+
+def confirm(array: str) -> dict[str, Known]:
+    """What squeue says when asked for that job or array alone, empty when Slurm no longer knows it.
+
+    NoAnswer when neither can be told.
+    """
+    try:
+        return _table(ask([*SQUEUE, f"--jobs={array}"]))
+    except NoAnswer:
+        raise
+    except InputError as error:
+        if "invalid job id" in str(error).lower():
+            return {}
+        raise NoAnswer(str(error)) from None
+
+
+def _table(text: str) -> dict[str, Known]:
+    found = answers.table(text)
+    if found is None:
+        raise NoAnswer("squeue printed no table, not even its heading")
+    return found
 
 
 def final(jobs: Iterable[str]) -> dict[str, str]:
-    """Final states from sacct of jobs that the queue has forgotten; nothing where the site keeps no accounts."""
-    wanted = sorted(set(jobs))
+    """Final states from sacct of jobs that the queue has forgotten; nothing where the site keeps no accounts.
+
+    Asked for by array, in portions: thousands of elements would not fit into a command line.
+    """
+    wanted = set(jobs)
     if not wanted or shutil.which("sacct") is None:
         return {}
-    command = ["sacct", "--noheader", "--allocations", "--parsable2", "--format=JobID,State"]
-    try:
-        answer = _ask([*command, f"--jobs={','.join(wanted)}"])
-    except InputError:
-        return {}  # accounting is off: the run folders and the batch scripts' own notes have to do
-    found = (line.split("|", 1) for line in answer.splitlines() if "|" in line)
-    return {job: state.split()[0] for job, state in found}
+    arrays = sorted({job.partition("_")[0] for job in wanted})
+    found: dict[str, str] = {}
+    for start in range(0, len(arrays), PORTION):
+        try:
+            found |= answers.final_states(ask([*SACCT, f"--jobs={','.join(arrays[start : start + PORTION])}"]))
+        except InputError:
+            break  # accounting is off or silent: the run folders and the batch scripts' own notes have to do
+    return {job: found[job] for job in wanted & found.keys()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a partition allows a job; None where it sets no limit."""
+    """The most that a job may have where it goes; None where there is no limit, or none is told."""
 
-    minutes: int | None
-    cpus: int
-    memory_mb: int
+    minutes: int | None = None
+    cpus: int | None = None
+    memory_mb: int | None = None
 
 
 def check_site(plan: Plan, cluster: ClusterSpec) -> None:
@@ -85,18 +88,20 @@ def check_site(plan: Plan, cluster: ClusterSpec) -> None:
     _check_image(cluster)
     if shutil.which("sinfo") is None:
         return
-    limits = partition(cluster.partition)
-    where = f"partition {cluster.partition}" if cluster.partition else "the default partition"
+    name = str(cluster.sbatch.get("partition") or cluster.partition or "") or None
+    limits = partition(name)
+    where = f"partition {name}" if name else "the default partition"
     for stage in plan.stages:
         need = stage.resources
-        for name, wanted, allowed in (
-            ("minutes", need.minutes, limits.minutes),
+        memory = None if need.memory_gb is None else need.memory_gb * need.per_node
+        for what, wanted, allowed in (
+            ("minutes", need.minutes, None if cluster.qos else limits.minutes),  # a QOS may lift a partition's
             ("cpus × ranks", need.cpus * need.per_node, limits.cpus),
-            ("memory_gb × ranks", need.memory_gb * need.per_node, limits.memory_mb / 1024),
+            ("memory_gb × ranks", memory, limits.memory_mb and limits.memory_mb / 1024),
         ):
-            if allowed is not None and wanted > allowed:
+            if allowed is not None and wanted is not None and wanted > allowed:
                 raise InputError(
-                    f"stage {stage.name} asks for {name} {wanted:g}, and {where} allows at most {allowed:g}; change "
+                    f"stage {stage.name} asks for {what} {wanted:g}, and {where} allows at most {allowed:g}; change "
                     "resources in the recipe or the cluster file, or take another partition"
                 )
 
@@ -112,17 +117,32 @@ def _check_image(cluster: ClusterSpec) -> None:
 
 
 def partition(name: str | None) -> Limits:
-    """The limits of a partition, the default one without a name; the most that any of its nodes offers."""
-    lines = [line.split("|") for line in _ask(["sinfo", "--noheader", "--format=%P|%l|%c|%m"]).split()]
-    rows = [row for row in lines if (row[0].rstrip("*") == name if name else row[0].endswith("*"))]
-    if not rows:
-        raise unknown("partition", name, {row[0].rstrip("*") for row in lines})
-    times = [minutes(row[1]) for row in rows]
+    """The limits of a partition or of several ("a,b"), hidden ones too; the most that any of their nodes offers.
+
+    Without a name those of the default partition, and none where the site has no default.
+    """
+    lines = [line.split("|") for line in ask(["sinfo", "--all", "--noheader", "--format=%P|%l|%c|%m"]).splitlines()]
+    parts = [[part.strip() for part in line] for line in lines if len(line) == 4]
+    there = {row[0].rstrip("*") for row in parts}
+    wanted = [one.strip() for one in name.split(",")] if name else []
+    for one in wanted:
+        if parts and one not in there:
+            raise unknown("partition", one, there)
+    found = [row for row in parts if (row[0].rstrip("*") in wanted if wanted else row[0].endswith("*"))]
+    if not found:
+        return Limits()
+    times = [minutes(row[1]) for row in found]
     return Limits(
         minutes=None if None in times else max(times),
-        cpus=max(int(row[2].rstrip("+")) for row in rows),
-        memory_mb=max(int(row[3].rstrip("+")) for row in rows),
+        cpus=_most(row[2] for row in found),
+        memory_mb=_most((row[3] for row in found), least=2),  # 1 MB: the site does not say what its nodes have
     )
+
+
+def _most(texts: Iterable[str], *, least: int = 1) -> int | None:
+    """The largest of sinfo's numbers ("64", "64+"); None when one is not told."""
+    numbers = [int(text.rstrip("+")) if re.fullmatch(r"\d+\+?", text) else 0 for text in texts]
+    return max(numbers) if min(numbers) >= least else None
 
 
 def minutes(text: str) -> int | None:
@@ -134,24 +154,20 @@ def minutes(text: str) -> int | None:
     return (days * 24 + hours) * 60 + whole
 
 
-def array_limit(cluster: ClusterSpec) -> int:
-    """The most elements that one array may have: the cluster file's number, or the site's when that is smaller."""
+def array_limit(cluster: ClusterSpec, *, lenient: bool = False) -> int:
+    """The most elements that one array may have: the cluster file's number, or the site's when that is smaller.
+
+    MaxArraySize is the largest index and one more; where it is 0 or 1 each task is a job of its own. ``lenient``: the
+    cluster file's number when Slurm does not answer.
+    """
     if shutil.which("scontrol") is None:
         return cluster.max_array
-    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask(["scontrol", "show", "config"]), re.MULTILINE)
-    return min(cluster.max_array, int(match[1])) if match else cluster.max_array
-
-
-def _ask(command: list[str]) -> str:
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
-    except FileNotFoundError:
-        raise InputError(
-            f"{command[0]} is not on this machine, so the jobs of this experiment cannot be asked for; run this on the "
-            "cluster's login node"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise InputError(f"{command[0]} gave no answer within {PATIENCE} s; try again when Slurm does") from None
-    if answer.returncode:
-        raise InputError(f"{command[0]} failed: {' '.join(answer.stderr.split())}")
-    return answer.stdout
+        told = ask(["scontrol", "show", "config"])
+    except InputError:
+        if not lenient:
+            raise
+        return cluster.max_array
+    sizes = re.findall(r"^MaxArraySize\s*=\s*(\d+)", told, re.MULTILINE)
+    sizes += re.findall(r"\bmax_array_tasks=(\d+)", told)
+    return max(1, min(cluster.max_array, *map(int, sizes)))

@@ -10,6 +10,7 @@ from hpc_astrossl.launch.ledger import Entry, Ledger
 from hpc_astrossl.launch.plan import Item, Plan, Stage, Work, pack
 from hpc_astrossl.launch.prepare import write_task
 from hpc_astrossl.launch.queue import array_limit
+from hpc_astrossl.launch.sending import Sending
 from hpc_astrossl.launch.task import Task
 from hpc_astrossl.specs.cluster import ClusterSpec
 
@@ -51,7 +52,8 @@ def submit(
                 f"{key} is being made by astrossl submit on {entry.host} (process {entry.pid}), which Slurm cannot "
                 "wait for; run this again when it has ended"
             )
-    limit = cluster.max_array if dry_run else array_limit(cluster)
+    limit = array_limit(cluster, lenient=dry_run)
+    sending = Sending(ledger)
     whole: set[str] = set()  # arrays sent here, of which every element is in ``jobs``
     for stage in plan.stages:
         arrays = list(gaps.arrays(pack(stage, todo[stage.name]), limit))
@@ -64,8 +66,8 @@ def submit(
                 ids = [f"<{stage.name}>"] * len(works)
             else:
                 tasks = [Task(str(write_task(work, ledger, workdir))) for work in works]
-                ids = executors.submit_array(tasks, ledger.logs, options)
-                ledger.add([_entry(work, job) for work, job in zip(works, ids, strict=True)])
+                parcel = executors.wrap(tasks, ledger.logs, options)
+                ids = sending.send(parcel, [_entry(work) for work in works])
             whole.update(job.partition("_")[0] for job in ids)
             jobs.update({item.key: job for work, job in zip(works, ids, strict=True) for item in work.items})
             yield Sent(stage=stage.name, works=works, jobs=ids, after=after, script=text)
@@ -92,6 +94,6 @@ def _array(job: str) -> str:
     return job.partition("_")[0]
 
 
-def _entry(work: Work, job: str) -> Entry:
+def _entry(work: Work) -> Entry:
     keys = tuple(item.key for item in work.items)
-    return Entry(kind="slurm", stage=work.stage, task=work.name, items=keys, commands=work.makers, job=job)
+    return Entry(kind="slurm", stage=work.stage, task=work.name, items=keys, commands=work.makers)

@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_DONE, InputError
-from hpc_astrossl.launch import queue
+from hpc_astrossl.launch import answers, queue
 from hpc_astrossl.launch.ledger import Entry, Ledger, lives
 from hpc_astrossl.launch.plan import REPORT, Item, Plan
 from hpc_astrossl.launch.task import events_file
@@ -16,7 +17,7 @@ from hpc_astrossl.launch.task import events_file
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """``state`` is done, running, queued, failed, stopped or new (never submitted); ``reason`` says why it failed."""
+    """``state`` is done, running, queued, failed, stopped, new (never submitted) or unknown; ``reason`` says why."""
 
     state: str
     reason: str | None = None
@@ -50,13 +51,15 @@ def pending(plan: Plan, done: set[str], alive: Mapping[str, Entry]) -> dict[str,
 class Lives:
     """Which entries of a ledger are still queued or running; asks Slurm once, and only when there is a reason to.
 
-    InputError when squeue cannot be asked; not so with ``lenient``, which then holds every job for alive and keeps the
-    reason in ``unasked``.
+    InputError when squeue cannot be asked; not so with ``lenient``, which keeps the reason in ``unasked``: nothing is
+    known then of any job. A job that squeue does not list has ended when sacct, or squeue asked for it alone, says so.
     """
 
     def __init__(self, entries: Iterable[Entry], *, lenient: bool = False):
         self.entries, self.unasked = list(entries), None
-        self.slurm: dict[str, queue.Known] = {}
+        self.slurm: dict[str, answers.Known] = {}
+        self.final: dict[str, str] | None = None  # sacct's states of what squeue does not list
+        self._alone: dict[str, dict[str, answers.Known] | None] = {}  # squeue's answers by array, None: no answer
         if any(entry.kind == "slurm" for entry in self.entries):
             try:
                 self.slurm = queue.states()
@@ -66,15 +69,49 @@ class Lives:
                 self.unasked = str(error)
 
     def phase(self, entry: Entry) -> str | None:
-        """ "queued" or "running"; None when the entry's job or process has ended. A local one counts as running."""
+        """ "queued", "running" or "unknown"; None when the job or process has ended. A local one counts as running."""
         if entry.kind != "slurm":
             return "running" if lives(entry) else None
         if self.unasked is not None:
-            return "running"
-        state = self.slurm[entry.job].state if entry.job in self.slurm else "CANCELLED"
-        if state in queue.FINAL:
+            return "unknown"
+        known = self.known(entry)
+        if known is None:
+            if entry.job in self._forgotten():
+                return None
+            told = self._asked_alone(entry.job)
+            known = None if told is None else _own(told, entry)
+            if known is None:
+                return "unknown" if told is None else None
+        if known.state in answers.FINAL:
             return None
-        return "queued" if state in queue.WAITING else "running"
+        return "queued" if known.state in answers.WAITING else "running"
+
+    def known(self, entry: Entry) -> answers.Known | None:
+        """What squeue's list says of an entry's job."""
+        return _own(self.slurm, entry)
+
+    def final_state(self, entry: Entry) -> str | None:
+        """Slurm's state of a job that has ended, by squeue or sacct; None when neither knows it."""
+        known = self.known(entry)
+        return known.state if known else self._forgotten().get(entry.job)
+
+    def _forgotten(self) -> dict[str, str]:
+        """Of all jobs that the queue does not list: one question for the whole experiment."""
+        if self.final is None:
+            jobs = {entry.job for entry in self.entries if entry.kind == "slurm" and self.known(entry) is None}
+            self.final = queue.final(jobs)
+        return self.final
+
+    def _asked_alone(self, job: str) -> dict[str, answers.Known] | None:
+        """squeue's answer about that job's array; None without one, after which nothing more is asked."""
+        array = job.partition("_")[0]
+        if array not in self._alone:
+            try:
+                silent = None in self._alone.values()
+                self._alone[array] = None if silent else queue.confirm(array)
+            except InputError:
+                self._alone[array] = None
+        return self._alone[array]
 
     def __contains__(self, entry: Entry) -> bool:
         return self.phase(entry) is not None
@@ -89,8 +126,8 @@ def outcome(
 ) -> Outcome:
     """What became of one item of a submitted task. ``ended(entry)`` words the end of a task that noted none itself.
 
-    ``phase`` is the task's: "queued", "running", or None when it has ended. A product that is there decides, except for
-    the report, which is made again and again.
+    ``phase`` is the task's: "queued", "running", "unknown", or None when it has ended. A product that is there decides,
+    except for the report, which is made again and again.
     """
     events = _events(ledger.task_file(entry.task), entry.command_of(key))
     last = events[-1] if events else None
@@ -103,6 +140,9 @@ def outcome(
 
 def _unfinished(last: dict[str, Any] | None, phase: str | None, ended: Callable[[], str]) -> Outcome:
     """By the last note of the task: none, a stop to be continued, a start, or an end."""
+    if phase == "unknown" and (last is None or last.get("status") in (None, EXIT_CONTINUE)):
+        noted = "begun" if last else "not begun"
+        return Outcome(state="unknown", reason=f"Slurm does not say whether it lives; by its own notes {noted}")
     if last is None:
         return Outcome(state="queued") if phase else Outcome(state="failed", reason=f"never started: {ended()}")
     if last.get("status") == EXIT_CONTINUE:
@@ -118,15 +158,42 @@ def _unfinished(last: dict[str, Any] | None, phase: str | None, ended: Callable[
     return Outcome(state="failed", reason=last["reason"] or f"exit {last['status']}")
 
 
+def _own(listing: Mapping[str, answers.Known], entry: Entry) -> answers.Known | None:
+    """What a listing says of the entry's job; None when it has none, or a job of that number that is not ours."""
+    known = answers.look_up(listing, entry.job or "")
+    ours = known is None or not known.name or known.name.endswith(f".{entry.stage}") or "/.tasks/logs/" in known.command
+    return known if ours else None
+
+
+# How srun and slurmstepd tell that a step has ended: never why.
+EPILOGUE = re.compile(
+    r"^(\[[^]]*\] )?(srun|slurmstepd[^:]*|slurmd[^:]*): (launch/slurm: |error: |\[[^]]*\] )*("
+    r"Terminating|Force Terminated|forcing job termination|job abort|Job step aborted|First task exited|"
+    r".*[Ee]xited with|.*task.*: (Killed|Terminated|Aborted|Exited|Segmentation|Bus error)|.*\*\*\* (STEP|JOB) |"
+    r"got SIGCONT|_step_signal|_task_finish)"
+)
+
+
+def last_words(path: Path) -> str | None:
+    """The last line of a log that may hold a reason: not the lines by which Slurm tells that a step has ended."""
+    lines = _last_lines(path)
+    return next((line for line in lines if not EPILOGUE.search(line)), lines[0] if lines else None)
+
+
 def last_line(path: Path) -> str | None:
     """The last line of a log that is not blank, of its last 8 kB."""
+    return next(iter(_last_lines(path)), None)
+
+
+def _last_lines(path: Path) -> list[str]:
+    """The lines of the last 8 kB of a file that are not blank, the last one first."""
     try:
         with path.open("rb") as stream:
             stream.seek(max(0, path.stat().st_size - 8192))
             lines = stream.read().decode(errors="replace").replace("\r", "\n").split("\n")
     except FileNotFoundError:
-        return None
-    return next((line.strip() for line in reversed(lines) if line.strip()), None)
+        return []
+    return [line.strip() for line in reversed(lines) if line.strip()]
 
 
 def _events(task: Path, command: int) -> list[dict[str, Any]]:

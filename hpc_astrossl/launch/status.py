@@ -9,13 +9,14 @@ from pathlib import Path
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.launch import queue
+from hpc_astrossl.launch import answers
 from hpc_astrossl.launch.ledger import Entry, Ledger
+from hpc_astrossl.launch.notes import Note, Notes, place
 from hpc_astrossl.launch.plan import REPORT, product_of
-from hpc_astrossl.launch.state import Lives, last_line, outcome
+from hpc_astrossl.launch.state import Lives, last_line, last_words, outcome
 from hpc_astrossl.specs.run import RunSpec
 
-STATES = ("done", "running", "queued", "new", "stopped", "failed", "skipped")
+STATES = ("done", "running", "queued", "unknown", "new", "stopped", "failed", "skipped")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,8 @@ class Picture:
         self.ledger = Ledger(workdir, experiment)
         self.lives = Lives(self.ledger.entries(), lenient=True)
         self.unasked = self.lives.unasked
+        notes = Notes(self.ledger).all()
+        self.sent = {key: note for note in notes for entry in note.entries for key in entry.items}
         self.latest = {key: entry for entry in self.lives.entries for key in entry.items}
         self._end = End(self.ledger, self.lives)
 
@@ -57,23 +60,32 @@ class Picture:
         planned = {record["run_id"]: record["scheme"] for record in self.known["planned"]}
         made = [self._with_epochs(self._row(key, stage, f"runs/{self.experiment}/{key}/result.json"))
                 for key, stage in planned.items()]  # fmt: skip
-        for key in self.latest.keys() - planned.keys():
-            made.append(self._row(key, self.latest[key].stage, product_of(key, self.experiment)))
+        stages = {key: entry.stage for note in self.sent.values() for entry in note.entries for key in entry.items}
+        stages |= {key: entry.stage for key, entry in self.latest.items()}
+        for key in stages.keys() - planned.keys():
+            made.append(self._row(key, stages[key], product_of(key, self.experiment)))
         for record in self.known["skipped"]:
             made.append(Row(key=record["run_id"], stage=record["scheme"], state="skipped", reason=record["reason"]))
         return made
 
     def _row(self, key: str, stage: str, product: str) -> Row:
         entry, there = self.latest.get(key), (self.workdir / product).exists()
+        if key in self.sent and not there:
+            return self._on_its_way(key, stage, self.sent[key])
         if entry is None:
             return Row(key=key, stage=stage, state="done" if there else "new")
-        phase = self.lives.phase(entry)
+        phase = None if there and key != REPORT else self.lives.phase(entry)
         became = outcome(entry, key, ledger=self.ledger, phase=phase, produced=there, ended=self._end)
         reason = became.reason
-        if became.state == "queued" and entry.job in self.lives.slurm:
-            why = self.lives.slurm[entry.job].reason
-            reason = reason if why in queue.USUAL else f"Slurm: {why}"
+        if became.state == "queued" and (known := self.lives.known(entry)) is not None:
+            reason = reason if known.reason in answers.USUAL else f"Slurm: {known.reason}"
         return Row(key=key, stage=stage, state=became.state, reason=reason, job=became.job, starts=became.starts)
+
+    def _on_its_way(self, key: str, stage: str, note: Note) -> Row:
+        """Of an array that was handed to sbatch, and whose job is not known yet."""
+        job = place(note, self.ledger, self.lives.slurm)
+        reason = f"sbatch gave no clear answer: {note.words}; the next submit looks for the job before it sends another"
+        return Row(key=key, stage=stage, state="queued" if job else "unknown", job=job, reason=reason)
 
     def _with_epochs(self, row: Row) -> Row:
         """The row with what the run folder tells of an unfinished run."""
@@ -130,31 +142,26 @@ class End:
     """Words for the end of a task that noted none: Slurm's state of the job, its batch script's note, its log."""
 
     def __init__(self, ledger: Ledger, lives: Lives):
-        self._ledger, self._lives, self._final = ledger, lives, None
+        self._ledger, self._lives = ledger, lives
 
     def __call__(self, entry: Entry) -> str:
-        line = last_line(self._ledger.log_file(entry.job)) if entry.job else None
+        line = last_words(self._ledger.log_file(entry.job)) if entry.job else None
         words = [f"its log ends with: {line}"] if line else ["it left no log"]
         if entry.kind == "slurm":
-            words = [*self._slurm(entry.job), *words]
+            words = [*self._slurm(entry), *words]
         return "; ".join(words)
 
-    def _slurm(self, job: str) -> list[str]:
-        state = self._lives.slurm[job].state if job in self._lives.slurm else self._forgotten().get(job)
+    def _slurm(self, entry: Entry) -> list[str]:
+        state = self._lives.final_state(entry)
         words = [f"Slurm says {state}" if state else "Slurm no longer knows the job"]
-        if state in queue.WORDS:
-            words.append(queue.WORDS[state])
-        if ends := self._ledger.ends(job):
+        if state in answers.WORDS:
+            words.append(answers.WORDS[state])
+        if (self._ledger.logs / f"{entry.job}.lost").exists():
+            words.append("its node could not have it requeued (scontrol failed there): submit again")
+        if ends := self._ledger.ends(entry.job):
             status, _, nodes = ends[-1].partition(" ")
             words.append(f"{_status(int(status))} on {nodes}" + (f", start {len(ends)}" if len(ends) > 1 else ""))
         return words
-
-    def _forgotten(self) -> dict[str, str]:
-        """Of all jobs that the queue no longer knows: one question for the whole experiment."""
-        if self._final is None:
-            jobs = {entry.job for entry in self._lives.entries if entry.kind == "slurm"}
-            self._final = queue.final(jobs - self._lives.slurm.keys())
-        return self._final
 
 
 def _status(number: int) -> str:

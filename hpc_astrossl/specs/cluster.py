@@ -11,7 +11,26 @@ from hpc_astrossl.specs.run import require
 SCRATCH = "ASTROSSL_SCRATCH"  # how a task is told of the folder, see hpc_astrossl/store/staging.py
 SLURM_ONLY = (
     "partition", "account", "qos", "constraint", "setup", "max_array", "signal_delay", "attempts", "retries", "sbatch",
+    "memory", "gpus",
 )  # fmt: skip
+# Options of sbatch that are decided elsewhere, and where.
+DECIDED = {
+    "array": "max_array and parallel",
+    "output": "the experiment's folder",
+    "error": "the experiment's folder",
+    "open-mode": "the experiment's folder",
+    "dependency": "the recipe",
+    "signal": "signal_delay",
+    "time": "minutes of the resources",
+    "nodes": "nodes of the resources",
+    "ntasks": "ranks and gpus of the resources",
+    "ntasks-per-node": "ranks and gpus of the resources",
+    "cpus-per-task": "cpus of the resources",
+    "test-only": "astrossl submit --dry-run",
+    "wait": "astrossl status --watch",
+    "wrap": "the recipe",
+}
+ELSEWHERE = ("clusters", "M", "cluster-constraint")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +55,10 @@ class ClusterSpec:
     signal_delay: int = 120  # seconds before the time limit at which a task is told to save and requeue
     attempts: int = 10  # time limits a task may meet before it counts as failed
     retries: int = 2  # times a task that was killed from outside (memory, an operator, a lost rank) is started again
-    sbatch: dict[str, str | int] = field(default_factory=dict)  # further options of sbatch, name: value
+    memory: Literal["node", "cpu", "gpu", "none"] = "node"  # what memory_gb is asked for by: --mem, --mem-per-cpu …
+    gpus: str = "gpus-per-node"  # the option that asks for GPUs, also gpus-per-task, gpus, or GRES as gpu or gpu:a100
+    sbatch: dict[str, str | int | bool] = field(default_factory=dict)  # further options of sbatch, name: value;
+    # true: an option without a value; false: one that is not to be given
 
     @property
     def variables(self) -> dict[str, str]:
@@ -59,11 +81,14 @@ class ClusterSpec:
                 re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None,
                 f"environment: {name!r} is no name of a variable (letters, digits and _)",
             )
+        require(
+            re.fullmatch(r"gpus(-per-node|-per-task)?(:[\w.]+)?|gpu(:[\w.]+)?", self.gpus) is not None,
+            "gpus must be gpus-per-node, gpus-per-task or gpus (each also with a type: gpus-per-node:a100), or the "
+            f"name of a GRES: gpu, gpu:a100; found {self.gpus!r}",
+        )
         for name in self.sbatch:
-            require(re.fullmatch(r"[a-z][a-z0-9-]*", name) is not None, f"sbatch: {name!r} is no name of an option")
-        lines = {name: getattr(self, name) for name in ("partition", "account", "qos", "constraint")}
-        for name, value in {**lines, **{f"sbatch: {key}": value for key, value in self.sbatch.items()}}.items():
-            require(str(value).isprintable(), f"{name} must be one line of plain text, found {value!r}")
+            self._check_option(name)
+        self._check_lines()
         for name in ("parallel", "max_array", "signal_delay", "attempts"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} must be at least 1, found {value}")
@@ -75,3 +100,19 @@ class ClusterSpec:
             f"gpus_per_node must not be negative, found {self.gpus_per_node}",
         )
         check_resources(self.resources)
+
+    def _check_option(self, name: str) -> None:
+        """InputError for an option of sbatch that this program decides, or that it cannot follow."""
+        require(
+            name not in ELSEWHERE,
+            f"sbatch: {name} sends jobs to another cluster, where they cannot be followed; log in to that cluster and "
+            "submit there",
+        )
+        require(re.fullmatch(r"[a-z][a-z0-9-]*", name) is not None, f"sbatch: {name!r} is no name of an option")
+        require(name not in DECIDED, f"sbatch: {name} is decided by {DECIDED.get(name)}; remove it")
+
+    def _check_lines(self) -> None:
+        """InputError for values that would not stay on their line of the batch script."""
+        lines = {name: getattr(self, name) for name in ("partition", "account", "qos", "constraint")}
+        for name, value in {**lines, **{f"sbatch: {key}": value for key, value in self.sbatch.items()}}.items():
+            require(str(value).isprintable(), f"{name} must be one line of plain text, found {value!r}")

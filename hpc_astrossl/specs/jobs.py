@@ -32,7 +32,7 @@ class Resources:
 
     cpus: int = 1
     gpus: int = 0  # of each node; what is wanted: a site without GPUs runs the stage on its CPUs
-    memory_gb: float = 4.0
+    memory_gb: float | None = 4.0  # null: none is asked for, and the site gives what it gives
     minutes: int = 60
     pack: int = 1  # runs that one task makes, one after another
     nodes: int = 1
@@ -41,7 +41,10 @@ class Resources:
     def __post_init__(self):
         for name in ("cpus", "minutes", "pack", "nodes"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
-        require(self.memory_gb > 0, f"memory_gb must be positive, found {self.memory_gb}")
+        require(
+            self.memory_gb is None or self.memory_gb > 0,
+            f"memory_gb must be positive, or null to ask for none, found {self.memory_gb}",
+        )
         require(self.gpus >= 0, f"gpus must not be negative, found {self.gpus}")
         require(self.ranks is None or self.ranks >= 1, f"ranks must be at least 1, found {self.ranks}")
         require(

@@ -16,7 +16,6 @@
 #SBATCH --requeue
 #SBATCH --signal=USR2@120
 #SBATCH --time=60
-#SBATCH --wckey=submitit
 
 # setup
 module load apptainer
@@ -27,7 +26,7 @@ export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' --cpus-per-task=4 --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
+srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' --cpus-per-task=4 --export=ALL --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
 
 
 # teardown
@@ -36,15 +35,28 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|140|143)
+case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
-    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
-        [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then again=1; fi ;;
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
+        for pause in 5 10 0; do
+            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null)
+            [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
+                sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
+            if [ -n "$state" ]; then break; fi
+            sleep $pause
+        done
+        if [ "${state:-RUNNING}" = RUNNING ]; then again=1; fi
+    fi ;;
 esac
+if [ -e "$at.cancelled" ]; then again=; fi
 rm -f "$at.requeue" "$at.failed"
-if [ -n "$again" ]; then scontrol requeue "$job"; fi
+if [ -n "$again" ]; then
+    for pause in 5 15 0; do timeout 60 scontrol requeue "$job" && exit "$status"; sleep $pause; done
+    touch "$at.lost"
+fi
 exit $status
 
 #  0: astrossl train runs/small/pretext_pretext_nall_s0-bc283baa/config.yaml --workdir .
@@ -68,7 +80,6 @@ exit $status
 #SBATCH --requeue
 #SBATCH --signal=USR2@120
 #SBATCH --time=60
-#SBATCH --wckey=submitit
 
 # setup
 module load apptainer
@@ -79,7 +90,7 @@ export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%A_%a_%t_log.out' --cpus-per-task=4 --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
+srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%A_%a_%t_log.out' --cpus-per-task=4 --export=ALL --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
 
 
 # teardown
@@ -88,15 +99,28 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|140|143)
+case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
-    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
-        [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then again=1; fi ;;
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
+        for pause in 5 10 0; do
+            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null)
+            [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
+                sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
+            if [ -n "$state" ]; then break; fi
+            sleep $pause
+        done
+        if [ "${state:-RUNNING}" = RUNNING ]; then again=1; fi
+    fi ;;
 esac
+if [ -e "$at.cancelled" ]; then again=; fi
 rm -f "$at.requeue" "$at.failed"
-if [ -n "$again" ]; then scontrol requeue "$job"; fi
+if [ -n "$again" ]; then
+    for pause in 5 15 0; do timeout 60 scontrol requeue "$job" && exit "$status"; sleep $pause; done
+    touch "$at.lost"
+fi
 exit $status
 
 #  0: astrossl train runs/small/SG_scratch_nall_s0-df5cf5c1/config.yaml --workdir .
@@ -121,7 +145,6 @@ exit $status
 #SBATCH --requeue
 #SBATCH --signal=USR2@120
 #SBATCH --time=60
-#SBATCH --wckey=submitit
 
 # setup
 module load apptainer
@@ -132,7 +155,7 @@ export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' --cpus-per-task=4 --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
+srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' --cpus-per-task=4 --export=ALL --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
 
 
 # teardown
@@ -141,15 +164,28 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|140|143)
+case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
-    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
-        [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then again=1; fi ;;
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
+        for pause in 5 10 0; do
+            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null)
+            [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
+                sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
+            if [ -n "$state" ]; then break; fi
+            sleep $pause
+        done
+        if [ "${state:-RUNNING}" = RUNNING ]; then again=1; fi
+    fi ;;
 esac
+if [ -e "$at.cancelled" ]; then again=; fi
 rm -f "$at.requeue" "$at.failed"
-if [ -n "$again" ]; then scontrol requeue "$job"; fi
+if [ -n "$again" ]; then
+    for pause in 5 15 0; do timeout 60 scontrol requeue "$job" && exit "$status"; sleep $pause; done
+    touch "$at.lost"
+fi
 exit $status
 
 #  0: astrossl train runs/small/SG_features-magnitudes_nall_s0-8d9ec787/config.yaml runs/small/SG_features-magnitudes_nall_s1-2d1ba4c8/config.yaml --workdir .
@@ -173,7 +209,6 @@ exit $status
 #SBATCH --requeue
 #SBATCH --signal=USR2@120
 #SBATCH --time=60
-#SBATCH --wckey=submitit
 
 # setup
 module load apptainer
@@ -184,7 +219,7 @@ export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' --cpus-per-task=4 --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
+srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' --cpus-per-task=4 --export=ALL --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
 
 
 # teardown
@@ -193,15 +228,28 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|140|143)
+case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
-    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
-        [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then again=1; fi ;;
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
+        for pause in 5 10 0; do
+            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null)
+            [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
+                sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
+            if [ -n "$state" ]; then break; fi
+            sleep $pause
+        done
+        if [ "${state:-RUNNING}" = RUNNING ]; then again=1; fi
+    fi ;;
 esac
+if [ -e "$at.cancelled" ]; then again=; fi
 rm -f "$at.requeue" "$at.failed"
-if [ -n "$again" ]; then scontrol requeue "$job"; fi
+if [ -n "$again" ]; then
+    for pause in 5 15 0; do timeout 60 scontrol requeue "$job" && exit "$status"; sleep $pause; done
+    touch "$at.lost"
+fi
 exit $status
 
 #  0: astrossl report small --workdir .

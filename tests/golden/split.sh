@@ -17,7 +17,6 @@
 #SBATCH --requeue
 #SBATCH --signal=USR2@120
 #SBATCH --time=60
-#SBATCH --wckey=submitit
 
 # setup
 module load apptainer
@@ -28,7 +27,7 @@ export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' --cpus-per-task=4 --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
+srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' --cpus-per-task=4 --export=ALL --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
 
 
 # teardown
@@ -37,15 +36,28 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|140|143)
+case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
-    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
-        [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then again=1; fi ;;
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
+        for pause in 5 10 0; do
+            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null)
+            [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
+                sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
+            if [ -n "$state" ]; then break; fi
+            sleep $pause
+        done
+        if [ "${state:-RUNNING}" = RUNNING ]; then again=1; fi
+    fi ;;
 esac
+if [ -e "$at.cancelled" ]; then again=; fi
 rm -f "$at.requeue" "$at.failed"
-if [ -n "$again" ]; then scontrol requeue "$job"; fi
+if [ -n "$again" ]; then
+    for pause in 5 15 0; do timeout 60 scontrol requeue "$job" && exit "$status"; sleep $pause; done
+    touch "$at.lost"
+fi
 exit $status
 
 #  0: astrossl train runs/small/pretext_pretext_nall_s0-bc283baa/config.yaml --workdir .
@@ -70,7 +82,6 @@ exit $status
 #SBATCH --requeue
 #SBATCH --signal=USR2@120
 #SBATCH --time=60
-#SBATCH --wckey=submitit
 
 # setup
 module load apptainer
@@ -81,7 +92,7 @@ export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%A_%a_%t_log.out' --cpus-per-task=4 --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
+srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%A_%a_%t_log.out' --cpus-per-task=4 --export=ALL --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
 
 
 # teardown
@@ -90,15 +101,28 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|140|143)
+case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
-    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
-        [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then again=1; fi ;;
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
+        for pause in 5 10 0; do
+            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null)
+            [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
+                sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
+            if [ -n "$state" ]; then break; fi
+            sleep $pause
+        done
+        if [ "${state:-RUNNING}" = RUNNING ]; then again=1; fi
+    fi ;;
 esac
+if [ -e "$at.cancelled" ]; then again=; fi
 rm -f "$at.requeue" "$at.failed"
-if [ -n "$again" ]; then scontrol requeue "$job"; fi
+if [ -n "$again" ]; then
+    for pause in 5 15 0; do timeout 60 scontrol requeue "$job" && exit "$status"; sleep $pause; done
+    touch "$at.lost"
+fi
 exit $status
 
 #  0: astrossl train runs/small/SG_scratch_nall_s0-df5cf5c1/config.yaml --workdir .
@@ -124,7 +148,6 @@ exit $status
 #SBATCH --requeue
 #SBATCH --signal=USR2@120
 #SBATCH --time=60
-#SBATCH --wckey=submitit
 
 # setup
 module load apptainer
@@ -135,7 +158,7 @@ export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' --cpus-per-task=4 --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
+srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' --cpus-per-task=4 --export=ALL --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
 
 
 # teardown
@@ -144,15 +167,28 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|140|143)
+case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
-    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
-        [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then again=1; fi ;;
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
+        for pause in 5 10 0; do
+            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null)
+            [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
+                sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
+            if [ -n "$state" ]; then break; fi
+            sleep $pause
+        done
+        if [ "${state:-RUNNING}" = RUNNING ]; then again=1; fi
+    fi ;;
 esac
+if [ -e "$at.cancelled" ]; then again=; fi
 rm -f "$at.requeue" "$at.failed"
-if [ -n "$again" ]; then scontrol requeue "$job"; fi
+if [ -n "$again" ]; then
+    for pause in 5 15 0; do timeout 60 scontrol requeue "$job" && exit "$status"; sleep $pause; done
+    touch "$at.lost"
+fi
 exit $status
 
 #  0: astrossl train runs/small/SG_scratch_nall_s3-43d643c8/config.yaml --workdir .
@@ -178,7 +214,6 @@ exit $status
 #SBATCH --requeue
 #SBATCH --signal=USR2@120
 #SBATCH --time=60
-#SBATCH --wckey=submitit
 
 # setup
 module load apptainer
@@ -189,7 +224,7 @@ export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%A_%a_%t_log.out' --cpus-per-task=4 --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
+srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%A_%a_%t_log.out' --cpus-per-task=4 --export=ALL --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
 
 
 # teardown
@@ -198,15 +233,28 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|140|143)
+case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
-    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
-        [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then again=1; fi ;;
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
+        for pause in 5 10 0; do
+            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null)
+            [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
+                sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
+            if [ -n "$state" ]; then break; fi
+            sleep $pause
+        done
+        if [ "${state:-RUNNING}" = RUNNING ]; then again=1; fi
+    fi ;;
 esac
+if [ -e "$at.cancelled" ]; then again=; fi
 rm -f "$at.requeue" "$at.failed"
-if [ -n "$again" ]; then scontrol requeue "$job"; fi
+if [ -n "$again" ]; then
+    for pause in 5 15 0; do timeout 60 scontrol requeue "$job" && exit "$status"; sleep $pause; done
+    touch "$at.lost"
+fi
 exit $status
 
 #  0: astrossl train runs/small/SG_features-magnitudes_nall_s0-8d9ec787/config.yaml runs/small/SG_features-magnitudes_nall_s1-2d1ba4c8/config.yaml --workdir .
@@ -232,7 +280,6 @@ exit $status
 #SBATCH --requeue
 #SBATCH --signal=USR2@120
 #SBATCH --time=60
-#SBATCH --wckey=submitit
 
 # setup
 module load apptainer
@@ -243,7 +290,7 @@ export ASTROSSL_SIGNAL_DELAY=120
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' --cpus-per-task=4 --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
+srun --unbuffered --output '/WORK/my disk/runs/small/.tasks/logs/%j_%t_log.out' --cpus-per-task=4 --export=ALL --kill-on-bad-exit=1 apptainer exec --nv --bind "/scratch disk" image.sif python3 -u -m submitit.core._submit '/WORK/my disk/runs/small/.tasks/logs'
 
 
 # teardown
@@ -252,15 +299,28 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
-case $status in 134|137|140|143)
+case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
-    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ] &&
-        [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then again=1; fi ;;
+    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
+        for pause in 5 10 0; do
+            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null)
+            [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
+                sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
+            if [ -n "$state" ]; then break; fi
+            sleep $pause
+        done
+        if [ "${state:-RUNNING}" = RUNNING ]; then again=1; fi
+    fi ;;
 esac
+if [ -e "$at.cancelled" ]; then again=; fi
 rm -f "$at.requeue" "$at.failed"
-if [ -n "$again" ]; then scontrol requeue "$job"; fi
+if [ -n "$again" ]; then
+    for pause in 5 15 0; do timeout 60 scontrol requeue "$job" && exit "$status"; sleep $pause; done
+    touch "$at.lost"
+fi
 exit $status
 
 #  0: astrossl report small --workdir .

@@ -1,0 +1,86 @@
+"""Arrays on their way to Slurm, noted before sbatch is asked until the ledger holds their job, and jobs nobody noted.
+
+The path of the batch script, which no other array has, tells in Slurm's queue whether the job is there.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hpc_astrossl import config
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.files import write_aside
+from hpc_astrossl.launch.answers import FINAL, Known
+from hpc_astrossl.launch.ledger import OURS, Entry, Ledger
+
+GRACE = 60  # seconds in which a job may still come into the queue after an sbatch that was not answered
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """An array that was handed to sbatch: its parcel, what it makes, when, and how sbatch ended as far as is known."""
+
+    script: str
+    pickles: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    time: float  # Unix seconds
+    words: str = "it was interrupted"
+    reached: bool = True  # whether Slurm may have heard of it
+
+    def due(self) -> float:
+        """Seconds until the job, if it is not in the queue by then, was never taken."""
+        return max(0.0, self.time + GRACE - time.time()) if self.reached else 0.0
+
+
+class Notes:
+    """The notes of an experiment, in the folder ``.tasks/sending``."""
+
+    def __init__(self, ledger: Ledger):
+        self._ledger, self._folder = ledger, ledger.folder / "sending"
+
+    def all(self) -> list[Note]:
+        """What is on its way, oldest first; InputError for a note that is not one."""
+        found = []
+        for path in self._folder.glob("*.json"):
+            try:
+                found.append(config.parse(json.loads(path.read_text(encoding="utf-8")), Note, str(path)))
+            except (ValueError, RecursionError) as error:
+                raise InputError(f"{path}: damaged ({error}); remove it when squeue shows no such job") from None
+        return sorted(found, key=lambda note: note.time)
+
+    def write(self, note: Note) -> None:
+        """Keep a note, or what has become known of it."""
+        self._folder.mkdir(OURS, parents=True, exist_ok=True)
+        write_aside(self._path(note), json.dumps(asdict(note)).encode())
+
+    def strike(self, note: Note) -> None:
+        """The ledger holds its jobs."""
+        self._path(note).unlink(missing_ok=True)
+
+    def drop(self, note: Note) -> None:
+        """It never came, or was cancelled: without what is removed here a job that comes late does nothing."""
+        for name in (*note.pickles, note.script):
+            (self._ledger.logs / name).unlink(missing_ok=True)
+        self.strike(note)
+
+    def _path(self, note: Note) -> Path:
+        return self._folder / f"{Path(note.script).stem.lstrip('.')}.json"
+
+
+def place(note: Note, ledger: Ledger, listing: Mapping[str, Known]) -> str | None:
+    """The id of the note's array in the queue."""
+    script = str(ledger.logs / note.script)
+    return next((job.partition("_")[0] for job, known in listing.items() if known.command == script), None)
+
+
+def orphans(ledger: Ledger, listing: Mapping[str, Known]) -> dict[str, str]:
+    """Living jobs that were sent from this experiment's folder and stand in no ledger: name by id of the array."""
+    ours = {entry.job.partition("_")[0] for entry in ledger.entries(cancelled=True) if entry.job}
+    folder = f"{ledger.logs}/"
+    return {
+        job.partition("_")[0]: known.name
+        for job, known in listing.items()
+        if known.command.startswith(folder) and known.state not in FINAL and job.partition("_")[0] not in ours
+    }

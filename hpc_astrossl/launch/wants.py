@@ -1,0 +1,54 @@
+"""Options of sbatch on which sites differ: how memory and GPUs are asked for, and what a cluster file adds."""
+
+from collections.abc import Mapping
+from math import ceil
+
+from hpc_astrossl.specs.cluster import ClusterSpec
+from hpc_astrossl.specs.jobs import Resources
+
+MEMORY = {"mem", "mem-per-cpu", "mem-per-gpu"}
+GPUS = {"gres", "gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket", "tres-per-task", "tres-per-node"}
+
+
+def additional(need: Resources, cluster: ClusterSpec, always: Mapping[str, object]) -> dict[str, object]:
+    """Options by their long names: ours, then the cluster file's own, which stand instead of ours of the same purpose.
+
+    An option given there as false is left out, one given as true stands without a value.
+    """
+    own = cluster.sbatch
+    ours = dict(always)
+    if not MEMORY & own.keys():
+        ours |= memory(need, cluster)
+    if not GPUS & own.keys():
+        ours |= gpus(need, cluster)
+    return {name: value for name, value in (ours | own).items() if value is not False}
+
+
+def memory(need: Resources, cluster: ClusterSpec) -> dict[str, str]:
+    """The memory of a task in MB, asked for in the way of the site; nothing where no memory is to be asked for.
+
+    A task without GPUs asks by CPU where the others ask by GPU.
+    """
+    if need.memory_gb is None or cluster.memory == "none":
+        return {}
+    each = need.memory_gb * 1024  # of a rank
+    if cluster.memory == "node":
+        return {"mem": f"{round(each * need.per_node)}M"}
+    if cluster.memory == "gpu" and need.gpus:
+        return {"mem-per-gpu": f"{ceil(each * need.per_node / need.gpus)}M"}
+    return {"mem-per-cpu": f"{ceil(each / need.cpus)}M"}
+
+
+def gpus(need: Resources, cluster: ClusterSpec) -> dict[str, str]:
+    """The GPUs of a task, asked for in the way of the site; nothing for a task without."""
+    if not need.gpus:
+        return {}
+    option, _, kind = cluster.gpus.partition(":")
+    numbers = {
+        "gpu": need.gpus,
+        "gpus-per-node": need.gpus,
+        "gpus-per-task": need.gpus // need.per_node,
+        "gpus": need.gpus * need.nodes,
+    }
+    wanted = f"{kind}:{numbers[option]}" if kind else str(numbers[option])
+    return {"gres": f"gpu:{wanted}"} if option == "gpu" else {option: wanted}
