@@ -21,6 +21,7 @@ FLOOR = {
     "provenance",
     "cache",
     "objects",
+    "labels",
     "",
 }  # "": the package
 MIDDLE = {"store", "launch", "report"}
@@ -36,8 +37,9 @@ ALLOWED = {
     "cutting": FLOOR | {"store", "tables"},
     "ingest": FLOOR | {"store"} | PREPROCESSING,
     "explore": FLOOR | {"store", "report"},
+    "classify": FLOOR | {"store", "report"},
     "training": FLOOR | SIBLINGS | {"store", "cutting"},
-    "cli": FLOOR | MIDDLE | SIBLINGS | PREPROCESSING | {"ingest", "training", "explore"},
+    "cli": FLOOR | MIDDLE | SIBLINGS | PREPROCESSING | {"ingest", "training", "explore", "classify"},
     "__main__": FLOOR | {"cli"},
 }
 # Library -> the only rooms that may import it at all.
@@ -49,14 +51,14 @@ DOORS = {
     "horovod": {"engines", "cli"},
     "submitit": {"launch"},
     "astropy": {"tables", "cutting", "simulate"},
-    "pyarrow": {"tables", "selection", "training"},
+    "pyarrow": {"tables", "selection", "store"},
     "PIL": {"cutting", "simulate", "store"},
     "galsim": {"simulate"},
     "sep": {"simulate", "targets"},
     "torch": {"nets", "targets", "engines", "loading", "training", "cli"},
     "torchvision": {"nets", "cli"},
     "matplotlib": {"report"},
-    "sklearn": {"report", "explore"},
+    "sklearn": {"report", "explore", "classify"},
     "umap": {"report"},
     "faiss": {"explore"},
     "jinja2": {"report"},

@@ -23,7 +23,21 @@ from hpc_astrossl.errors import (
     TrainingError,
 )
 
-MODULES = ("doctor", "demo", "simulate", "survey", "train", "model", "apply", "explore", "jobs", "follow", "report")
+MODULES = (
+    "doctor",
+    "demo",
+    "simulate",
+    "survey",
+    "train",
+    "model",
+    "apply",
+    "explore",
+    "classify",
+    "labels",
+    "jobs",
+    "follow",
+    "report",
+)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,8 +1,10 @@
 """An embedding: features of many objects by one run, as a Zarr v3 group. docs/embedding.md is the authority."""
 
+import hashlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from hpc_astrossl import provenance
 from hpc_astrossl.errors import InputError
 
 FORMAT, VERSION = "astrossl-embedding", 1
@@ -52,19 +55,68 @@ def write(path: Path, parts: Iterable[Mapping[str, np.ndarray]], *, rows: int, a
     group.attrs.put({"format": FORMAT, "version": VERSION, **about})  # last: without them it is no embedding
 
 
+class Opened:
+    """An embedding on disk: ``object_id`` and ``label`` in memory, features read a stretch of rows at a time."""
+
+    def __init__(self, path: Path, group: zarr.Group, about: Mapping[str, Any]):
+        self.path, self.about, self._group = path, about, group
+        self.object_id = np.array(self._read("object_id").tolist(), dtype=str)
+        self.label = self._read("label")
+        self.width = self._array("features").shape[1]
+
+    def __len__(self) -> int:
+        return len(self.object_id)
+
+    def features(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Features of rows ``start`` to ``stop``, (rows × width) float32. InputError when they are damaged."""
+        return self._read("features", slice(start, stop))
+
+    def blocks(self, rows: int = 4 * CHUNK_ROWS) -> Iterator[tuple[int, np.ndarray]]:
+        """(first row, features) of all objects in order, ``rows`` at a time."""
+        for start in range(0, len(self), rows):
+            yield start, self.features(start, start + rows)
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 over the names and contents of all its files."""
+        files = sorted(path for path in self.path.rglob("*") if path.is_file())
+        lines = [f"{path.relative_to(self.path).as_posix()} {provenance.sha256(path)}\n" for path in files]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def _read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        try:
+            return self._array(name)[rows]
+        except (ValueError, RuntimeError, OSError) as error:
+            raise self._damaged(error) from None
+
+    def _array(self, name: str) -> zarr.Array:
+        try:
+            return self._group[name]
+        except (KeyError, ValueError, RuntimeError, OSError) as error:
+            raise self._damaged(error) from None
+
+    def _damaged(self, error: Exception) -> InputError:
+        return InputError(f"{self.path}: damaged embedding ({error}); make it again with astrossl embed")
+
+
 def attributes(path: Path) -> dict[str, Any]:
     """What an embedding says of itself; InputError when it is missing or something else."""
-    return _opened(path)[1]
+    return _group(path)[1]
 
 
-def _opened(path: Path) -> tuple[zarr.Group, dict[str, Any]]:
+def open_embedding(path: Path) -> Opened:
+    """Open an embedding. InputError when it is missing, something else, or damaged."""
+    return Opened(path, *_group(path))
+
+
+def _group(path: Path) -> tuple[zarr.Group, dict[str, Any]]:
     if not path.exists():
         raise InputError(f"{path}: no such embedding; make it with astrossl embed RUN STORE --out {path.name}")
     try:
         group = zarr.open_group(path, mode="r", zarr_format=3)
         about = dict(group.attrs)
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, OSError):
-        raise InputError(f"{path}: not a Zarr v3 group; explore reads what astrossl embed wrote as .zarr") from None
+        raise InputError(f"{path}: not a Zarr v3 group; what is read is what astrossl embed wrote as .zarr") from None
     if (about.get("format"), about.get("version")) != (FORMAT, VERSION):
         raise InputError(f"{path}: not an embedding of version {VERSION} (format {about.get('format')!r}, version "
                          f"{about.get('version')!r}); make it with astrossl embed")  # fmt: skip
@@ -72,11 +124,6 @@ def _opened(path: Path) -> tuple[zarr.Group, dict[str, Any]]:
 
 
 def read(path: Path) -> Embedding:
-    """Read an embedding into memory. InputError when it is missing, something else, or damaged."""
-    group, about = _opened(path)
-    try:
-        found = {name: group[name][...] for name in TYPES}
-    except (KeyError, ValueError, RuntimeError, OSError) as error:
-        raise InputError(f"{path}: damaged embedding ({error}); make it again with astrossl embed") from None
-    ids = np.array(found["object_id"].tolist(), dtype=str)
-    return Embedding(object_id=ids, features=found["features"], label=found["label"], about=about)
+    """Read an embedding into memory. Errors as of ``open_embedding``."""
+    found = open_embedding(path)
+    return Embedding(object_id=found.object_id, features=found.features(), label=found.label, about=found.about)

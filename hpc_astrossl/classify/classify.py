@@ -1,0 +1,215 @@
+"""Classify an embedding by a few labels: measure first, then answer, then say what to label next."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpc_astrossl import provenance
+from hpc_astrossl.classify import page, upnext
+from hpc_astrossl.classify.answers import Answers, Ready, answer
+from hpc_astrossl.classify.crossval import FOLDS, REPEATS, Held, cross_validate
+from hpc_astrossl.classify.models import FITS
+from hpc_astrossl.classify.scores import confusion, scores
+from hpc_astrossl.classify.space import SURE, Nearness, take
+from hpc_astrossl.classify.truth import Truth, lay
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.files import remove, sync, write_aside
+from hpc_astrossl.labels import write_table
+from hpc_astrossl.report.errors.calibration import Reliability, reliability
+from hpc_astrossl.store.columns import WRITERS, check_suffix
+from hpc_astrossl.store.embedding import Opened, open_embedding
+
+FORMAT, VERSION = "astrossl-classes", 1
+CHOICE = "the higher accuracy in cross-validation; of equals, the lower cross entropy"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What to classify by which labels, the files to write, classes to leave out, and how many to name next."""
+
+    embedding: Path
+    labels: Path
+    outs: tuple[Path, ...]
+    without: tuple[str, ...] = ()
+    upnext: int = 100
+
+    @property
+    def record(self) -> Path:
+        """The record beside the first file."""
+        return self.outs[0].with_suffix(".json")
+
+    @property
+    def next(self) -> Path:
+        """The list of what to label next, beside the first file."""
+        return self.outs[0].with_name("next.csv")
+
+
+def classify(wish: Wish, say: Say = print) -> dict[str, Any]:
+    """Write everything; returns what the record (``<stem>.json``) holds. InputError for wrong input.
+
+    What was measured is said before the first answer is computed.
+    """
+    _check_outs(wish)
+    found = open_embedding(wish.embedding)
+    truth = lay(wish.labels, found, wish.without)
+    say(_of_labels(truth, found))
+    taken = take(found, truth.rows)
+    values = taken.scaling.of(taken.chosen)
+    measured = {name: cross_validate(fit, values, truth.truth, len(truth.names)) for name, fit in FITS.items()}
+    chosen = max(measured, key=lambda name: (measured[name].accuracy, -measured[name].loss()))
+    for line in _of_scores(truth, measured, chosen):
+        say(line)
+    ready = Ready(
+        model=FITS[chosen](values, truth.truth, len(truth.names), 0),
+        scaling=taken.scaling,
+        temperature=measured[chosen].temperature,
+        nearness=Nearness(taken),
+    )
+    answers = answer(found, ready, truth)
+    told = _told(wish, found, truth) | _measured(measured, chosen) | _answered(answers, ready)
+    _write(wish, found, answers, told)
+    return told
+
+
+def _check_outs(wish: Wish) -> None:
+    """InputError unless every file can be written and is new, or of an earlier ``classify`` of this name."""
+    names = [out.name for out in wish.outs]
+    if len(set(wish.outs)) < len(wish.outs):
+        raise InputError(f"--out names a file twice: {', '.join(names)}")
+    for out in wish.outs:
+        check_suffix(out, WRITERS)
+        if out == wish.next:
+            raise InputError(f"--out {out}: next.csv is what to label next; choose another name")
+        if out.resolve() == wish.labels.resolve():
+            raise InputError(f"--out {out}: these are the labels; choose another name")
+        if not out.parent.is_dir():
+            raise InputError(f"--out {out}: no folder {out.parent}; make it first")
+        if out.exists() and out.name not in _made_before(wish.record):
+            raise InputError(f"--out {out}: is there already, and no earlier classify has made it ({wish.record.name} "
+                             "does not say so); remove it first, or choose another name")  # fmt: skip
+
+
+def _made_before(record: Path) -> tuple[str, ...]:
+    """Names of the files that the record of an earlier run lists."""
+    try:
+        told = json.loads(record.read_bytes())
+        return tuple(told["files"]) if told["format"] == FORMAT else ()
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+
+
+def _of_labels(truth: Truth, found: Opened) -> str:
+    counts = ", ".join(f"{name} {count}" for name, count in zip(truth.names, truth.counts, strict=True))
+    return f"{len(truth.rows):,} labels ({counts}) among {len(found):,} objects"
+
+
+def _of_scores(truth: Truth, measured: Mapping[str, Held], chosen: str) -> list[str]:
+    """What is told before answers: warnings, both classifiers, and the classes of the one that was chosen."""
+    lines = [f"  {words}" for words in truth.words()]
+    for name, held in measured.items():
+        made = scores(held)
+        parts = [f"{kind} {share.value:.3f} [{share.low:.3f}, {share.high:.3f}]"
+                 for kind, share in (("accuracy", made.accuracy), ("balanced", made.balanced_accuracy))]  # fmt: skip
+        lines.append(f"{name}: {', '.join(parts)}{' (taken)' if name == chosen else ''}")
+    made = scores(measured[chosen])
+    for name, recall, precision in zip(truth.names, made.recall, made.precision, strict=True):
+        shares = [f"{kind} {page.share(one)}" for kind, one in (("recall", recall), ("precision", precision))]
+        lines.append(f"  {name}: {', '.join(shares)}")
+    return lines
+
+
+def _told(wish: Wish, found: Opened, truth: Truth) -> dict[str, Any]:
+    """Identity: of the embedding, the labels and the code."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "made": provenance.now(),
+        "code": provenance.code(),
+        "libraries": provenance.libraries(),
+        "embedding": {"path": str(wish.embedding.resolve()), "sha256": found.identity, "objects": len(found),
+                      "attributes": dict(found.about)},
+        "labels": {"path": str(wish.labels.resolve()), "sha256": truth.identity, "used": len(truth.rows),
+                   "elsewhere": truth.elsewhere, "without": list(wish.without)},
+        "classes": list(truth.names),
+        "labels_by_class": truth.counts,
+        "words": truth.words(),
+    }  # fmt: skip
+
+
+def _measured(measured: Mapping[str, Held], chosen: str) -> dict[str, Any]:
+    held = measured[chosen]
+    models = {
+        name: scores(one).plain() | {"cross_entropy": one.loss(), "calibration_error": _reliability(one, True).error}
+        for name, one in measured.items()
+    }
+    return {
+        "cross_validation": {"folds": FOLDS, "repeats": REPEATS, "stratified": True},
+        "models": models,
+        "chosen": chosen,
+        "choice": CHOICE,
+        "majority_share": float(np.bincount(held.truth).max() / len(held.truth)),
+        "confusion": confusion(held).tolist(),
+        "reliability": {words: _plain(_reliability(held, after)) for words, after in page.CALIBRATED.items()},
+    }
+
+
+def _reliability(held: Held, calibrated: bool) -> Reliability:
+    chances = held.chances(calibrated)
+    return reliability(chances.argmax(axis=2) == held.truth, chances.max(axis=2))
+
+
+def _plain(one: Reliability) -> dict[str, Any]:
+    return {"error": one.error, "confidence": one.confidence.tolist(), "accuracy": one.accuracy.tolist(),
+            "count": one.count.tolist()}  # fmt: skip
+
+
+def _answered(answers: Answers, ready: Ready) -> dict[str, Any]:
+    counts = np.bincount(answers.told, minlength=answers.chances.shape[1])
+    return {
+        "temperature": ready.temperature,
+        "answers_by_class": counts.tolist(),
+        "unlike": {"objects": int(answers.unlike.sum()), "limit": answers.limit, "level": SURE,
+                   "variance_kept": ready.nearness.kept},
+    }  # fmt: skip
+
+
+def _write(wish: Wish, found: Opened, answers: Answers, told: dict[str, Any]) -> None:
+    """The tables, next.csv, the page, and last the record that names them."""
+    identity = {name: told[name] for name in ("format", "version", "made", "chosen", "temperature")}
+    identity |= {"code": told["code"], "labels_sha256": told["labels"]["sha256"]}
+    identity |= {"embedding_sha256": told["embedding"]["sha256"], "class_names": told["classes"]}
+    told["files"] = {}
+    try:
+        for out in wish.outs:
+            aside = out.with_name(f".{out.name}.aside")
+            try:
+                WRITERS[out.suffix](aside, answers.parts(found), identity)
+                sync(aside)
+                aside.replace(out)
+            finally:
+                remove(aside)
+            told["files"][out.name] = provenance.sha256(out)
+        rows = answers.upnext(wish.upnext)
+        told["next"] = {"file": wish.next.name, "objects": len(rows), "rule": upnext.RULE}
+        _write_next(wish.next, found, answers, rows)
+        told["page"] = page.write(wish.record, told).name
+        write_aside(wish.record, (json.dumps(told, indent=1) + "\n").encode())
+    except OSError as error:
+        raise InputError(f"--out {wish.outs[0]}: cannot be written ({error.strerror or error})") from None
+
+
+def _write_next(path: Path, found: Opened, answers: Answers, rows: np.ndarray) -> None:
+    names, margin, unlike = answers.truth.names, upnext.margins(answers.chances[rows]), answers.unlike
+    told, chance = answers.told[rows], answers.chances[rows].max(axis=1)
+    head = ("rank", "object_id", "class", "probability", "margin", "distance", "unlike")
+    lines = (
+        (i + 1, found.object_id[row], names[told[i]], f"{chance[i]:.4f}", f"{margin[i]:.4f}",
+         f"{answers.distance[row]:.4f}", int(unlike[row]))
+        for i, row in enumerate(rows)
+    )  # fmt: skip
+    write_table(path, head, lines)

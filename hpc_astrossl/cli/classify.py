@@ -1,0 +1,57 @@
+"""``astrossl classify``: a few labels and an embedding make a classified survey."""
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from hpc_astrossl.cli import add_verb
+from hpc_astrossl.errors import InputError
+
+
+def add(verbs) -> None:
+    """Add the verb."""
+    verb = add_verb(
+        verbs,
+        "classify",
+        about="classify an embedding by a few labels, measured by cross-validation first",
+        example="astrossl classify sg.zarr --labels labels.csv --out classes.parquet",
+        handler=classify,
+    )
+    verb.add_argument("embedding", metavar="EMBEDDING", type=Path, help="what astrossl embed wrote as .zarr")
+    verb.add_argument("--labels", metavar="FILE", type=Path, required=True, help="CSV of object_id,class[,when,who]")
+    verb.add_argument("--out", metavar="FILE", type=Path, required=True, action="append",
+                      help=".csv, .parquet or .npz: id, class, probabilities, unlike; may be repeated. "
+                      "Beside the first: next.csv, <stem>.html, <stem>.json")  # fmt: skip
+    verb.add_argument("--without", metavar="CLASS", action="append", default=[], help="leave a class's labels out")
+    verb.add_argument("--next", metavar="N", type=int, default=100, help="how many in next.csv (default: %(default)s)")
+    verb.add_argument("--json", action="store_true", help="print what <stem>.json holds")
+
+
+def classify(arguments: Namespace) -> None:
+    """``classify``; prints what was measured, then where the answers lie."""
+    if arguments.next < 1:
+        raise InputError(f"--next {arguments.next}: at least 1 is needed")
+    try:
+        from hpc_astrossl.classify.classify import Wish
+        from hpc_astrossl.classify.classify import classify as make
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"classify needs {error.name}, which is not installed; pip install 'hpc_astrossl[explore]'"
+        ) from None
+    wish = Wish(
+        embedding=arguments.embedding,
+        labels=arguments.labels,
+        outs=tuple(arguments.out),
+        without=tuple(arguments.without),
+        upnext=arguments.next,
+    )
+    told = make(wish, lambda line: print(line, file=sys.stderr if arguments.json else sys.stdout, flush=True))
+    if arguments.json:
+        print(json.dumps(told, indent=1))
+        return
+    counts = ", ".join(
+        f"{name} {count:,}" for name, count in zip(told["classes"], told["answers_by_class"], strict=True)
+    )
+    print(f"answers: {counts}; unlike anything labelled {told['unlike']['objects']:,}")
+    print(f"{', '.join(map(str, wish.outs))}; {wish.next}; {wish.record.with_suffix('.html')}")
