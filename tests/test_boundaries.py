@@ -51,7 +51,7 @@ DOORS = {
     "horovod": {"engines", "cli"},
     "submitit": {"launch"},
     "astropy": {"tables", "cutting", "simulate"},
-    "pyarrow": {"tables", "selection", "store"},
+    "pyarrow": {"tables", "selection", "store", "training"},
     "PIL": {"cutting", "simulate", "store"},
     "galsim": {"simulate"},
     "sep": {"simulate", "targets"},
