@@ -13,7 +13,8 @@ class Objects:
     ``object_id`` and ``field`` are text; ``ra``, ``dec`` degrees; ``x``, ``y`` FITS pixels (the first pixel's centre
     is 1); ``magnitudes`` and ``errors`` are N × bands; all float64, NaN where unknown or undetected. ``reference`` is
     the magnitude in the recipe's reference band. ``flag`` is None without a flag column. ``columns`` holds those
-    that labels, splits and file names are read from, as text.
+    that labels, splits and file names are read from, as text. ``kind`` says what kind of table they came from,
+    ``notes`` what else is to be said of it.
     """
 
     object_id: np.ndarray
@@ -27,6 +28,8 @@ class Objects:
     errors: np.ndarray
     reference: np.ndarray
     columns: dict[str, np.ndarray]
+    kind: str = ""
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.object_id)

@@ -11,7 +11,7 @@ from astropy.table import Table
 from pyarrow import parquet
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.tables import fits_tables, text_tables
+from hpc_astrossl.tables import fits_tables, slow_text, text_tables
 from hpc_astrossl.tables.tables import files, read_table, read_tables
 
 WANTED = {"ID": "text", "RA": "number"}
@@ -48,7 +48,7 @@ def test_csv(tmp_path, text):
 
 
 def test_names_of_the_first_columns_may_come_from_the_recipe(tmp_path):
-    table = read(tmp_path, "# no names\nx a 7 8 9\ny b 6\n", {"B": "text", "C": "number"}, names=["A", "B", "C"])
+    table = read(tmp_path, "# no names\nx a 7 8\ny b 6 9\n", {"B": "text", "C": "number"}, names=["A", "B", "C"])
     assert table["B"].tolist() == ["a", "b"]
     assert table["C"].tolist() == [7, 6]
 
@@ -57,11 +57,11 @@ def test_blocks_do_not_show(tmp_path, monkeypatch):
     text = "# ID RA\n" + "".join(f"{'long' * (i % 3)}id{i} {i}\n" for i in range(10))
     whole = read(tmp_path, text)
     monkeypatch.setattr(text_tables, "BLOCK", 40)
-    monkeypatch.setattr(text_tables, "SLOW_BLOCK", 3)
+    monkeypatch.setattr(slow_text, "SLOW_BLOCK", 3)
     parts = read(tmp_path, text)
     assert whole["ID"].tolist() == parts["ID"].tolist()
     assert parts["RA"].tolist() == list(range(10))
-    by_hand = read(tmp_path, text.replace("ID RA", "ID RA", 1).replace("id9 9", "id9 9 9"), names=["ID", "RA"])
+    by_hand = read(tmp_path, text.replace("id9 9", '"id9" 9'))
     assert by_hand["RA"].tolist() == parts["RA"].tolist()
 
 
@@ -74,7 +74,7 @@ def test_blocks_do_not_show(tmp_path, monkeypatch):
         ("# ID RA RA\na 1 1\n", {}, r"column 'RA' stands 2 times in the header"),
         ("# ID RA\na 1\nb\n", {}, r"line 3: 1 columns, expected 2, as the header"),
         ("# ID RA\na 1\nb 2 3\n", {}, r"line 3: 3 columns, expected 2, as the header"),
-        ("a 1\nb\n", {"names": ["ID", "RA"]}, r"line 2: 1 columns, expected at least 2"),
+        ("a 1\nb\n", {"names": ["ID", "RA"]}, r"line 2: 1 columns, expected 2, as the first row has"),
         ("# ID RA\na 1\nb 12:30\n", {}, r"line 3: expected a number in column 2 \(RA\), found '12:30'"),
         ("# ID RA\n", {}, r"the table has no rows"),
         ("", {}, r"no column 'ID'; it has: no header"),
@@ -98,7 +98,7 @@ def test_a_missing_file(tmp_path):
         (b"# ID RA\n\xe9toile 1\n", "ascii", r"cannot be read as a text table .*0xe9.*save it as UTF-8"),
         (b"ID,RA\n\xe9toile,1\n", "csv", r"cannot be read as a text table .*0xe9.*save it as UTF-8"),
         ("ID,RA\na,1\n".encode("utf-16"), "csv", r"text in UTF-16; save it as UTF-8"),
-        (b"\x1f\x8b\x08\x00", "csv", r"compressed with gzip; unpack it first"),
+        (b"\x1f\x8b\x08\x00", "csv", r"cut off: the packed file ends too early; copy it again"),
         (
             b"SIMPLE  =  T",
             "ascii",
@@ -215,7 +215,7 @@ def test_fits_files_that_hold_no_readable_table(tmp_path):
     fits.PrimaryHDU(np.zeros((4, 4))).writeto(tmp_path / "image.fits")
     fits.CompImageHDU(np.zeros((40, 40), np.float32)).writeto(tmp_path / "image.fits.fz")
     for name in ("image.fits", "image.fits.fz"):
-        with pytest.raises(InputError, match="holds no binary table; is this an image"):
+        with pytest.raises(InputError, match=r"holds no table in its . units; is this an image"):
             read_table(tmp_path / name, WANTED, format="fits")
     table = fits.BinTableHDU(Table(COLUMNS).as_array())
     table.header["ZTABLE"] = True

@@ -47,7 +47,7 @@ class Calibration:
 
     def _read(self, path: Path) -> dict[str, dict[str, float]]:
         name, columns = self._spec.zero_point_field, [self._spec.zero_point_column.format(band=b) for b in self._bands]
-        table = read_table(path, {name: "text"} | dict.fromkeys(columns, "number"), format=_format(path))
+        table = read_table(path, {name: "text"} | dict.fromkeys(columns, "number"))
         rows = zip(*(table[column].tolist() for column in columns), strict=True)
         return {field: dict(zip(self._bands, row, strict=True)) for field, row in zip(table[name], rows, strict=True)}
 
@@ -57,7 +57,7 @@ def zero_points(path: Path, bands: dict[str, str]) -> dict[str, float]:
 
     The file is a table with columns FILTER and ZP; FILTER may hold either name.
     """
-    table = read_table(path, {"FILTER": "text", "ZP": "number"}, format=_format(path))
+    table = read_table(path, {"FILTER": "text", "ZP": "number"})
     found = dict(zip(table["FILTER"].tolist(), table["ZP"].tolist(), strict=True))
     points = {}
     for band, other in bands.items():
@@ -74,7 +74,3 @@ def factor(zero_point: float, pixel_scale: float) -> np.float32:
     In units of 1e-5 of the AB zero flux (3631 Jy) per square arcsec; the scaling of the authors' own code.
     """
     return np.float32(1e5 * 10 ** (-0.4 * zero_point) / pixel_scale**2)
-
-
-def _format(path: Path) -> str:
-    return "csv" if path.suffix.lower() == ".csv" else "ascii"

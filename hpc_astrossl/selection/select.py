@@ -10,7 +10,8 @@ from hpc_astrossl.objects import Objects
 from hpc_astrossl.selection import crossmatch
 from hpc_astrossl.specs.recipe import LabelSpec, Recipe, StoreSpec, is_path
 from hpc_astrossl.store import open_store
-from hpc_astrossl.tables.tables import files, read_tables
+from hpc_astrossl.tables.tables import Reading, files, read_tables
+from hpc_astrossl.tables.texts import NUMBER
 
 Sky = tuple[np.ndarray, np.ndarray, np.ndarray]  # ids, ra, dec
 KEPT = ""
@@ -117,17 +118,17 @@ def codes(spec: LabelSpec, values: np.ndarray) -> np.ndarray:
 
 
 def _number(value: str | float) -> float | None:
-    try:
-        return float(value)
-    except ValueError:
+    if isinstance(value, str) and not NUMBER.fullmatch(value):
         return None
+    return float(value)
 
 
 def _spectra(recipe: Recipe, objects: Objects, common: np.ndarray, source: Path) -> tuple[np.ndarray, np.ndarray]:
     """(spectral class, reason to have none) of each object, among those that pass the common filters."""
     spec = recipe.spectra
-    wanted = {spec.ra: "number", spec.dec: "number", spec.spectral_class: "text", spec.warning: "number"}
-    table = read_tables(files(source, spec.file), wanted, format=spec.format)
+    wanted = {spec.ra: "number", spec.dec: "number", spec.spectral_class: "label", spec.warning: "number"}
+    reading = Reading(format=spec.format, hdu=spec.hdu, null_words=spec.null_words)
+    table = read_tables(files(source, spec.file), wanted, reading)
     left = np.flatnonzero(common == KEPT)
     classes = table[spec.spectral_class]
     match = crossmatch.match_spectra(

@@ -29,6 +29,7 @@ class FilterSpec:
         for band, limits in self.magnitudes.items():
             require(len(limits) == 2 and limits[0] < limits[1],
                     f"magnitudes.{band} must be [brightest, faintest], found {list(limits)}")  # fmt: skip
+        require(all(abs(flag) < 2**53 for flag in self.flags), f"flags must be below 2**53, found {list(self.flags)}")
         require(0 <= self.duplicates <= 60, f"duplicates must be in [0, 60] arcsec, found {self.duplicates}")
 
 
@@ -183,8 +184,8 @@ class Recipe:
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The files of catalogue and spectra; with ``format: folders`` the tree of folders is the catalogue."""
-        own = () if self.catalogue.format == "folders" else (self.catalogue.file,)
+        """The files of catalogue and spectra; a tree of folders is no table."""
+        own = () if self.catalogue.tree else (self.catalogue.file,)
         return own + ((self.spectra.file,) if self.spectra else ())
 
     def _check_images(self, key: str, images: BandImages) -> None:
@@ -211,7 +212,8 @@ class Recipe:
         bands = len(catalogue.bands)
         require(store.detected_in <= bands, f"{here}: detected_in is {store.detected_in}, catalogue has {bands} bands")
         needs_error = store.max_error is not None
-        require(not needs_error or (bands and catalogue.error), f"{here}: max_error needs catalogue: bands and error")
+        require(not needs_error or (bands and catalogue.uncertain),
+                f"{here}: max_error needs catalogue: bands and error (or flux_error, flux_ivar)")  # fmt: skip
         for band in store.max_error if isinstance(store.max_error, dict) else ():
             if band not in catalogue.bands:
                 raise unknown(f"band in {here}.max_error", band, catalogue.bands)

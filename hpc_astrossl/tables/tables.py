@@ -1,4 +1,4 @@
-"""Read columns of a catalogue as arrays: text, FITS binary tables and Parquet, one file or several that agree.
+"""The door to tables: one file or several that agree, of any format and packing, as arrays of the columns asked for.
 
 Survey catalogues hold millions of rows and more than a hundred columns: only the columns asked for are kept, and they
 become arrays block by block. Every fault of a file is an InputError that opens with its path.
@@ -6,119 +6,196 @@ become arrays block by block. Every fault of a file is an InputError that opens 
 
 import csv
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from pyarrow import parquet
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.tables import fits_tables, text_tables
+from hpc_astrossl.tables import (
+    arrow_tables,
+    fits_tables,
+    hats,
+    headers,
+    sniff,
+    streams,
+    text_tables,
+)
+from hpc_astrossl.tables.headers import Layout
+from hpc_astrossl.tables.values import Wanted, element
 
-Wanted = Mapping[str, Literal["text", "number"]]
-BLOCK = 1 << 18  # rows of a Parquet file at once
-_MAGIC = {b"SIMPLE": "fits", b"PAR1": "parquet"}
-_TEXT_LIKE = {"ascii", "csv"}
+_FAULTS = (*streams.FAULTS, UnicodeDecodeError, csv.Error)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How tables are read.
+
+    ``format`` is one of ``sniff.WORDS`` or auto (known by its bytes); ``names`` are those of the first columns of a
+    text table without a header; ``hdu`` is the number (from 0) or name of one of several tables in a file;
+    ``null_words`` stand for no value in text tables, besides those that always do.
+    """
+
+    format: str = "auto"
+    names: Sequence[str] = ()
+    hdu: int | str | None = None
+    null_words: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    """A table whose columns are known, and what reads them."""
+
+    format: str
+    header: Sequence[str]
+    read: Callable[[Wanted], dict[str, np.ndarray]]
 
 
 def files(source: Path, pattern: str) -> list[Path]:
-    """The files below ``source`` that a name, or a pattern with ``*`` and ``?``, stands for, ordered by name."""
+    """The files below ``source`` that a name, or a pattern with ``*`` and ``?``, stands for, ordered by name. The name
+    of a HATS catalogue's folder stands for the files of its main table."""
     if not any(sign in pattern for sign in "*?["):
-        return [source / pattern]
+        path = source / pattern
+        return hats.leaves(path) if path.is_dir() else [path]
     found = sorted(path for path in source.glob(pattern) if path.is_file())
     if not found:
         raise InputError(f"{source / pattern}: no file matches this pattern; the recipe expects tables "
                          "in the folder given as --source")  # fmt: skip
+    inside = next((place for path in found for place in path.parents if place != source and hats.is_catalogue(place)),
+                  None)  # fmt: skip
+    if inside is not None:
+        raise InputError(f"{source / pattern}: matches files of the HATS catalogue {inside}, which also holds "
+                         "statistics and copies of objects; give the folder itself")  # fmt: skip
     return found
 
 
-def read_tables(paths: Sequence[Path], wanted: Wanted, *, format: str = "ascii", names: Sequence[str] = ()):
+def promised(source: Path, pattern: str) -> int | None:
+    """The number of rows that the catalogue says it has, where it does (HATS)."""
+    path = source / pattern
+    return hats.expected_rows(path) if path.is_dir() else None
+
+
+def described(paths: Sequence[Path], reading: Reading) -> str:
+    """What kind of tables these are, in words; and what is odd about the end of one."""
+    found = sniff.identify(paths[0])
+    words = str(replace(found, format=sniff.check(paths[0], found, reading.format)))
+    cut = [path.name for path in paths if found.format in sniff.LINES and not _ends(path)]
+    odd = f"; the last line of {cut[0]} has no line break: look whether it was cut off" if cut else ""
+    return words + odd
+
+
+def _ends(path: Path) -> bool:
+    with path.open("rb") as stream:
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - 1))
+        return stream.read() in (b"\n", b"\r", b"") or streams.packing(path) is not None
+
+
+def read_tables(paths: Sequence[Path], wanted: Wanted, reading: Reading = Reading()) -> dict[str, np.ndarray]:
     """``read_table`` of several files, one after the other; InputError if they do not have the same columns."""
     if len(paths) > 1:
-        headers = [(path, _open(path, wanted, format, names)[0]) for path in paths]
-        for path, header in headers[1:]:
-            odd = sorted(set(header) ^ set(headers[0][1]))
+        headers_ = [(path, _open(path, wanted, reading).header) for path in paths]
+        for path, header in headers_[1:]:
+            odd = sorted(set(header) ^ set(headers_[0][1]))
             if odd:
                 where = "only in this file" if odd[0] in header else "missing here"
-                raise InputError(f"{path}: other columns than {headers[0][0].name}: {odd[0]!r} is {where}; files that "
+                raise InputError(f"{path}: other columns than {headers_[0][0].name}: {odd[0]!r} is {where}; files that "
                                  "one pattern stands for must have the same columns")  # fmt: skip
-    parts = [read_table(path, wanted, format=format, names=names) for path in paths]
+    parts = [_read(path, wanted, reading) for path in paths]
     return {name: np.concatenate([part.pop(name) for part in parts]) for name in wanted} if parts[1:] else parts[0]
 
 
-def read_table(
-    path: Path, wanted: Wanted, *, format: str = "ascii", names: Sequence[str] = ()
-) -> dict[str, np.ndarray]:
-    """The wanted columns of a table: text as str arrays, numbers as float64 (NaN where a field is empty).
+def read_table(path: Path, wanted: Wanted, **options) -> dict[str, np.ndarray]:
+    """The wanted columns of a table: names and labels as str arrays ("" for a null), numbers as float64 (NaN).
 
-    ``format`` is ascii, csv, fits or parquet; ``names`` are those of the first columns of a text table without a
-    header. InputError for a missing file or column, a row of another length, a field that is no number, a table
-    without rows.
+    ``options`` are those of ``Reading``. InputError for a missing file or column, a row of another length, a field that
+    is no number, a name that is a floating-point number, a table without rows.
     """
-    header, table = _open(path, wanted, format, names)
+    return read_tables([path], wanted, Reading(**options))
+
+
+def _read(path: Path, wanted: Wanted, reading: Reading) -> dict[str, np.ndarray]:
+    table = _open(path, wanted, reading)
     for name in wanted:
-        _check_column(path, header, name)
-    read = {"fits": fits_tables.read, "parquet": _read_parquet}.get(format, text_tables.read)
+        _check_column(path, table.header, name)
     try:
-        columns = read(table, wanted)
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
-        raise _unreadable(path, format, error) from None
+        columns = table.read(wanted)
+    except _FAULTS as error:
+        raise _unreadable(path, table.format, error) from None
     if not columns or not len(next(iter(columns.values()))):
         raise InputError(f"{path}: the table has no rows")
     return columns
 
 
-def _open(path: Path, wanted: Wanted, format: str, names: Sequence[str]) -> tuple[Sequence[str], object]:
-    """Column names, and what the format's reader needs to read on."""
+def _open(path: Path, wanted: Wanted, reading: Reading) -> _Opened:
+    """Column names, and what reads on."""
+    format = reading.format
     try:
-        _check_kind(path, format)
-        if format == "fits":
-            table = fits_tables.layout(path)
-            return table.names, table
-        if format == "parquet":
-            file = parquet.ParquetFile(path)
-            return file.schema_arrow.names, file
-        table = text_tables.layout(path, format, names, wanted)
-        return table.header, table
+        format = sniff.check(path, sniff.identify(path), reading.format)
+        if reading.names and format not in sniff.LINES:
+            raise InputError(f"{path}: names its columns itself ({sniff.WORDS[format]}); leave names out of the recipe")
+        if reading.hdu is not None and format not in ("fits", "votable"):
+            raise InputError(f"{path}: is a single table ({sniff.WORDS[format]}); leave hdu out of the recipe")
+        return _opened(path, format, wanted, reading)
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such file; the recipe expects this table in the folder given as --source"
         ) from None
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
+    except _FAULTS as error:
         raise _unreadable(path, format, error) from None
 
 
-def _check_kind(path: Path, format: str) -> None:
-    """Files tell what they are: a FITS file read as text would only be reported as a wrong header."""
-    with path.open("rb") as stream:
-        start = stream.read(6)
-    kind = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), "text")
-    if start.startswith(b"\x1f\x8b"):
-        raise InputError(f"{path}: compressed with gzip; unpack it first (gunzip)")
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise InputError(f"{path}: text in UTF-16; save it as UTF-8")
-    if kind != ("text" if format in _TEXT_LIKE else format):
-        remedy = "ascii or csv" if kind == "text" else kind
-        what = {"text": "neither a FITS nor a Parquet file", "fits": "a FITS file", "parquet": "a Parquet file"}[kind]
-        if format in ("fits", "parquet") or kind != "text":
-            raise InputError(f"{path}: is {what}, the recipe says format: {format}; say format: {remedy}")
+def _opened(path: Path, format: str, wanted: Wanted, reading: Reading) -> _Opened:
+    if format == "fits":
+        layout = fits_tables.layout(path, wanted, reading.hdu)
+        return _Opened(format=format, header=layout.names, read=lambda wanted: fits_tables.read(layout, wanted))
+    if format in ("parquet", "feather"):
+        table = arrow_tables.ArrowTable(path, format)
+    elif format in sniff.LINES:
+        table = _text_layout(path, format, wanted, reading)
+    else:
+        table = _astropy(path, format, wanted, reading)
+    if isinstance(table, Layout):
+        return _Opened(format=format, header=table.header, read=lambda wanted: text_tables.read(table, wanted))
+    return _Opened(format=format, header=table.names, read=table.read)
+
+
+def _astropy(path: Path, format: str, wanted: Wanted, reading: Reading):
+    from hpc_astrossl.tables import astropy_tables  # its tables and parsers take a second to import
+
+    if format == "votable":
+        return astropy_tables.votables(path, wanted, reading.hdu)
+    if format == "ecsv":
+        return astropy_tables.ecsv(path, wanted, reading.null_words)
+    return astropy_tables.FieldTable(path, format, reading.null_words)
+
+
+def _text_layout(path: Path, format: str, wanted: Wanted, reading: Reading) -> Layout:
+    own = {"sextractor": headers.sextractor, "gnuastro": headers.gnuastro}
+    if format in own:
+        layout = own[format](path, reading.names)
+    else:
+        layout = headers.plain(path, format, reading.names, list(wanted))
+    return replace(layout, nulls={**layout.nulls, None: tuple(reading.null_words)})
 
 
 def _unreadable(path: Path, format: str, error: Exception) -> InputError:
-    kind = {"fits": "a FITS table", "parquet": "a Parquet table"}.get(format, "a text table")
     hint = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+    if isinstance(error, EOFError):
+        return InputError(f"{path}: cut off: the packed file ends too early; copy it again")
+    kind = {"auto": "a table"}.get(format) or f"a {'text' if format in sniff.LINES else sniff.WORDS[format]} table"
     return InputError(f"{path}: cannot be read as {kind} ({' '.join(str(error).split())}){hint}")
 
 
 def _check_column(path: Path, header: Sequence[str], name: str) -> None:
-    count = list(header).count(name)
+    base = name if name in header else element(name, header)[0]
+    count = list(header).count(base)
     if count > 1:
-        raise InputError(f"{path}: column {name!r} stands {count} times in the header")
+        raise InputError(f"{path}: column {base!r} stands {count} times in the header")
     if count == 0:
-        near = nearest(name, header)
+        parts = [other for other in header if other.startswith(f"{base}[")]
+        near = parts if parts else nearest(base, header)
         hint = f"nearest: {', '.join(near)}" if near else f"it has: {', '.join(header[:20]) or 'no header'}"
         raise InputError(f"{path}: no column {name!r}; {hint}. The recipe says which column is which")
 
@@ -127,22 +204,3 @@ def nearest(name: str, header: Iterable[str]) -> list[str]:
     """At most four column names like ``name``, best first; case does not count."""
     lower = {other.lower(): other for other in reversed(list(header))}
     return [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=4, cutoff=0.5)]
-
-
-def _read_parquet(file: parquet.ParquetFile, wanted: Wanted) -> dict[str, np.ndarray]:
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
-    for batch in file.iter_batches(batch_size=BLOCK, columns=list(wanted)):
-        for name, kind in wanted.items():
-            parts[name].append(_column(batch.column(name), name, kind))
-    return {name: np.concatenate(parts.pop(name)) for name in wanted} if file.metadata.num_rows else {}
-
-
-def _column(column: pa.Array, name: str, kind: str) -> np.ndarray:
-    try:
-        if kind == "text":
-            text = text_tables.plain_text(pc.fill_null(column.cast(pa.string()), ""))
-            return text.to_numpy(zero_copy_only=False).astype(str)
-        return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        wrong = "text" if kind == "text" else "a number"
-        raise pa.ArrowInvalid(f"column {name!r} of type {column.type}: expected {wrong}; {error}") from None

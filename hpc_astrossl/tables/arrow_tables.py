@@ -1,0 +1,109 @@
+"""Read columns of Parquet and Feather files, a block of rows at a time, as Arrow reads them."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import ipc, parquet
+
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.tables import streams, texts
+from hpc_astrossl.tables.values import EXPECTED, Unfit, Wanted, element
+
+BLOCK = 1 << 18  # rows of a file at once
+
+
+class ArrowTable:
+    """A Parquet or Feather file: its columns' names, and the wanted ones as arrays."""
+
+    def __init__(self, path: Path, format: str):
+        self._path, self._format = path, format
+        with self._source() as source:
+            file = parquet.ParquetFile(source) if format == "parquet" else ipc.open_file(source)
+            self._schema = file.schema_arrow if format == "parquet" else file.schema
+
+    def _source(self) -> pa.NativeFile:
+        if streams.packing(self._path) is None:
+            return pa.OSFile(str(self._path), "rb")
+        return pa.PythonFile(streams.seekable(self._path), "r")
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Column names in order."""
+        return self._schema.names
+
+    def read(self, wanted: Wanted) -> dict[str, np.ndarray]:
+        """Names and labels as str arrays, numbers as float64; nulls are "" and NaN. InputError for other types."""
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+        columns = {name: element(name, self.names) for name in wanted}
+        for batch in self._batches(list(dict.fromkeys(base for base, _ in columns.values()))):
+            for name, kind in wanted.items():
+                parts[name].append(self._column(batch, columns[name], kind))
+        return {name: np.concatenate(parts.pop(name)) for name in wanted} if all(parts.values()) else {}
+
+    def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        with self._source() as source:
+            if self._format == "parquet":
+                yield from parquet.ParquetFile(source).iter_batches(batch_size=BLOCK, columns=columns)
+                return
+            file = ipc.open_file(source, options=ipc.IpcReadOptions(
+                included_fields=[self._schema.get_field_index(name) for name in columns]))  # fmt: skip
+            yield from (file.get_batch(i) for i in range(file.num_record_batches))
+
+    def _column(self, batch: pa.RecordBatch, place: tuple[str, int | None], kind: str) -> np.ndarray:
+        name, index = place
+        column = batch.column(name)
+        try:
+            return _values(_picked(column, name, index), kind)
+        except Unfit as error:
+            raise InputError(f"{self._path}: column {name!r} of type {column.type}: {error}") from None
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise InputError(
+                f"{self._path}: column {name!r} of type {column.type}: expected {EXPECTED[kind]}"
+            ) from None
+
+
+def _picked(column: pa.Array, name: str, index: int | None) -> pa.Array:
+    """The element ``index`` of lists of equal length; the column itself where there are none."""
+    types = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(is_list(column.type) for is_list in types):
+        if index is not None:
+            raise Unfit(f"has one value a row; there is no [{index}]")
+        return column
+    lengths = pc.unique(pc.drop_null(pc.list_value_length(column))).to_pylist()
+    if len(lengths) > 1:
+        raise Unfit(f"holds lists of different lengths ({min(lengths)} to {max(lengths)})")
+    count = lengths[0] if lengths else 0
+    if index is None:
+        raise Unfit(f"expected a number or text in each row, it holds lists of {count}; say {name}[0] to "
+                    f"{name}[{count - 1}] for one element")  # fmt: skip
+    if index >= count:
+        raise Unfit(f"holds {count} values a row, [0] to [{count - 1}]; there is no [{index}]")
+    return pc.list_element(column, index)
+
+
+def _values(column: pa.Array, kind: str) -> np.ndarray:
+    type_ = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if kind == "number":
+        if pa.types.is_boolean(type_):
+            column = column.cast(pa.int8())
+        if pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_temporal(type_):
+            first = next((value for value in column.to_pylist() if value is not None), "")
+            raise Unfit(f"expected a number{f', found {str(first)!r}' if first != '' else ''}")
+        return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    floating = pa.types.is_floating(type_) or (pa.types.is_decimal(type_) and type_.scale > 0)
+    if floating and kind == "text" and column.null_count < len(column):
+        raise Unfit("holds floating-point numbers, which cannot tell long ids apart; expected text or whole numbers")
+    if pa.types.is_floating(type_):
+        column = column.cast(pa.float32()) if pa.types.is_float16(type_) else column
+        column = pc.if_else(pc.is_nan(column), None, column)
+        return np.array(["" if value is None else repr(value) for value in _floats(column)], dtype=str)
+    return texts.names(column.cast(pa.string()), kind)
+
+
+def _floats(column: pa.Array) -> list[float | None]:
+    """Python numbers whose text is the shortest that says them, also of 32 bits."""
+    return [None if value is None else float(str(np.float32(value))) if column.type == pa.float32() else value
+            for value in column.to_pylist()]  # fmt: skip
