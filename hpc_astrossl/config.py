@@ -211,7 +211,10 @@ def identity(spec: Any) -> Any:
 
 def _decides(spec: Any, field: dataclasses.Field) -> bool:
     counts = field.metadata.get("identity", True)
-    return getattr(spec, field.name) != field.default if counts == "changed" else counts
+    if counts != "changed":
+        return counts
+    made = field.default_factory
+    return getattr(spec, field.name) != (field.default if made is dataclasses.MISSING else made())
 
 
 def digest(spec: Any) -> str:

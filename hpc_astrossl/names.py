@@ -8,7 +8,8 @@ import importlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hpc_astrossl.errors import unknown
+from hpc_astrossl.errors import InputError, unknown
+from hpc_astrossl.specs import pretexts
 from hpc_astrossl.specs.run import PhaseSpec, RunSpec
 
 IMAGENET = "imagenet-vgg16"
@@ -55,6 +56,12 @@ SCHEMES: dict[str, Scheme] = {
 DOWNSTREAM = tuple(name for name in SCHEMES if name != "pretext")
 PAPER = DOWNSTREAM[:5]  # the five schemes of the paper, in the order of its tables
 
+# Pretexts that are more than a target: they show the network views of an image (specs/pretexts.py has their switches).
+PRETEXTS = {
+    "rotation": "hpc_astrossl.pretexts.rotation:Rotation",
+    "clusters": "hpc_astrossl.pretexts.clusters:Clusters",
+    "simclr": "hpc_astrossl.pretexts.simclr:Contrastive",
+}
 TARGETS = {
     "magnitudes": "hpc_astrossl.targets.magnitudes:Magnitudes",
     "classes": "hpc_astrossl.targets.classes:Classes",
@@ -74,6 +81,20 @@ LOADERS = {
 ENTRY = {"astrossl": "hpc_astrossl.cli:main"}
 
 
+def scheme(name: str) -> Scheme:
+    """The scheme of that name: of the table, or ``features-NAME`` and ``finetune-NAME`` of a pretext called NAME."""
+    if name not in SCHEMES:
+        kind, _, pretext = name.partition("-")
+        if kind in ("features", "finetune") and pretext:
+            return dataclasses.replace(SCHEMES[f"{kind}-magnitudes"], about=f"{kind} of pretext {pretext}")
+    return lookup(SCHEMES, name, "scheme")
+
+
+def pretext_of(scheme_name: str) -> str | None:
+    """The name of the pretext whose weights a scheme begins with; None for schemes that begin otherwise."""
+    return scheme_name.partition("-")[2] if scheme(scheme_name).weights == "pretext" else None
+
+
 def lookup(table: dict[str, Any], name: str, kind: str) -> Any:
     """The entry of a table, or InputError with the allowed names."""
     if name not in table:
@@ -89,15 +110,26 @@ def resolve(table: dict[str, str], name: str, kind: str) -> Any:
 
 def resolved(run: RunSpec) -> RunSpec:
     """The run with everything that its scheme decides written out; its ``run_id`` is final."""
-    scheme = lookup(SCHEMES, run.scheme, "scheme")
-    lookup(TARGETS, run.data.target, "target")
+    found = scheme(run.scheme)
+    if run.scheme not in SCHEMES and not (run.weights or "").startswith("run:"):
+        raise InputError(
+            f"{unknown('scheme', run.scheme, SCHEMES)}; or it is of a pretext of yours: then weights must be run:RUN_ID"
+        )
+    lookup(TARGETS | PRETEXTS, run.data.target, "target")
     if run.engine != "auto":
         lookup(ENGINES, run.engine, "engine")
     phases = run.phases
     if not phases:
-        low_data = run.data.train_size is not None and scheme.low_data_phases
-        phases = scheme.low_data_phases if low_data else scheme.phases
+        low_data = run.data.train_size is not None and found.low_data_phases
+        phases = found.low_data_phases if low_data else found.phases
     scaling = run.data.scaling
     if scaling == "auto":
         scaling = "caffe" if run.weights == IMAGENET else "unit"
-    return dataclasses.replace(run, phases=phases, data=dataclasses.replace(run.data, scaling=scaling))
+    whole = dataclasses.replace(run, phases=phases, data=dataclasses.replace(run.data, scaling=scaling))
+    if run.data.target not in PRETEXTS:
+        if run.pretext:
+            raise InputError(f"pretext: {', '.join(run.pretext)} belong to targets {', '.join(PRETEXTS)}; the run's "
+                             f"target is {run.data.target}")  # fmt: skip
+        return whole
+    pretexts.check(whole)
+    return dataclasses.replace(whole, pretext=pretexts.options(run.data.target, run.pretext, "pretext"))

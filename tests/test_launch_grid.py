@@ -96,7 +96,7 @@ def test_stores_alone_are_an_experiment():
     entry = {"recipe": "p.yaml", "source": "raw", "out": "stores/SG.zarr", "tasks": 2}
     alone = config.parse({"experiment": "e", "preprocess": [entry], "report": False}, JobsSpec, "r.yaml")
     assert [stage.name for stage in expand(alone).stages] == ["preprocess", "preprocess-check"]
-    with pytest.raises(InputError, match="nothing to run: give preprocess, pretext or sets"):
+    with pytest.raises(InputError, match="nothing to run: give preprocess, pretext, pretexts or sets"):
         config.parse({"experiment": "e"}, JobsSpec, "r.yaml")
     with pytest.raises(InputError, match=r"preprocess stores/SG.zarr: tasks must be at least 1, found 0"):
         config.parse({"experiment": "e", "preprocess": [entry | {"tasks": 0}]}, JobsSpec, "r.yaml")
@@ -185,7 +185,7 @@ def test_packing_is_complete_and_disjoint(size):
     [
         ({"schemes": ["scrach"]}, "unknown scheme 'scrach'; allowed: .* did you mean 'scratch'"),
         ({"pretext": None}, "scheme features-magnitudes begins with the weights of the pretext run: add pretext"),
-        ({"sets": {}, "pretext": None}, "nothing to run: give preprocess, pretext or sets"),
+        ({"sets": {}, "pretext": None}, "nothing to run: give preprocess, pretext, pretexts or sets"),
         ({"sizes": [0]}, "sizes are positive whole numbers or 'all', found 0"),
         ({"sizes": ["most"]}, "sizes are positive whole numbers or 'all', found 'most'"),
         ({"seeds": [1, 1]}, "seeds repeats a value: 1, 1"),

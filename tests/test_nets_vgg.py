@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torchvision.models import vgg16
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.nets.vgg import build, emulated, pooled
+from hpc_astrossl.nets.vgg import build, emulated
 from hpc_astrossl.specs.run import ModelSpec
 
 SMALL = ModelSpec(hidden=64)
@@ -47,14 +47,14 @@ def test_pooling_decides_what_the_head_sees(pooling, width):
     model = network(ModelSpec(hidden=8, pooling=pooling), shape=(64, 40, 5))
     features = model.encode(torch.rand(2, 5, 64, 40))
     assert features.shape == (2, width)
-    assert pooled(features).shape == (2, 512)
+    assert model.pooled(features).shape == (2, 512)
 
 
 def test_average_and_flattened_features_have_the_same_mean():
     images = torch.rand(2, 3, 64, 64)
     average, flat = (network(ModelSpec(hidden=8, pooling=p), shape=(64, 64, 3)) for p in ("average", "flatten"))
     flat.features.load_state_dict(average.features.state_dict())
-    assert torch.allclose(pooled(flat.encode(images)), average.encode(images), atol=1e-6)
+    assert torch.allclose(flat.pooled(flat.encode(images)), average.encode(images), atol=1e-6)
 
 
 def test_too_small_images_are_refused():

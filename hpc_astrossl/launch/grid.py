@@ -8,8 +8,19 @@ from hpc_astrossl import config, names
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import task_note
 from hpc_astrossl.launch.plan import REPORT, Item, Plan, Stage, report_page, run_folder
+from hpc_astrossl.specs import pretexts
 from hpc_astrossl.specs.cluster import ClusterSpec
-from hpc_astrossl.specs.jobs import ALL, JobsSpec, PreprocessSpec, Resources, resources_of
+from hpc_astrossl.specs.jobs import (
+    ALL,
+    MAGNITUDES,
+    JobsSpec,
+    NamedPretext,
+    PreprocessSpec,
+    PretextSpec,
+    Resources,
+    resources_of,
+    stage_of,
+)
 from hpc_astrossl.specs.run import RunSpec
 
 
@@ -23,11 +34,11 @@ def expand(
     """
     unavailable = unavailable or {}
     made = {item.out for item in jobs.preprocess}
-    pretext = _pretext_run(jobs, where)
+    trained = _pretext_runs(jobs, where)
     runs: dict[str, list[RunSpec]] = {scheme: [] for scheme in jobs.schemes}
     skipped = []
-    for run in _downstream_runs(jobs, pretext, where):
-        if reason := unavailable.get(names.SCHEMES[run.scheme].weights):
+    for run in _downstream_runs(jobs, trained, where):
+        if reason := unavailable.get(names.scheme(run.scheme).weights):
             skipped.append((run, reason))
         else:
             runs[run.scheme].append(run)
@@ -35,8 +46,7 @@ def expand(
         "preprocess": [item for spec in jobs.preprocess for item in _store_items(spec)],
         "preprocess-check": [_check_item(spec) for spec in jobs.preprocess if spec.tasks > 1],
     }
-    if pretext is not None:
-        groups["pretext"] = [_run_item(pretext, made)]
+    groups.update({stage: [_run_item(run, made)] for stage, run in trained.values()})
     groups.update({scheme: [_run_item(run, made) for run in chosen] for scheme, chosen in runs.items()})
     if jobs.report:
         keys = tuple(item.key for items in groups.values() for item in items)
@@ -156,23 +166,36 @@ def _report_item(experiment: str, needs: tuple[str, ...]) -> Item:
     )
 
 
-def _pretext_run(jobs: JobsSpec, where: str) -> RunSpec | None:
-    if jobs.pretext is None:
-        return None
+def _pretext_runs(jobs: JobsSpec, where: str) -> dict[str, tuple[str, RunSpec]]:
+    """Name of each pretext -> its stage and its run."""
+    found = {}
+    if jobs.pretext is not None:
+        found[MAGNITUDES] = ("pretext", _pretext_run(jobs, jobs.pretext, "pretext", where))
+    for name in jobs.pretexts:
+        found[name] = (stage_of(name), _pretext_run(jobs, jobs.named(name), name, where))
+    return found
+
+
+def _pretext_run(jobs: JobsSpec, pretext: PretextSpec | NamedPretext, name: str, where: str) -> RunSpec:
+    """The run of ``pretext:``, whose name is "pretext", or of one of ``pretexts:``."""
     data = {
         "experiment": jobs.experiment,
-        "set": "pretext",
+        "set": name,
         "scheme": "pretext",
-        "seed": jobs.pretext.seed,
-        "data": {"store": jobs.pretext.store, "target": jobs.pretext.target},
+        "seed": pretext.seed,
+        "data": {"store": pretext.store, "target": pretext.target},
     }
-    for name in (ALL, "pretext"):
-        data = config.merge(data, jobs.overrides.get(name, {}))
-    return _run(config.merge(data, jobs.pretext.overrides), f"{where}: pretext")
+    data = config.merge(data, pretexts.DEFAULTS.get(pretext.target, {}))
+    for key in (ALL, "pretext", stage_of(name)):
+        data = config.merge(data, jobs.overrides.get(key, {}))
+    data = config.merge(data, pretext.overrides)
+    if isinstance(pretext, NamedPretext):
+        data["pretext"] = pretext.switches
+    return _run(data, f"{where}: {'pretext' if isinstance(pretext, PretextSpec) else f'pretexts.{name}'}")
 
 
-def _downstream_runs(jobs: JobsSpec, pretext: RunSpec | None, where: str) -> Iterator[RunSpec]:
-    weights = {"none": None, "imagenet": names.IMAGENET, "pretext": f"run:{pretext.run_id}" if pretext else None}
+def _downstream_runs(jobs: JobsSpec, trained: Mapping[str, tuple[str, RunSpec]], where: str) -> Iterator[RunSpec]:
+    weights = {scheme: _weights(scheme, trained) for scheme in jobs.schemes}
     for set_name, labelled in jobs.sets.items():
         for scheme in jobs.schemes:
             for size in jobs.sizes:
@@ -181,7 +204,7 @@ def _downstream_runs(jobs: JobsSpec, pretext: RunSpec | None, where: str) -> Ite
                     "set": set_name,
                     "scheme": scheme,
                     "seed": jobs.seeds[0],
-                    "weights": weights[names.SCHEMES[scheme].weights],
+                    "weights": weights[scheme],
                     "data": {
                         "store": labelled.store,
                         "target": labelled.target,
@@ -194,5 +217,17 @@ def _downstream_runs(jobs: JobsSpec, pretext: RunSpec | None, where: str) -> Ite
                 yield from (replace(first, seed=seed) for seed in jobs.seeds)
 
 
+def _weights(scheme: str, trained: Mapping[str, tuple[str, RunSpec]]) -> str | None:
+    """What a scheme's convolutions begin with; None too where the pretext is not trained, and no set needs it."""
+    if (name := names.pretext_of(scheme)) is not None:
+        return f"run:{trained[name][1].run_id}" if name in trained else None
+    return names.IMAGENET if names.scheme(scheme).weights == "imagenet" else None
+
+
 def _run(data: dict, where: str) -> RunSpec:
-    return names.resolved(config.parse(data, RunSpec, where.removeprefix(": ")))
+    where = where.removeprefix(": ")
+    run = config.parse(data, RunSpec, where)
+    try:
+        return names.resolved(run)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None

@@ -14,6 +14,7 @@ from hpc_astrossl.launch.ledger import Entry, Ledger
 from hpc_astrossl.launch.notes import Note, Notes, place
 from hpc_astrossl.launch.plan import REPORT, product_of
 from hpc_astrossl.launch.state import Lives, last_line, last_words, outcome
+from hpc_astrossl.specs.jobs import kind_of, stage_of
 from hpc_astrossl.specs.run import RunSpec
 
 STATES = ("done", "running", "queued", "unknown", "new", "stopped", "failed", "skipped")
@@ -57,7 +58,7 @@ class Picture:
 
     def rows(self) -> list[Row]:
         """The planned runs, then stores and the report, then what was skipped."""
-        planned = {record["run_id"]: record["scheme"] for record in self.known["planned"]}
+        planned = {record["run_id"]: _stage(record) for record in self.known["planned"]}
         made = [self._with_epochs(self._row(key, stage, f"runs/{self.experiment}/{key}/result.json"))
                 for key, stage in planned.items()]  # fmt: skip
         stages = {key: entry.stage for note in self.sent.values() for entry in note.entries for key in entry.items}
@@ -65,7 +66,7 @@ class Picture:
         for key in stages.keys() - planned.keys():
             made.append(self._row(key, stages[key], product_of(key, self.experiment)))
         for record in self.known["skipped"]:
-            made.append(Row(key=record["run_id"], stage=record["scheme"], state="skipped", reason=record["reason"]))
+            made.append(Row(key=record["run_id"], stage=_stage(record), state="skipped", reason=record["reason"]))
         return made
 
     def _row(self, key: str, stage: str, product: str) -> Row:
@@ -117,6 +118,12 @@ def read_experiment(experiment: str, workdir: Path) -> dict:
     )
 
 
+def _stage(record: dict) -> str:
+    """The stage that trains a planned run."""
+    named = record["scheme"] == "pretext" and record.get("set", "pretext") != "pretext"
+    return stage_of(record["set"]) if named else record["scheme"]
+
+
 def _read_plan(path: Path) -> dict:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -133,7 +140,7 @@ def summary(made: Iterable[Row]) -> dict[str, Counter]:
     """How many items of each stage are in which state; preprocess and pretext first, the report last."""
     rank = {"preprocess": 0, "preprocess-check": 0, "pretext": 1, REPORT: 3}
     table: dict[str, Counter] = {}
-    for row in sorted(made, key=lambda row: rank.get(row.stage, 2)):
+    for row in sorted(made, key=lambda row: rank.get(row.stage, rank.get(kind_of(row.stage), 2))):
         table.setdefault(row.stage, Counter())[row.state] += 1
     return table
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from hpc_astrossl.loading.choice import choose
 from hpc_astrossl.loading.loader import Batch, Loader, LoaderSpec, Ranks
+from hpc_astrossl.loading.mapped import MappedLoader
 from hpc_astrossl.loading.pixels import Skipped
 from hpc_astrossl.names import LOADERS, resolve
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from hpc_astrossl.store import Store
 
-__all__ = ["Batch", "Loader", "LoaderSpec", "Skipped", "choose", "open_loader"]
+__all__ = ["Batch", "Loader", "LoaderSpec", "MappedLoader", "Skipped", "choose", "open_loader"]
 
 
 def open_loader(

@@ -88,6 +88,10 @@ class VGG16(nn.Module):
             maps = self.features(images.contiguous(memory_format=layout)).to(images.dtype)
         return maps.mean(dim=(2, 3)) if self.pooling == "average" else maps.flatten(1)
 
+    def pooled(self, features: Tensor) -> Tensor:
+        """The average over the last map, (B, 512), of what ``encode`` returned, whichever the pooling."""
+        return features.unflatten(1, (CHANNELS, -1)).mean(-1)
+
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
         """Raw outputs (B, outputs); see ``Head.forward`` for ``keep``."""
         return self.head(self.encode(images), keep)
@@ -104,6 +108,14 @@ def emulated(precision: str, device: torch.device) -> bool:
     """Whether that device has no instructions for the precision: a CPU then takes many times as long as in float32."""
     low = working_precision(precision, device) == "bfloat16"
     return low and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def begin_head(head: Head, source: torch.Generator) -> None:
+    """Draw a head as ``build`` does."""
+    nn.init.kaiming_normal_(head.hidden.weight, nonlinearity="relu", generator=source)
+    nn.init.normal_(head.output.weight, std=0.01, generator=source)
+    for layer in (head.hidden, head.output):
+        nn.init.zeros_(layer.bias)
 
 
 def empty(spec: ModelSpec, *, shape: tuple[int, int, int], outputs: int) -> VGG16:
@@ -135,11 +147,6 @@ def build(spec: ModelSpec, *, shape: tuple[int, int, int], outputs: int, seed: i
         else:
             nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=source)
     return model
-
-
-def pooled(features: Tensor) -> Tensor:
-    """The average over the last map, (B, 512), of what ``encode`` returned, whichever the pooling."""
-    return features.unflatten(1, (CHANNELS, -1)).mean(-1)
 
 
 def generator(*key: int) -> torch.Generator:

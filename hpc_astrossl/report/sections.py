@@ -11,6 +11,7 @@ from hpc_astrossl.report.features.section import features
 from hpc_astrossl.report.low_data.section import low_data
 from hpc_astrossl.report.objects.section import objects
 from hpc_astrossl.report.pretext.section import pretext
+from hpc_astrossl.report.pretexts.section import pretexts
 from hpc_astrossl.report.study import section as study
 
 # Problems last: they gather what the others could not read.
@@ -20,6 +21,7 @@ SECTIONS: tuple[Callable[[Desk], Section | None], ...] = (
     errors,
     objects,
     pretext,
+    pretexts,
     features,
     controls,
     curves,

@@ -3,15 +3,17 @@
 Every path is relative to the work directory.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hpc_astrossl import config, names
 from hpc_astrossl.errors import InputError, unknown
+from hpc_astrossl.specs import pretexts
 from hpc_astrossl.specs.run import require, require_name
 
 ALL = "all"
+MAGNITUDES = "magnitudes"  # the pretext that ``pretext:`` gives
 KINDS = ("preprocess", "pretext", "features", "finetune", "scratch", "report")
 TRAINING = ("pretext", "features", "finetune", "scratch")  # the kinds that may run on several ranks
 # What the grid, the resources and the cluster decide; an override of these would contradict the recipe itself.
@@ -95,6 +97,17 @@ class PretextSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NamedPretext:
+    """One of several pretexts, ``pretexts.NAME``: gives the schemes ``features-NAME`` and ``finetune-NAME``."""
+
+    store: str
+    target: str  # its kind
+    seed: int = 0
+    overrides: dict[str, Any] = field(default_factory=dict)
+    switches: dict[str, Any] = field(default_factory=dict)  # of its kind (specs/pretexts.py)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SetSpec:
     """A labelled set."""
 
@@ -104,7 +117,10 @@ class SetSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class JobsSpec:
-    """An experiment: every set × scheme × size × seed, after one pretext run.
+    """An experiment: every set × scheme × size × seed, after one pretext run, or one of each of ``pretexts``.
+
+    ``pretexts`` maps a name to ``{store, kind, …}``: seed, overrides and the switches of the kind (specs/pretexts.py).
+    Without ``schemes`` an experiment has the paper's, and features-NAME and finetune-NAME of each pretext.
 
     ``overrides`` lays partial runs over the generated ones: those of ``all`` first, then of the set, then of the
     scheme. ``resources`` are merged in the same manner: ``all``, then the kind of stage, then the stage.
@@ -113,8 +129,9 @@ class JobsSpec:
     experiment: str
     preprocess: tuple[PreprocessSpec, ...] = ()
     pretext: PretextSpec | None = None
+    pretexts: dict[str, dict[str, Any]] = field(default_factory=dict)
     sets: dict[str, SetSpec] = field(default_factory=dict)
-    schemes: tuple[str, ...] = names.PAPER
+    schemes: tuple[str, ...] | None = None  # null: see above
     seeds: tuple[int, ...] = (0, 1, 2)
     sizes: tuple[int | str, ...] = (ALL,)
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -123,12 +140,15 @@ class JobsSpec:
 
     def __post_init__(self):
         require_name("experiment", self.experiment)
-        something = self.sets or self.pretext is not None or self.preprocess
-        require(bool(something), "nothing to run: give preprocess, pretext or sets")
+        something = self.sets or self.pretext is not None or self.pretexts or self.preprocess
+        require(bool(something), "nothing to run: give preprocess, pretext, pretexts or sets")
+        self._check_pretexts()
+        if self.schemes is None:
+            object.__setattr__(self, "schemes", self._default_schemes())
         for scheme in self.schemes:
-            if scheme not in names.DOWNSTREAM:
-                raise unknown("scheme", scheme, names.DOWNSTREAM)
-            needs = self.sets and names.SCHEMES[scheme].weights == "pretext"
+            if scheme not in self.allowed_schemes:
+                raise unknown("scheme", scheme, self.allowed_schemes)
+            needs = self.sets and names.pretext_of(scheme) == MAGNITUDES and MAGNITUDES not in self.pretexts
             require(
                 not needs or self.pretext is not None,
                 f"scheme {scheme} begins with the weights of the pretext run: add pretext: {{store: …}}",
@@ -144,16 +164,49 @@ class JobsSpec:
             require(len(set(values)) == len(values), f"{name} repeats a value: {', '.join(map(str, values))}")
         for name in self.sets:
             require(
-                name not in {ALL, *names.SCHEMES},
+                name not in {ALL, *names.SCHEMES, *self.allowed_schemes, *self.pretexts},
                 f"a set cannot be called {name!r}: overrides by that name would be ambiguous",
             )
         outs = [item.out for item in self.preprocess]
         require(len(set(outs)) == len(outs), f"preprocess makes one store twice: {', '.join(outs)}")
         self._check_overrides()
-        check_resources(self.resources)
+        check_resources(self.resources, tuple(self.pretexts))
+
+    @property
+    def allowed_schemes(self) -> tuple[str, ...]:
+        """Every downstream scheme that this experiment may have."""
+        return (*names.DOWNSTREAM, *(s for s in schemes_of(self.pretexts) if s not in names.DOWNSTREAM))
+
+    def named(self, name: str) -> NamedPretext:
+        """One of ``pretexts``; InputError when it is not as its kind wants it."""
+        common, switches = pretexts.split(name, self.pretexts[name])
+        if common["target"] in pretexts.KINDS:
+            switches = pretexts.options(common["target"], switches, f"pretexts.{name}")
+        return config.parse(common | {"switches": switches}, NamedPretext, f"pretexts.{name}")
+
+    def _default_schemes(self) -> tuple[str, ...]:
+        if not self.pretexts:
+            return names.PAPER
+        own = schemes_of(self.pretexts)
+        kept = [s for s in names.PAPER if names.pretext_of(s) is None or self.pretext is not None]
+        return tuple(dict.fromkeys((*kept, *own)))
+
+    def _check_pretexts(self) -> None:
+        for name in self.pretexts:
+            require_name("pretexts: a name", name)
+            taken = {"imagenet": "ImageNet's", "random": "random"}.get(name)
+            require(taken is None, f"pretexts.{name}: features-{name} are those of {taken} weights; take another name")
+            found = self.named(name)
+            fits = name != MAGNITUDES or (self.pretext is None and found.target in pretexts.TARGETS)
+            require(fits, f"pretexts.{name}: this name is for pretext: alone, or for kind magnitudes or measured")
+            require(name not in {ALL, *KINDS, *names.SCHEMES}, f"pretexts.{name}: overrides by that name would be "
+                                                              "ambiguous; take another name")  # fmt: skip
+            refuse_decided(found.overrides, f"pretexts.{name}.overrides")
+            require("pretext" not in found.overrides, f"pretexts.{name}.overrides: pretext cannot be overridden; put "
+                                                      "its switches beside kind")  # fmt: skip
 
     def _check_overrides(self) -> None:
-        allowed = [ALL, *self.sets, *names.SCHEMES]
+        allowed = [ALL, *self.sets, *names.SCHEMES, *self.allowed_schemes, *map(stage_of, self.pretexts)]
         for name, change in self.overrides.items():
             if name not in allowed:
                 raise unknown("name in overrides", name, allowed)
@@ -171,9 +224,22 @@ def refuse_decided(change: Mapping[str, Any], where: str) -> None:
             raise InputError(f"{where}: {key} cannot be overridden; the recipe's own keys decide it")
 
 
-def check_resources(given: Mapping[str, Mapping[str, Any]]) -> None:
-    """InputError for an unknown stage, an unknown resource or a value that cannot be, in a ``resources`` mapping."""
-    allowed = {ALL, *KINDS, "preprocess-check", *names.DOWNSTREAM}
+def schemes_of(named: Iterable[str]) -> list[str]:
+    """The schemes that pretexts of these names give."""
+    return [f"{kind}-{name}" for kind in ("features", "finetune") for name in named]
+
+
+def stage_of(pretext: str) -> str:
+    """The stage that trains the pretext of that name."""
+    return f"pretext-{pretext}"
+
+
+def check_resources(given: Mapping[str, Mapping[str, Any]], named: tuple[str, ...] = ()) -> None:
+    """InputError for an unknown stage, an unknown resource or a value that cannot be, in a ``resources`` mapping.
+
+    ``named`` are the experiment's pretexts.
+    """
+    allowed = {ALL, *KINDS, "preprocess-check", *names.DOWNSTREAM, *schemes_of(named), *map(stage_of, named)}
     for stage, values in given.items():
         if stage not in allowed:
             raise unknown("stage in resources", stage, allowed)

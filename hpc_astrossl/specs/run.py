@@ -6,7 +6,7 @@ says ``identity: False`` (where and how fast, not what) is no part of the id.
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
@@ -127,12 +127,13 @@ class RunSpec:
     """One run. ``names.resolved`` fills what the scheme decides (phases, scaling)."""
 
     experiment: str
-    set: str  # the labelled set (SG, EF-4, …), or "pretext"
+    set: str  # the labelled set (SG, EF-4, …), "pretext", or the name of one of several pretexts
     scheme: str
     seed: int
     data: DataSpec
     weights: str | None = None  # null (from scratch), a name in the weights cache, or run:<run id>
     model: ModelSpec = ModelSpec()
+    pretext: dict[str, Any] = field(default_factory=dict, metadata=LATER)  # switches of its kind, data.target
     phases: tuple[PhaseSpec, ...] = ()  # empty: the scheme's own
     training: TrainingSpec = TrainingSpec()
     engine: str = field(default="auto", metadata=PLACE)

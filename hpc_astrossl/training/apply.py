@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from hpc_astrossl import identity, names
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.nets import weights
-from hpc_astrossl.nets.vgg import VGG16, empty, pooled
+from hpc_astrossl.nets.vgg import VGG16, empty
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import StoreInfo
 from hpc_astrossl.training import control
@@ -70,6 +71,9 @@ def open_trained(path: Path, *, anyway: bool = False) -> Trained:
     try:
         channels, outputs = tensors["features.0.weight"].shape[1], len(tensors["head.output.bias"])
         model = empty(run.model, shape=(*size, channels), outputs=outputs)
+        if run.data.target in names.PRETEXTS:  # its head is for views, and nothing is asked of it any more
+            model.head = nn.Identity()
+            tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
         model.load_state_dict(tensors)
     except (KeyError, IndexError, TypeError, RuntimeError) as error:
         raise InputError(
@@ -127,7 +131,7 @@ def predict(job: Job) -> int | None:
 
 
 def _features(trained: Trained, encoded: torch.Tensor) -> Columns:
-    return {"features": pooled(encoded).cpu().numpy()}
+    return {"features": trained.model.pooled(encoded).cpu().numpy()}
 
 
 def _answers(trained: Trained, encoded: torch.Tensor) -> Columns:
@@ -145,6 +149,9 @@ def apply(job: Job, verb: Verb) -> int | None:
     InputError when the run is not done, the source does not suit it, or an output cannot be written.
     """
     trained = open_trained(job.run, anyway=job.anyway)
+    if verb.name == "predict" and trained.run.data.target in names.PRETEXTS:
+        raise InputError(f"{job.run}: was trained on pretext {trained.run.data.target}, which says nothing about an "
+                         "object by itself; take astrossl embed, or predict with a run of a labelled set")  # fmt: skip
     source = open_source(job.source, trained.takes)
     about = made_by(verb, job.run, trained) | source.about
     parts = Parts(job.outs[0].with_name(job.outs[0].name + ".parts"), len(source), job.part_rows, about)

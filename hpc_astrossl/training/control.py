@@ -6,56 +6,27 @@ validation objects anew and leaves those of test: a network that still does bett
 """
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.loading import Batch, Loader
+from hpc_astrossl.loading import Batch, Loader, MappedLoader
 
 MASKED, SHUFFLED = "masked-centre", "shuffled-labels"
 RADIUS = 0.3  # of the shorter side: the disc reaches 60% of the way from the centre to the edge
 
 
-class MaskedLoader:
-    """A loader whose images have their centre covered; everything else is the loader's own.
+def controlled(loader: Loader, control: str) -> Loader | MappedLoader:
+    """The loader as the control wants it.
 
     The mask comes after flips and 90° turns, which leave a central disc where it is.
     """
-
-    def __init__(self, loader: Loader):
-        self._loader = loader
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    @property
-    def waited(self) -> float:
-        """Seconds spent waiting for batches; may be set to 0."""
-        return self._loader.waited
-
-    @waited.setter
-    def waited(self, seconds: float) -> None:
-        self._loader.waited = seconds
-
-    def epoch(self, *place: int, **more: int) -> Iterator[Batch]:
-        """The loader's batches of an epoch, masked."""
-        return map(_masked_batch, self._loader.epoch(*place, **more))
-
-    def evaluate(self) -> Iterator[Batch]:
-        """The loader's batches in order, masked."""
-        return map(_masked_batch, self._loader.evaluate())
+    return MappedLoader(loader, _masked_batch) if control == MASKED else loader
 
 
-def controlled(loader: Loader, control: str) -> Loader | MaskedLoader:
-    """The loader as the control wants it."""
-    return MaskedLoader(loader) if control == MASKED else loader
-
-
-def _masked_batch(batch: Batch) -> Batch:
+def _masked_batch(batch: Batch, _epoch: int) -> Batch:
     return dataclasses.replace(batch, images=masked(batch.images)) if len(batch.images) else batch
 
 

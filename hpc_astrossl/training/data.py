@@ -11,6 +11,7 @@ from torch import Tensor
 from hpc_astrossl import identity, names, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.nets import weights
+from hpc_astrossl.pretexts import open_pretext
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import SPLITS, Store, nearest, open_store
 from hpc_astrossl.training import control
@@ -38,7 +39,7 @@ def open_data(run: RunSpec, workdir: Path) -> Data:
     The store is read from its copy on the node's own disk where the site names one.
     """
     store = open_store(nearest(workdir / run.data.store, partial(print, flush=True)))
-    target = names.resolve(names.TARGETS, run.data.target, "target")(store.info, run.data)
+    target = open_target(run, store)
     table = target.columns(store)
     usable = target.usable(table)
     rows = {split: (found := store.rows(split))[usable[found]] for split in SPLITS}
@@ -59,6 +60,13 @@ def open_data(run: RunSpec, workdir: Path) -> Data:
         truth = control.shuffled(truth, rows, run.seed)
     target.prepare(truth[rows["train"]])
     return Data(store=store, target=target, truth=truth, rows=rows)
+
+
+def open_target(run: RunSpec, store: Store) -> Any:
+    """The run's target, or its pretext, which has a target's manners."""
+    if run.data.target in names.PRETEXTS:
+        return open_pretext(run, store.image_shape)
+    return names.resolve(names.TARGETS, run.data.target, "target")(store.info, run.data)
 
 
 @dataclass(frozen=True, kw_only=True)

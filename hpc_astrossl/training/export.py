@@ -59,6 +59,8 @@ def _card(spec: RunSpec, result: dict[str, Any], file: Path, channels: int) -> s
     wide = "" if channels == 3 else f"; model.features[0] = torch.nn.Conv2d({channels}, 64, 3, padding=1)"
     store, code = result["store"], result["provenance"]["code"]
     asked = result["class_names"] if result["target"] == "classes" else result["bands"]
+    if "pretext" in result:
+        asked = [f"{name} {value}" for name, value in result["pretext"]["switches"].items()]
     rows = {
         "architecture": "VGG16 convolutions (torchvision `features`), 13 layers without batch normalisation",
         "trained on": f"{store['name']} of {store['survey']} {store['release']}, {result['objects']['train']} objects",

@@ -39,6 +39,7 @@ class Phase:
     train: Any  # loading.Loader, or the like of it
     validation: Any
     target: Any  # see hpc_astrossl.targets
+    changing: Any  # see training.changing
     truth: Tensor
     engine: Any
     watch: Watch
@@ -52,6 +53,7 @@ class Phase:
             "optimizer": copied(self.optimizer.state_dict()),
             "plateau": self.plateau.state(),
             "stopping": self.stopping.state(),
+            "changing": self.changing.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -60,6 +62,7 @@ class Phase:
         self.optimizer.load_state_dict(state["optimizer"])
         self.plateau.restore(state["plateau"])
         self.stopping = Stopping(**state["stopping"])
+        self.changing.restore(state.get("changing", {}))
 
 
 @dataclass(kw_only=True)
@@ -125,6 +128,11 @@ def training_course(phase: Phase, epochs: range, keeper: Keeper, place: Within |
             return "patience"
         place = place or Within()
         begin = time.perf_counter() - place.seconds
+        try:
+            phase.changing.begin(epoch)
+        except Interrupted:
+            keeper.within(place)
+            raise
         record = {"epoch": epoch, **(yield from training_epoch(phase, epoch, keeper, place))}
         agree(phase.engine, fingerprint(phase.net), f"weights after epoch {epoch}")
         try:
@@ -140,6 +148,7 @@ def training_course(phase: Phase, epochs: range, keeper: Keeper, place: Within |
             "validation_loss": loss,
             f"validation_{phase.target.headline}": metrics[phase.target.headline],
             "seconds": time.perf_counter() - begin,
+            **phase.changing.record(),
         }
         keeper.epoch(record, better)
         place = None
@@ -186,6 +195,7 @@ def train_step(phase: Phase, step: Step) -> Tensor:
     (loss * (phase.engine.size / batch.total)).backward()
     phase.optimizer.step()
     phase.head.constrain()
+    phase.changing.stepped(*step.key[1:])
     return loss.detach()
 
 

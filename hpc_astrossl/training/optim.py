@@ -17,17 +17,18 @@ def optimizer(net: nn.Module, spec: PhaseSpec) -> torch.optim.Optimizer:
     Fused: one pass over the memory a step instead of a dozen.
     """
     common = {"lr": spec.learning_rate, "fused": True}
+    learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
     if spec.optimizer == "adam":
-        return torch.optim.Adam(net.parameters(), **common)
-    return torch.optim.SGD(net.parameters(), momentum=spec.momentum, nesterov=spec.momentum > 0, **common)
+        return torch.optim.Adam(learning, **common)
+    return torch.optim.SGD(learning, momentum=spec.momentum, nesterov=spec.momentum > 0, **common)
 
 
 class Plateau:
     """Multiplies the rate by ``plateau_factor`` at the ``plateau_patience``-th epoch without a better loss."""
 
-    def __init__(self, wrapped: torch.optim.Optimizer, spec: TrainingSpec):
+    def __init__(self, wrapped: torch.optim.Optimizer, spec: TrainingSpec, *, constant: bool = False):
         self._scheduler = None
-        if spec.plateau_patience is not None:
+        if spec.plateau_patience is not None and not constant:
             # torch counts the epochs that are forgiven, the specification the epochs until it happens.
             self._scheduler = ReduceLROnPlateau(
                 wrapped, factor=spec.plateau_factor, patience=spec.plateau_patience - 1, threshold=0
@@ -50,16 +51,20 @@ class Plateau:
 
 @dataclass
 class Stopping:
-    """Early stopping: the best validation loss of the phase, and the epochs since."""
+    """Early stopping: the best validation loss of the phase, and the epochs since.
+
+    ``last``: losses of different epochs do not compare, and the last epoch is the one to keep.
+    """
 
     patience: int | None
     best: float = math.inf
     best_epoch: int = 0
     waited: int = 0
+    last: bool = False
 
     def better(self, loss: float, epoch: int) -> bool:
         """Count an epoch in; whether its loss is the best of the phase."""
-        if loss < self.best:
+        if self.last or loss < self.best:
             self.best, self.best_epoch, self.waited = loss, epoch, 0
             return True
         self.waited += 1

@@ -18,11 +18,12 @@ FEATURES, CUTOUTS, MISTAKES = 2000, 64, 32  # validation objects; of the cutouts
 
 
 def write_weights(folder: RunFolder, weights: dict[str, Tensor], run: RunSpec) -> dict[str, str]:
-    """``weights.safetensors``: the whole network by parameter name. Returns its name and SHA-256: the format itself
+    """``weights.safetensors``: convolutions and head by parameter name. Returns its name and SHA-256: the format itself
     has no checksum."""
     about = {"run_id": run.run_id, "scaling": run.data.scaling, "store": run.data.store}
     # In one entry: safetensors puts several in any order, and equal weights should be equal files.
-    data = save(weights, metadata={FORMAT: json.dumps(about)})
+    kept = {name: tensor for name, tensor in weights.items() if name.startswith(("features.", "head."))}
+    data = save(kept, metadata={FORMAT: json.dumps(about)})
     folder.write(WEIGHTS, data)
     return {WEIGHTS: hashlib.sha256(data).hexdigest()}
 

@@ -1,11 +1,14 @@
 """The objects of one phase: network, loaders, optimiser and what watches them, made from a run's configuration."""
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from hpc_astrossl.loading import Loader, LoaderSpec, open_loader
+from hpc_astrossl.loading import Loader, LoaderSpec, MappedLoader, open_loader
 from hpc_astrossl.nets.vgg import VGG16
+from hpc_astrossl.pretexts import Pretext
 from hpc_astrossl.specs.run import PhaseSpec
-from hpc_astrossl.training.control import MaskedLoader, controlled
+from hpc_astrossl.training.changing import Changing, Still
+from hpc_astrossl.training.control import controlled
 from hpc_astrossl.training.features import FeatureLoader
 from hpc_astrossl.training.loop import Phase
 from hpc_astrossl.training.optim import Plateau, Stopping, optimizer
@@ -22,18 +25,19 @@ def prepare(training: Shared, spec: PhaseSpec, model: VGG16) -> Phase:
     if spec.trains == "head":
         net, loaders = model.head, {split: _features(training, model, split) for split in ("train", "validation")}
     else:
-        net, loaders = model, {split: _images(training, split) for split in ("train", "validation")}
+        net, loaders = model, {split: images(training, split) for split in ("train", "validation")}
         training.encoder.loader = loaders["train"].name
     agree(engine, loaders["train"].steps, "steps of an epoch")
     wrapped, wrapped_optimizer = engine.prepare(net, optimizer(net, spec))
-    due = training.checkpoints.due
+    due, last = training.checkpoints.due, not getattr(data.target, "comparable", True)
     return Phase(
         net=net,
         wrapped=wrapped,
         head=model.head,
         optimizer=wrapped_optimizer,
-        plateau=Plateau(wrapped_optimizer, run.training),
-        stopping=Stopping(run.training.patience),
+        plateau=Plateau(wrapped_optimizer, run.training, constant=last),
+        stopping=Stopping(None if last else run.training.patience, last=last),
+        changing=changing(training, spec, net, wrapped_optimizer, loaders["train"].steps),
         target=data.target,
         truth=training.truth,
         engine=engine,
@@ -44,8 +48,8 @@ def prepare(training: Shared, spec: PhaseSpec, model: VGG16) -> Phase:
     )
 
 
-def _images(training: Shared, split: str) -> Loader | MaskedLoader:
-    """A loader of a split's images."""
+def images(training: Shared, split: str) -> Loader | MappedLoader:
+    """A loader of a split's images, or of a pretext's views of them."""
     data = training.run.data
     spec = LoaderSpec(
         batch_size=data.batch_size,
@@ -62,7 +66,17 @@ def _images(training: Shared, split: str) -> Loader | MaskedLoader:
     loader = open_loader(training.data.store, training.data.rows[split], spec, engine=engine, device=engine.device)
     training.skipped.append(loader.skipped)
     training.folder.say(f"{split}: loader {loader.name}, {loader.reason}")
-    return controlled(loader, data.control)
+    loader, target = controlled(loader, data.control), training.data.target
+    return MappedLoader(loader, target.batch) if isinstance(target, Pretext) else loader
+
+
+def changing(training: Shared, spec: PhaseSpec, net: nn.Module, optimizer: Optimizer, steps: int) -> Still:
+    """What changes between the epochs of a phase of so many steps each."""
+    target = training.data.target
+    if not isinstance(target, Pretext):
+        return Still()
+    target.engine = training.engine
+    return Changing(pretext=target, training=training, net=net, optimizer=optimizer, steps=steps, epochs=spec.epochs)
 
 
 def _features(training: Shared, model: VGG16, split: str) -> FeatureLoader:

@@ -9,20 +9,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hpc_astrossl import names
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import InputError, Interrupted, TrainingError
 from hpc_astrossl.identity import UNKNOWN, both
-from hpc_astrossl.nets.vgg import VGG16, build, empty, pooled
+from hpc_astrossl.nets.vgg import VGG16, build, empty
+from hpc_astrossl.pretexts import Pretext, Viewed, learner
 from hpc_astrossl.specs.run import PhaseSpec, RunSpec
 from hpc_astrossl.training import outcome, progress
 from hpc_astrossl.training.data import open_data, open_source
 from hpc_astrossl.training.encoding import Encoder, open_cache
 from hpc_astrossl.training.folder import RunFolder, run_path
 from hpc_astrossl.training.keeper import Keeper
-from hpc_astrossl.training.loop import Within, fit, measure, rows_of
-from hpc_astrossl.training.phase import Weights, prepare, snapshot
+from hpc_astrossl.training.loop import Within, collect, fit, measure, rows_of
+from hpc_astrossl.training.phase import Weights, images, prepare, snapshot
 from hpc_astrossl.training.shared import Shared
 from hpc_astrossl.training.watch import Stop
 
@@ -114,7 +116,9 @@ class Training(Shared):
 
     def first_weights(self) -> Weights:
         """The network begun from the seed, its outputs at the mean of the truth, the convolutions from the source."""
-        model = build(self.run.model, **self.sizes(), seed=self.run.seed)
+        target = self.data.target
+        whole = isinstance(target, Pretext)
+        model = learner(target) if whole else build(self.run.model, **self.sizes(), seed=self.run.seed)
         start = self.data.target.first_output(self.data.truth[self.data.rows["train"]])
         model.head.output.bias.data.copy_(torch.from_numpy(start))
         return snapshot(model) | self.source.tensors
@@ -144,10 +148,11 @@ class Training(Shared):
             rows = self.readable(split)
             features = self.encoder.plain(model, rows)
             if split == "validation":
-                shown = pooled(features).cpu().numpy()
-            raw = model.head.answers(features)
+                shown = model.pooled(features).cpu().numpy()
+            raw = self.asked(model, split) if isinstance(target, Pretext) else model.head.answers(features)
             metrics[split] = measure(target, raw, rows_of(self.truth.cpu(), rows))
             answers[split] = target.answer(raw).numpy()
+        self.data.truth[:] = self.truth.cpu().numpy()  # a pretext's is another now
         lost = self.left_out()
         files = outcome.write_weights(self.folder, weights, self.run)
         outcome.write_predictions(self.folder, self.data, answers)
@@ -184,9 +189,18 @@ class Training(Shared):
         """What the data decide of the network."""
         return {"shape": self.data.store.image_shape, "outputs": self.data.target.outputs}
 
-    def placed(self, weights: Weights) -> VGG16:
+    def asked(self, model: Viewed, split: str) -> Tensor:
+        """A pretext's raw outputs of a split, rows ascending."""
+        loader = images(self, split)
+        try:
+            return collect(model, loader, self.engine, self.stop)[1]
+        finally:
+            loader.close()
+
+    def placed(self, weights: Weights) -> VGG16 | Viewed:
         """A fresh network with these weights, on the device: an engine's hooks stay on the parameters they are put."""
-        model = empty(self.run.model, **self.sizes())
+        target = self.data.target
+        model = learner(target) if isinstance(target, Pretext) else empty(self.run.model, **self.sizes())
         model.load_state_dict(weights)
         return model.to(self.engine.device)
 

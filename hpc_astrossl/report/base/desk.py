@@ -78,7 +78,11 @@ class Desk:
     @property
     def taught(self) -> str:
         """What the pretext run learnt, in words: what the schemes ``*-magnitudes`` begin with."""
-        measured = any(run.target == "measured" for cell in self.pretext.values() for run in cell.runs)
+        runs = [run for cell in self.pretext.values() for run in cell.runs if run.target in ("magnitudes", "measured")]
+        own = [
+            run for run in runs if run.set in ("pretext", "magnitudes")
+        ] or runs  # others have schemes of their names
+        measured = any(run.target == "measured" for run in own)
         return "measured properties" if measured else "magnitudes"
 
     def theirs(self, table: Mapping[str, Mapping[str, Any]], set_: str, scheme: str) -> Any:

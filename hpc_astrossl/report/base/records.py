@@ -77,6 +77,7 @@ class Run:
     weights: WeightsRecord = WeightsRecord()
     leakage: tuple[LeakageRecord, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+    pretext: dict[str, Any] = field(default_factory=dict)  # of a pretext that shows views: kind, switches, chance
 
     @property
     def slot(self) -> tuple[str, str, int | None, int]:

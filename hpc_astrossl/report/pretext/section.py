@@ -12,13 +12,15 @@ def pretext(desk: Desk) -> Section | None:
     """A table and the figures of each pretext set, of its first seed; None when no run has such a target."""
     section = Section(anchor="pretext", title=f"Predicting {desk.taught} from images")
     for cell in desk.pretext.values():
+        if cell.runs and cell.runs[0].target not in _KINDS:
+            continue  # of another kind of pretext, which has a section of its own
         if not cell.runs:
             section.notes.append(f"{cell.set}: {cell.why_empty()}.")
             continue
         run = cell.runs[0]
         found = desk.attempt(run, arrays.predictions)
         shown = numbers.shown_split(found) if found else None
-        make, draw = _KINDS.get(run.target, _KINDS["magnitudes"])
+        make, draw = _KINDS[run.target]
         section.tables.append(make(cell, shown))
         if shown is not None and len(shown.split):
             draw(desk, section, run, shown)

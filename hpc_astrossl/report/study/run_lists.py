@@ -71,7 +71,8 @@ def every_run(study: Study, out: Path) -> Table:
 
 
 def _headline(run: Run, split: str) -> float | None:
-    return run.metric(split, "accuracy" if run.target == "classes" else "mae")
+    usual = "accuracy" if run.target == "classes" else "mae"
+    return run.metric(split, run.pretext.get("headline", usual))
 
 
 def _relative(folder: Path, out: Path) -> str:

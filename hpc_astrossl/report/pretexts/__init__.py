@@ -1,0 +1,1 @@
+"""Pretexts side by side."""
