@@ -1,7 +1,6 @@
 """Accuracy by set and scheme, beside the paper's Table II."""
 
-from hpc_astrossl.report import summary
-from hpc_astrossl.report.accuracy import tables
+from hpc_astrossl.report.accuracy import tables, words
 from hpc_astrossl.report.base.desk import Desk, Section
 
 
@@ -12,7 +11,7 @@ def accuracy(desk: Desk) -> Section | None:
     section = Section(anchor="accuracy", title="Accuracy")
     section.tables.append(tables.table_two(desk))
     section.folded.append(tables.every_cell(desk))
-    section.notes += summary.other_sets(desk.study)
+    section.notes += words.other_sets(desk)
     if desk.taught != "magnitudes":
         section.notes.append(f"The schemes *-magnitudes begin here with weights learnt from {desk.taught}; the paper's "
                              "with magnitudes.")  # fmt: skip

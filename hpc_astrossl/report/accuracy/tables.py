@@ -2,9 +2,9 @@
 
 import math
 
+from hpc_astrossl.report.base import by_class, judged, statistics
 from hpc_astrossl.report.base import cells as c
-from hpc_astrossl.report.base import statistics
-from hpc_astrossl.report.base.cells import Cell, Spread
+from hpc_astrossl.report.base.cells import Cell, spread_text
 from hpc_astrossl.report.base.desk import Desk
 from hpc_astrossl.report.base.outcomes import Outcome
 from hpc_astrossl.report.base.published import (
@@ -26,8 +26,8 @@ MEASURES = (
 )
 _LOW_DATA_MEASURES = (("validation", "validation", "accuracy"), ("test", "test", "accuracy"))
 _HOW = (
-    "Mean ± sample standard deviation (ddof = 1) over n seeds; in brackets the 95% bootstrap interval of the mean over "
-    "objects. Bold: above every other scheme by a paired test over seeds and objects (p < 0.05 after Holm's "
+    "Mean ± sample standard deviation (ddof = 1) over n seeds; in brackets the 95% interval of the mean over objects "
+    "(Wilson). Bold: above every other scheme by a paired test over seeds and objects (p < 0.05 after Holm's "
     "correction). Underlined: the largest mean and those that the test cannot tell from it; no mark: it can tell none. "
     "Majority: the accuracy of always naming the commonest class of that split."
 )
@@ -41,11 +41,6 @@ _JOINT_III = (
 )
 
 
-def spread_text(spread: Spread) -> str:
-    """``0.9123 ± 0.0021``, or the mean alone for one seed."""
-    return f"{spread.mean:.4f}" if spread.std is None else f"{spread.mean:.4f} ± {spread.std:.4f}"
-
-
 def state(cell: Cell) -> str:
     """n, and what is to be known about a cell's runs: ``n = 2 of 3, 1 collapsed``."""
     short = f" of {cell.expected}" if cell.expected > len(cell.runs) else ""
@@ -57,30 +52,38 @@ def state(cell: Cell) -> str:
     return ", ".join(words)
 
 
-def _measured(cell: Cell, measure: tuple, verdict: Verdict | None, said: Outcome | None) -> Entry:
+def _measured(cell: Cell, measure: tuple, first: bool, verdict: Verdict | None, said: Outcome | None) -> Entry:
+    """An entry; the ``first`` of a set and scheme says how many runs it rests on, or why there is none."""
     _, split, metric = measure
-    spread, first = cell.spread(split, metric), split == "validation"
+    spread = cell.spread(split, metric)
     if spread is None:
         return text(cell.why_empty() or "not measured", mark="absent") if first else text(DASH, mark="absent")
-    mark = "bad" if cell.collapsed else verdict.mark(cell.scheme) if verdict else ""
-    notes = [state(cell)] if first else []
-    if said and metric == "accuracy":
+    never = _never(cell, said) if said else ""
+    notes = [never if metric == "accuracy" else "", state(cell) if first else ""]
+    if said and metric in ("accuracy", "balanced_accuracy"):
         notes.append("[{:.4f}, {:.4f}]".format(*statistics.interval(said, metric)))
-    return Entry(text=spread_text(spread), note="\n".join(notes), mark=mark)
+    mark = "bad" if cell.collapsed or never else verdict.mark(cell.scheme) if verdict else ""
+    return Entry(text=spread_text(spread), note="\n".join(filter(None, notes)), mark=mark)
 
 
-def _measure_row(desk: Desk, set_: str, size: int | None, measure: tuple, head: tuple) -> tuple:
+def _never(cell: Cell, said: Outcome) -> str:
+    """``never names quasar``: classes of the split that no seed names."""
+    names = [cell.runs[0].class_names[k] for k in by_class.never_named(said)]
+    return f"never names {', '.join(names)}" if names else ""
+
+
+def _measure_row(desk: Desk, set_: str, size: int | None, measure: tuple, head: tuple, first: bool) -> tuple:
     label, split, metric = measure
     table, said = desk.classes, desk.row(set_, size, split)
     verdict = statistics.verdict(said, metric)
     share = number(c.majority(table, set_, split), mark="quiet") if metric == "accuracy" else text("", mark="quiet")
     cells = (c.get(table, set_, name, size) for name in c.schemes_of(table))
-    entries = (_measured(cell, measure, verdict, said.get(cell.scheme)) for cell in cells)
+    entries = (_measured(cell, measure, first, verdict, said.get(cell.scheme)) for cell in cells)
     return (*head, text(label), share, *entries)
 
 
 def _paper_rows(desk: Desk, set_: str, size: int | None) -> list[tuple]:
-    if set_ not in TABLE_II:
+    if not desk.papers(set_):
         return []
     head, paper, ours = text("", value=set_), [], []
     for scheme in c.schemes_of(desk.classes):
@@ -95,36 +98,22 @@ def _paper_rows(desk: Desk, set_: str, size: int | None) -> list[tuple]:
     ]
 
 
-def our_error(desk: Desk, cell: Cell, split: str = "validation") -> float | None:
-    """Standard error of a cell's mean accuracy over seeds and objects; None when neither spread is known."""
-    said = desk.said(cell, split)
-    if said is not None:
-        return statistics.standard_error(statistics.share_matrix(said, "accuracy"))[0]
-    spread = cell.spread(split, "accuracy")
-    return spread.std / math.sqrt(spread.n) if spread and spread.std is not None else None
-
-
-def skilled(desk: Desk, cell: Cell, split: str) -> bool:
-    """Whether a cell's mean accuracy is above always naming the commonest class, by the paired test.
-
-    Without predictions to test it by: by more than two standard deviations over seeds.
-    """
-    outcome = desk.said(cell, split)
-    if test := statistics.above_majority(outcome) if outcome else None:
-        return test.significant and test.delta > 0
-    spread, share = cell.spread(split, "accuracy"), c.majority(desk.classes, cell.set, split)
-    return bool(spread and (share is None or spread.mean - share > 2 * (spread.std or 0)))
-
-
 def _difference(desk: Desk, cell: Cell, theirs: float | None, their_error: float) -> Entry:
     ours = cell.spread("validation", "accuracy")
     if theirs is None or ours is None:
         return text(DASH, mark="absent")
-    delta, error = ours.mean - theirs, our_error(desk, cell)
+    delta, error = ours.mean - theirs, judged.our_error(desk, cell)
     if error is None:
         return text(signed(delta))
     joint = math.hypot(error, their_error)
     return text(signed(delta), note=f"± {joint:.4f}, {abs(delta) / joint:.1f} σ")
+
+
+def _leading_first(desk: Desk, set_: str) -> tuple[tuple, ...]:
+    """The measures, balanced accuracy first where classes are uneven: accuracy hides rare ones there."""
+    if not judged.uneven(desk, set_):
+        return MEASURES
+    return tuple(sorted(MEASURES, key=lambda measure: measure[2] != "balanced_accuracy"))
 
 
 def table_two(desk: Desk) -> Table:
@@ -133,10 +122,10 @@ def table_two(desk: Desk) -> Table:
     table = desk.classes
     for set_ in c.sets_of(table):
         size = c.main_size(table, set_)
-        for index, measure in enumerate(MEASURES):
+        for index, measure in enumerate(_leading_first(desk, set_)):
             note = "" if size is None else f"{size:,} labels"
             head = Entry(text="" if index else set_, value=set_, note="" if index else note)
-            rows.append(_measure_row(desk, set_, size, measure, (head,)))
+            rows.append(_measure_row(desk, set_, size, measure, (head,), index == 0))
         rows += _paper_rows(desk, set_, size)
     schemes = c.schemes_of(table)
     return Table(
@@ -144,7 +133,7 @@ def table_two(desk: Desk) -> Table:
         title="Accuracy by set and scheme",
         columns=("set", "measure", "majority", *schemes),
         rows=tuple(rows),
-        caption=_HOW + _JOINT,
+        caption=_HOW + (_JOINT if _any_papers(desk) else ""),
         numeric=frozenset(range(2, 3 + len(schemes))),
         grouped=True,
     )
@@ -153,7 +142,7 @@ def table_two(desk: Desk) -> Table:
 def low_data(desk: Desk) -> Table | None:
     """Accuracy against training size, for sets with more than one size; None when no set has."""
     rows: list[tuple] = []
-    table = desk.classes
+    table, joint = desk.classes, ""
     for set_ in c.sets_of(table):
         sizes = c.sizes_of(table, set_)
         for place, size in enumerate(sizes if len(sizes) > 1 else []):
@@ -161,9 +150,10 @@ def low_data(desk: Desk) -> Table | None:
                 first = place == index == 0
                 head = text(set_ if first else "", value=set_)
                 labels = text("" if index else c.size_name(size), value=c.size_name(size))
-                rows.append(_measure_row(desk, set_, size, measure, (head, labels)))
-            if size == TABLE_III_SIZE and set_ in TABLE_III:
+                rows.append(_measure_row(desk, set_, size, measure, (head, labels), index == 0))
+            if size == TABLE_III_SIZE and set_ in TABLE_III and desk.papers(set_):
                 rows += _table_three_rows(desk, set_, size)
+                joint = _JOINT_III
     if not rows:
         return None
     return Table(
@@ -171,7 +161,7 @@ def low_data(desk: Desk) -> Table | None:
         title="Accuracy against training size",
         columns=("set", "labels", "split", "majority", *c.schemes_of(table)),
         rows=tuple(rows),
-        caption=_HOW + _JOINT_III,
+        caption=_HOW + joint,
         numeric=frozenset({1, *range(3, 4 + len(c.schemes_of(table)))}),
         grouped=True,
     )
@@ -192,6 +182,11 @@ def _table_three_rows(desk: Desk, set_: str, size: int) -> list[tuple]:
     ]
 
 
+def _any_papers(desk: Desk) -> bool:
+    """Whether a set of the study is the paper's: only then is there a column of its numbers."""
+    return any(desk.papers(set_) for set_ in c.sets_of(desk.classes))
+
+
 def every_cell(desk: Desk) -> Table:
     """One row a set, scheme and size, every number at full precision in CSV."""
     rows = []
@@ -202,15 +197,15 @@ def every_cell(desk: Desk) -> Table:
                 if (set_, scheme, size) in table:
                     rows.append(_cell_row(desk, table[set_, scheme, size]))
     numbers = [f"{label}{suffix}" for label, _, _ in MEASURES for suffix in ("", " std")]
+    beside = ("paper validation", "difference", "joint error") if _any_papers(desk) else ()
     columns = ("set", "scheme", "labels", "n", "failed", "collapsed", *numbers, "test low", "test high",
-               "majority validation", "majority test", "paper validation", "difference", "joint error",
-               "state")  # fmt: skip
+               "majority validation", "majority test", *beside, "state")  # fmt: skip
     return Table(
         name="cells",
         title="Every cell",
         columns=columns,
         rows=tuple(rows),
-        caption="Low and high: the 95% bootstrap interval of the mean test accuracy over objects.",
+        caption="Low and high: the 95% interval of the mean test accuracy over objects (Wilson).",
         numeric=frozenset(range(2, len(columns) - 1)),
     )
 
@@ -223,7 +218,9 @@ def _cell_row(desk: Desk, cell: Cell) -> tuple[Entry, ...]:
     main = cell.size == c.main_size(desk.classes, cell.set)
     paper, ours = desk.theirs(TABLE_II, cell.set, cell.scheme) if main else None, spreads[0]
     delta = ours.mean - paper[0] if ours and paper else None
-    error = our_error(desk, cell) if delta is not None else None
+    error = judged.our_error(desk, cell) if delta is not None else None
+    joint = None if error is None else math.hypot(error, paper_error(cell.set, cell.scheme))
+    beside = (number(paper[0] if paper else None), number(delta), number(joint))
     return (
         text(cell.set),
         text(cell.scheme),
@@ -236,8 +233,6 @@ def _cell_row(desk: Desk, cell: Cell) -> tuple[Entry, ...]:
         number(high),
         number(c.majority(desk.classes, cell.set, "validation")),
         number(c.majority(desk.classes, cell.set, "test")),
-        number(paper[0] if paper else None),
-        number(delta),
-        number(None if error is None else math.hypot(error, paper_error(cell.set, cell.scheme))),
+        *(beside if _any_papers(desk) else ()),
         text(cell.why_empty() or ("partly done" if cell.pending else "done")),
     )

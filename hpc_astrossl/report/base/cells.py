@@ -74,6 +74,11 @@ class Cell:
         return "not planned"
 
 
+def spread_text(spread: Spread) -> str:
+    """``0.9123 ± 0.0021``, or the mean alone for one seed."""
+    return f"{spread.mean:.4f}" if spread.std is None else f"{spread.mean:.4f} ± {spread.std:.4f}"
+
+
 def cells(study: Study, pretext: bool = False) -> dict[Key, Cell]:
     """Every cell that has a run with classes, or a pending one of a scheme with them; or else those of pretext runs."""
     found: dict[Key, dict[str, list]] = {}
@@ -107,8 +112,9 @@ def sets_of(table: dict[Key, Cell]) -> list[str]:
 
 
 def schemes_of(table: dict[Key, Cell]) -> list[str]:
-    """The paper's five schemes, then others by name."""
-    return [*PAPER, *sorted({key[1] for key in table} - set(PAPER))]
+    """The schemes that are done or planned: the paper's in its order, then others by name."""
+    names = {key[1] for key in table}
+    return [name for name in PAPER if name in names] + sorted(names - set(PAPER))
 
 
 def sizes_of(table: dict[Key, Cell], set_: str) -> list[int | None]:

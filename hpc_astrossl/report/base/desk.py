@@ -13,6 +13,7 @@ from hpc_astrossl.report.base.cells import Cell, Key
 from hpc_astrossl.report.base.drawing import Drawing, files_of, keep, style
 from hpc_astrossl.report.base.kept import Kept, digest
 from hpc_astrossl.report.base.outcomes import Outcome, outcomes
+from hpc_astrossl.report.base.published import papers_set
 from hpc_astrossl.report.base.records import Problem, Run, Study
 from hpc_astrossl.report.base.tables import Table
 
@@ -86,12 +87,16 @@ class Desk:
         return "measured properties" if measured else "magnitudes"
 
     def theirs(self, table: Mapping[str, Mapping[str, Any]], set_: str, scheme: str) -> Any:
-        """The paper's entry in its TABLE_II or TABLE_III; None where it has none, and for the schemes ``*-magnitudes``
-        whose weights were learnt from something else here.
+        """The paper's entry in its TABLE_II or TABLE_III, where the set is the paper's; else None, as for the schemes
+        ``*-magnitudes`` whose weights were learnt from something else here.
         """
-        if scheme.endswith("-magnitudes") and self.taught != "magnitudes":
+        if not self.papers(set_) or (scheme.endswith("-magnitudes") and self.taught != "magnitudes"):
             return None
         return table.get(set_, {}).get(scheme)
+
+    def papers(self, set_: str) -> bool:
+        """Whether all runs of a set are of the paper's set of that name: survey, objects and classes are the same."""
+        return papers_set(set_, [run for key, cell in self.classes.items() if key[0] == set_ for run in cell.runs])
 
     def said(self, cell: Cell, split: str) -> Outcome | None:
         """What the cell's runs said of a split's objects; read once."""

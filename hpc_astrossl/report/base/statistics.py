@@ -1,4 +1,4 @@
-"""Is one mean above another? Paired tests over seeds and objects, and bootstrap intervals over objects.
+"""Is one mean above another? Paired tests over seeds and objects, and intervals over objects.
 
 Every measure is written as the mean over objects of a share x[s, i] of seed s and object i. Runs of two schemes with
 the same seed saw the same training objects, and all are measured on the same objects, so differences are taken seed by
@@ -20,7 +20,8 @@ from scipy import stats
 from hpc_astrossl.report.base.outcomes import Outcome
 
 LEVEL = 0.05
-DRAWS, SEED = 2000, 0
+Z = float(stats.norm.ppf(0.975))  # of the 95% intervals
+FEW = 5  # right or wrong objects, below which the scatter among objects is no measure of their error
 
 
 def shares(metric: str, truth: np.ndarray, said: np.ndarray, classes: int) -> np.ndarray:
@@ -74,18 +75,31 @@ class Comparison:
         return f"{p}, paired over {seeds} and {self.objects:,} objects"
 
 
-def standard_error(values: np.ndarray) -> tuple[float, float]:
-    """(standard error, degrees of freedom) of the mean of ``values`` (S seeds × N objects); see the module's text."""
+def standard_error(values: np.ndarray, least: float = 0.0) -> tuple[float, float]:
+    """(standard error, degrees of freedom) of the mean of ``values`` (S seeds × N objects); see the module's text.
+
+    ``least``: the error from few objects alone is at least this.
+    """
     seeds, objects = values.shape
     terms = []
-    if objects > 1:
-        terms.append((values.mean(axis=0).var(ddof=1) / objects, objects - 1))
+    if objects > 1 or least:
+        scatter = values.mean(axis=0).var(ddof=1) / objects if objects > 1 else 0.0
+        terms.append((max(scatter, least**2), max(objects - 1, 1)))
     if seeds > 1:
         terms.append((values.mean(axis=1).var(ddof=1) / seeds, seeds - 1))
     total = sum(variance for variance, _ in terms)
     if not terms or total <= 0:
         return 0.0, math.inf
     return math.sqrt(total), total**2 / sum(variance**2 / free for variance, free in terms)
+
+
+def accuracy_error(outcome: Outcome) -> float:
+    """Standard error of the mean accuracy; near 0 and 1, where objects scatter too little, by Wilson's interval."""
+    values = share_matrix(outcome, "accuracy")
+    mean, objects = float(values.mean()), values.shape[1]
+    few = objects * min(mean, 1 - mean) < FEW
+    low, high = wilson(mean, objects)
+    return standard_error(values, (high - low) / (2 * Z) if few else 0.0)[0]
 
 
 def compare(first: Outcome, second: Outcome, metric: str) -> Comparison | None:
@@ -95,9 +109,10 @@ def compare(first: Outcome, second: Outcome, metric: str) -> Comparison | None:
         return None
     values = share_matrix(first, metric, seeds) - share_matrix(second, metric, seeds)
     delta, (error, free) = float(values.mean()), standard_error(values)
-    certain = 1.0 if abs(delta) < 1e-12 else 0.0  # no scatter at all
+    objects = values.shape[1]
+    certain = 1.0 if abs(delta) < 1e-12 else min(1.0, 2 * 0.5**objects)  # no scatter at all: the sign test
     p = float(2 * stats.t.sf(abs(delta) / error, free)) if error > 0 else certain
-    return Comparison(delta=delta, error=error, p=p, seeds=len(seeds), objects=values.shape[1])
+    return Comparison(delta=delta, error=error, p=p, seeds=len(seeds), objects=objects)
 
 
 def above_majority(said: Outcome) -> Comparison | None:
@@ -107,16 +122,32 @@ def above_majority(said: Outcome) -> Comparison | None:
     return compare(said, always, "accuracy")
 
 
-def interval(outcome: Outcome, metric: str, level: float = 0.95) -> tuple[float, float]:
-    """Bootstrap percentile interval of the mean over seeds, objects drawn with replacement, seeded.
+def wilson(share: float, objects: float) -> tuple[float, float]:
+    """The 95% interval of a share of so many objects (Wilson 1927), within 0 and 1 and never empty."""
+    if objects <= 0:
+        return 0.0, 1.0
+    spread = Z**2 / objects
+    centre = (share + spread / 2) / (1 + spread)
+    half = math.sqrt(max(share * (1 - share), 0.0) * spread + spread**2 / 4) / (1 + spread)
+    low, high = max(0.0, centre - half), min(1.0, centre + half)
+    return (0.0 if share <= 0 else low), (1.0 if share >= 1 else high)
 
-    Objects with the same share are alike, so a draw is a multinomial count of the distinct shares.
+
+def interval(outcome: Outcome, metric: str) -> tuple[float, float]:
+    """95% interval over objects of the mean over seeds: of accuracy Wilson's; of balanced accuracy, the mean of
+    recalls, their Wilson intervals joined (the method of variance estimates recovery, Zou & Donner 2008).
     """
-    values, counts = np.unique(share_matrix(outcome, metric).mean(axis=0), return_counts=True)
-    total = counts.sum()
-    drawn = np.random.default_rng(SEED).multinomial(total, counts / total, size=DRAWS)
-    low, high = np.quantile(drawn @ values / total, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    right = share_matrix(outcome, "accuracy").mean(axis=0)
+    if metric == "accuracy":
+        return wilson(float(right.mean()), len(right))
+    if metric != "balanced_accuracy":
+        raise ValueError(f"no interval of {metric!r}")
+    counts = np.bincount(outcome.truth, minlength=outcome.classes)
+    recalls = [(float(right[outcome.truth == k].mean()), int(n)) for k, n in enumerate(counts) if n]
+    mean = sum(share for share, _ in recalls) / len(recalls)
+    bounds = [(share, *wilson(share, n)) for share, n in recalls]
+    below, above = (math.hypot(*(one[0] - one[side] for one in bounds)) / len(bounds) for side in (1, 2))
+    return max(0.0, mean - below), min(1.0, mean + above)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,7 @@
 """Controls: is it the objects that tell the classes, or their background, or a leak?"""
 
-from hpc_astrossl.report.accuracy.tables import spread_text
 from hpc_astrossl.report.base import cells as c
-from hpc_astrossl.report.base.cells import Cell
+from hpc_astrossl.report.base.cells import Cell, spread_text
 from hpc_astrossl.report.base.desk import Desk, Section
 from hpc_astrossl.report.base.statistics import Comparison, above_majority
 from hpc_astrossl.report.base.tables import DASH, Entry, Table, number, text

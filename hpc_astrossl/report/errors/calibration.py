@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_astrossl.report.accuracy.tables import spread_text
 from hpc_astrossl.report.base import cells as c
-from hpc_astrossl.report.base.cells import Spread
+from hpc_astrossl.report.base.by_class import confusion
+from hpc_astrossl.report.base.cells import Spread, spread_text
 from hpc_astrossl.report.base.desk import Desk
 from hpc_astrossl.report.base.outcomes import Outcome
 from hpc_astrossl.report.base.tables import DASH, Entry, Table, number, signed, text
@@ -42,12 +42,6 @@ def reliability(right: np.ndarray, sure: np.ndarray) -> Reliability:
 def of_outcome(said: Outcome) -> Reliability:
     """The reliability of all seeds together."""
     return reliability(said.said == said.truth, said.sure)
-
-
-def confusion(said: Outcome) -> np.ndarray:
-    """Objects by true (rows) and predicted class (columns), summed over seeds, int64 (classes, classes)."""
-    pairs = said.truth.astype(np.int64) * said.classes + said.said
-    return np.bincount(pairs.ravel(), minlength=said.classes**2).reshape(said.classes, said.classes)
 
 
 def calibration_table(desk: Desk) -> Table | None:

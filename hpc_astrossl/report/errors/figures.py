@@ -7,6 +7,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from hpc_astrossl.report.base import by_class
 from hpc_astrossl.report.base.drawing import ACCENT, INK, PAPER, QUIET, canvas
 from hpc_astrossl.report.base.look import scheme_style, short
 from hpc_astrossl.report.base.outcomes import Outcome
@@ -22,7 +23,7 @@ def confusion(found: dict[str, Outcome], names: tuple[str, ...]) -> Figure:
     figure = canvas(side * len(found) + 0.9, side + 1.0)
     panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
     for axes, (scheme, said) in zip(panels, found.items(), strict=True):
-        counts = calibration.confusion(said)
+        counts = by_class.confusion(said)
         share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axes.add_collection(_squares(share))
         axes.set(aspect="equal", xlim=(0, count), ylim=(count, 0))

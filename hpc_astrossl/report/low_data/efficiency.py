@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from hpc_astrossl.report.accuracy.tables import our_error, skilled
 from hpc_astrossl.report.base import cells as c
 from hpc_astrossl.report.base.cells import Cell
 from hpc_astrossl.report.base.desk import Desk
+from hpc_astrossl.report.base.judged import our_error, skilled
 from hpc_astrossl.report.base.tables import Table, number, text
 
 PAIRS = (
@@ -113,3 +113,18 @@ def table(found: list[Equal]) -> Table | None:
         "accuracies that are not above that of always naming the commonest class (paired test, p < 0.05).",
         numeric=frozenset({2, 3, 5, 6}),
     )
+
+
+def sentences_of(equal: list[Equal]) -> list[str]:
+    """At the smallest size of each set: how many labels ImageNet needs for the accuracy of magnitudes."""
+    found = []
+    for set_ in dict.fromkeys(one.set for one in equal):
+        pairs = [one for one in equal if one.set == set_ and one.other.endswith("imagenet")]
+        smallest = min((one.labels for one in pairs), default=None)
+        parts = [
+            f"{one.scheme} with {one.labels:,} labels equals {one.other} with {one.words}"
+            for one in pairs
+            if one.labels == smallest
+        ]
+        found += [f"{set_}: {'; '.join(parts)}"] if parts else []
+    return found

@@ -1,6 +1,5 @@
 """Accuracy with few labels: Table III, Figure 5 and label efficiency."""
 
-from hpc_astrossl.report import summary
 from hpc_astrossl.report.accuracy import tables
 from hpc_astrossl.report.base import cells as c
 from hpc_astrossl.report.base.desk import Desk, Section
@@ -30,7 +29,7 @@ def low_data(desk: Desk) -> Section | None:
                     )
                 )
     equal = efficiency.equals(desk)
-    section.notes += [f"{sentence}." for sentence in summary.efficiency(equal)]
+    section.notes += [f"{sentence}." for sentence in efficiency.sentences_of(equal)]
     section.tables.append(table)
     section.folded += [one for one in (efficiency.table(equal),) if one is not None]
     return section

@@ -14,8 +14,17 @@ _NOT_COMPARED = ("experiment", "set", "scheme", "seed", "data.store", "data.trai
 _PLACE = re.compile(r"\s*(seed|threads|engine|device|resident_mb|keep_features|checkpoint_minutes):")
 
 
+def class_weights(run: Run) -> bool:
+    """Whether the run weighed its classes (``data.class_weights``), by its config.yaml."""
+    try:
+        data = config.read_yaml(run.folder / "config.yaml").get("data")
+    except InputError:
+        return False
+    return isinstance(data, Mapping) and data.get("class_weights") not in (None, "none", False)
+
+
 def stores(study: Study) -> Table:
-    """The stores read, with the objects kept and rejected by reason."""
+    """The stores read: objects kept, how they are split and labelled, and what was left out, by reason."""
     users: dict[tuple, tuple[StoreRecord, set[str]]] = {}
     for run in study.runs:
         key = (run.store.path, run.store.name, str(run.store.counts))
@@ -29,28 +38,24 @@ def stores(study: Study) -> Table:
                 text(" ".join((store.survey, store.release)).strip() or DASH),
                 text(", ".join(sorted(sets))),
                 number(kept, 0) if isinstance(kept, int | float) else text(DASH),
-                text(_rejected(store.counts) or DASH),
+                *(text(_counted(store.counts.get(key)) or DASH) for key in ("splits", "classes", "rejected")),
                 text(store.path),
             )
         )
     return Table(
         name="stores",
         title="Stores",
-        columns=("store", "survey and release", "sets", "kept", "rejected by reason", "path"),
+        columns=("store", "survey and release", "sets", "kept", "splits", "classes", "left out, by reason", "path"),
         rows=tuple(rows),
         numeric=frozenset({3}),
     )
 
 
-def _rejected(counts: Mapping[str, Any]) -> str:
-    """Everything that the counts say besides ``kept``, nested mappings flattened: ``reason: n``."""
-    words = []
-    for key, value in counts.items():
-        if isinstance(value, Mapping):
-            words.append(_rejected(value))
-        elif key != "kept":
-            words.append(f"{key}: {value:,}" if isinstance(value, int | float) else f"{key}: {value}")
-    return "; ".join(word for word in words if word)
+def _counted(counts: Any) -> str:
+    """``reason: n; reason: n``, of those above zero; empty for anything that is not counts by name."""
+    if not isinstance(counts, Mapping):
+        return ""
+    return "; ".join(f"{key}: {value:,}" for key, value in counts.items() if isinstance(value, int) and value)
 
 
 def machines(study: Study) -> Table:

@@ -1,5 +1,6 @@
 """The study itself: what was run, every run, what is missing, published numbers, and problems."""
 
+from hpc_astrossl.report.accuracy import words
 from hpc_astrossl.report.base import cells as c
 from hpc_astrossl.report.base import published
 from hpc_astrossl.report.base.desk import Desk, Section
@@ -36,13 +37,17 @@ def runs(desk: Desk) -> Section:
     return section
 
 
-def published_numbers(desk: Desk) -> Section:
-    """Traps of the paper's tables, and higher anchors."""
-    section = Section(anchor="published", title="About the published numbers", notes=list(published.NOTES))
-    few = any(len(c.sizes_of(desk.classes, set_)) > 1 for set_ in c.sets_of(desk.classes))
-    if (table := _anchors([*c.sets_of(desk.classes), *(["few labels"] if few else [])])) is not None:
+def published_numbers(desk: Desk) -> Section | None:
+    """Traps of the paper's tables where they stand beside ours, and what others published, each with its survey."""
+    sets = c.sets_of(desk.classes)
+    few = any(len(c.sizes_of(desk.classes, set_)) > 1 for set_ in sets)
+    section = Section(anchor="published", title="Published numbers")
+    section.notes += published.notes([set_ for set_ in sets if desk.papers(set_)])
+    section.notes += words.other_sets(desk)
+    names = [*sets, *(["few labels"] if few else []), *(["pretext"] if desk.pretext else [])]
+    if (table := _anchors(names)) is not None:
         section.tables.append(table)
-    return section
+    return section if section.tables or section.notes else None
 
 
 def problems(desk: Desk) -> Section | None:
@@ -51,19 +56,26 @@ def problems(desk: Desk) -> Section | None:
     return Section(anchor="problems", title="Problems", tables=[table]) if table else None
 
 
-def _anchors(sets: list[str]) -> Table | None:
-    """Published numbers of others for the sets at hand; None when there are none."""
-    known = [one for one in ANCHORS if one.set in sets]
+def _anchors(names: list[str]) -> Table | None:
+    """Published numbers of others for sets of these names; None when there are none."""
+    known = [one for one in ANCHORS if one.set in names]
     if not known:
         return None
     rows = tuple(
-        (text(one.set), number(one.value, 3), text(one.what), text(one.source.short, link=one.source.url))
+        (
+            text(one.set),
+            text(one.survey),
+            number(one.value),
+            text(one.what),
+            text(one.source.short, link=one.source.url),
+        )
         for one in known
     )
     return Table(
         name="anchors",
-        title="Published anchors",
-        columns=("set", "accuracy", "what", "source"),
+        title="What others published",
+        columns=("their set", "survey", "value", "what it is", "source"),
         rows=rows,
-        numeric=frozenset({1}),
+        caption="Numbers of other data than yours, for orientation: they are compared with nothing on this page.",
+        numeric=frozenset({2}),
     )
