@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import recompute
 
 from hpc_astrossl import cli, config
 from hpc_astrossl.cli import demo
@@ -58,6 +59,7 @@ def test_the_demo_s_commands_lead_from_nothing_to_a_report(tmp_path, monkeypatch
     planned = json.loads((out / "runs/demo/experiment.json").read_text())
     assert {run["scheme"] for run in planned["skipped"]} == {"features-imagenet"}
 
+    assert recompute.check(out / "runs/demo", out / "reports/demo") > 50  # by numpy and scikit-learn alone
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("runs/demo/*/result.json")}
     assert cli.main(["demo", "--out", str(out)]) == 0  # the second time there is nothing to do
     assert capsys.readouterr().out.strip().splitlines()[-1] == last

@@ -23,7 +23,10 @@ def chromium(tmp_path_factory):
         yield page
 
 
-@pytest.fixture(params=[(1280, False), (390, False), (390, True)], ids=["desktop", "phone", "phone in the dark"])
+SIZES = [(width, dark) for width in (390, 768, 1300) for dark in (False, True)]
+
+
+@pytest.fixture(params=SIZES, ids=[f"{width} {'dark' if dark else 'light'}" for width, dark in SIZES])
 def page(request, chromium, report):
     chromium.faults.clear()
     chromium.requests.clear()
@@ -52,6 +55,35 @@ def test_images_and_figures_show(page):
 
 def test_the_page_is_no_wider_than_its_window(page):
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_every_table_shows_its_first_number_or_says_that_there_is_more(page):
+    """Tables that are folded are opened first, as a reader would."""
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    page.evaluate("dispatchEvent(new Event('resize'))")
+    found = page.evaluate(
+        """[...document.querySelectorAll('.scroll')].map(box => { const edge = box.getBoundingClientRect().right + 1;
+        const first = box.querySelector('tbody td.num'), words = box.previousElementSibling;
+        return [box.closest('figure').id, !first || first.getBoundingClientRect().right <= edge,
+          box.scrollWidth > box.clientWidth + 1, !words.hidden && words.textContent.length > 10,
+          words.id === box.getAttribute('aria-describedby')]; })"""
+    )
+    assert len(found) > 8
+    for name, number, more, said, described in found:
+        assert number or said, name
+        assert more == said, name
+        assert described, name
+
+
+def test_tables_sorters_and_selectors_are_reached_by_the_keyboard_and_named(page):
+    reached = page.evaluate(
+        """[...document.querySelectorAll('.scroll, .wide .drawing-box, thead button, select, summary')]
+        .filter(e => e.offsetParent !== null)
+        .map(e => { e.focus(); return [document.activeElement === e,
+          !!(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.[0]?.textContent)]; })"""
+    )
+    assert len(reached) > 20
+    assert all(focused and named for focused, named in reached)
 
 
 def test_every_link_leads_somewhere(page):

@@ -7,6 +7,7 @@ import urllib.parse
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from run_folders import begin_run, spec, write_plan, write_run, write_study
 
@@ -175,7 +176,8 @@ def test_a_study_without_a_finished_run_still_has_a_page(tmp_path):
 def test_a_pretext_run_alone_makes_a_report(tmp_path):
     write_run(tmp_path / "study", spec("pretext", "pretext"), arrays=True)
     page = Page(write_report(tmp_path / "study", tmp_path / "out").read_text())
-    assert "1.5 times the paper's 0.0034" in page.words
+    assert "0.150 mag on test objects (0.0050 of magnitudes/30)." in page.words
+    assert "times the paper's" not in page.words  # simulated objects
     assert "accuracy" not in page.ids
 
 
@@ -188,10 +190,14 @@ def test_a_pretext_run_on_measured_properties_is_told_in_their_units(tmp_path):
     assert "predicted with a mean absolute error of 0.0500 of their ranges on test objects" in page.words
     assert "The schemes *-magnitudes begin here with weights learnt from measured properties" in page.words
     table = list(csv.DictReader((out / "tables/pretext_pretext_nall.csv").read_text().splitlines()))
+    (path,) = (tmp_path / "study").glob("pretext_*/predictions.npz")
+    with np.load(path) as found:
+        test = found["split"] == "test"
+        errors = np.abs(found["output"][test].astype(float) - found["truth"][test]).mean(axis=0)
     assert [(line["unit"], line["test"]) for line in table] == [
         ("", "0.0500"),
-        ("dex", "0.400"),
-        ("half sides", "0.050"),
+        ("dex", f"{errors[0]:.3f}"),
+        ("half sides", f"{errors[1]:.3f}"),
     ]
     # log10 of the flux was drawn evenly from 2 to 6: naming the median is 1 dex off on average
     assert float(table[1]["guessing the median"]) == pytest.approx(1.0, abs=0.2)
@@ -214,6 +220,36 @@ def test_a_second_report_draws_only_what_has_changed(tmp_path):
     write_report(tmp_path / "study", out)
     drawn = {file.stem for file in (out / "figures").iterdir() if file.read_bytes() != b"left alone"}
     assert drawn == {"confusion_SG", "reliability_SG", "low_data_SG_validation", "low_data_SG_test"}
+
+
+def test_tables_and_figures_of_an_earlier_report_are_removed(tmp_path):
+    done, later = spec("SG", "scratch", 0), spec("SG", "features-magnitudes", 0)
+    out = tmp_path / "out"
+    write_run(tmp_path / "study", done, arrays=True)
+    write_plan(tmp_path / "study", [done, later])
+    write_report(tmp_path / "study", out)
+    assert (out / "tables/missing.md").exists()
+    (out / "tables/mine.csv").write_text("mine")
+    write_run(tmp_path / "study", later, arrays=True)
+    for suffix in ("png", "pdf"):
+        (out / f"figures/projection_old.{suffix}").write_bytes(b"")
+    write_report(tmp_path / "study", out)
+    assert not list((out / "tables").glob("missing.*"))
+    assert not list((out / "figures").glob("projection_old.*"))
+    assert (out / "tables/mine.csv").read_text() == "mine"
+    assert (out / "figures/projection_SG_features-magnitudes.png").exists()
+
+
+def test_every_set_and_frozen_scheme_is_projected(tmp_path):
+    for set_ in ("SG", "EF-4"):
+        for scheme in ("features-imagenet", "features-random"):
+            write_run(tmp_path / "study", spec(set_, scheme), arrays=True)
+    write_plan(tmp_path / "study", [spec("SG", "features-imagenet"), spec("SG", "features-magnitudes")])
+    page = Page(write_report(tmp_path / "study", tmp_path / "out").read_text())
+    made = {one for one in page.ids if one.startswith("figure-projection_")}
+    assert made == {f"figure-projection_{set_}_features-{name}" for set_ in ("SG", "EF-4")
+                    for name in ("imagenet", "random")}  # fmt: skip
+    assert "features-magnitudes on SG is not shown: not started." in page.words
 
 
 def test_missing_arrays_are_named_and_the_tables_stand(tmp_path):

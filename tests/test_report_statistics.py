@@ -10,7 +10,8 @@ from scipy import stats
 
 from hpc_astrossl.report import summary
 from hpc_astrossl.report.accuracy import tables as accuracy
-from hpc_astrossl.report.base import statistics
+from hpc_astrossl.report.accuracy import words
+from hpc_astrossl.report.base import by_class, judged, statistics
 from hpc_astrossl.report.base.desk import Desk
 from hpc_astrossl.report.base.outcomes import Outcome
 from hpc_astrossl.report.base.runs import read_study
@@ -18,6 +19,7 @@ from hpc_astrossl.report.controls.section import verdict
 from hpc_astrossl.report.errors import calibration
 from hpc_astrossl.report.low_data import efficiency
 from hpc_astrossl.report.low_data.efficiency import labels_for
+from hpc_astrossl.report.objects.section import shown_run
 
 
 def outcome(truth, said, classes=2, seeds=None, ids=None):
@@ -115,11 +117,96 @@ def test_the_leader_is_best_only_where_the_test_says_so():
     assert statistics.verdict({"a": found["a"]}, "accuracy") is None
 
 
-def test_the_bootstrap_interval_is_the_binomial_one():
+def test_the_interval_of_accuracy_is_the_binomial_one():
     said = [0] * 900 + [1] * 100
     low, high = statistics.interval(outcome(np.zeros(1000, int), said), "accuracy")
     expected = stats.binom(1000, 0.9).ppf([0.025, 0.975]) / 1000
     assert (low, high) == pytest.approx(expected, abs=0.002)
+
+
+@pytest.mark.parametrize(("right", "total"), [(140, 140), (0, 140), (139, 140), (70, 140), (1, 1)])
+def test_intervals_at_the_bounds_are_never_empty(right, total):
+    """Against scipy's interval of the same name."""
+    low, high = statistics.wilson(right / total, total)
+    theirs = stats.binomtest(right, total).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+    assert low < high
+
+
+def test_an_accuracy_of_one_has_an_error():
+    """Two seeds, 140 objects, all right: the error is that of Wilson's interval, not zero."""
+    truth = np.arange(140) % 2
+    low = stats.binomtest(140, 140).proportion_ci(method="wilson").low
+    made = statistics.accuracy_error(outcome(truth, [truth, truth]))
+    assert made == pytest.approx((1 - low) / 2 / stats.norm.ppf(0.975))
+    assert statistics.interval(outcome(truth, [truth, truth]), "accuracy") == pytest.approx((low, 1.0))
+    below = statistics.interval(outcome(truth, [truth, truth]), "balanced_accuracy")
+    alone = stats.binomtest(70, 70).proportion_ci(method="wilson").low
+    assert below == pytest.approx((1 - math.hypot(1 - alone, 1 - alone) / 2, 1.0))
+
+
+def test_one_object_tells_nobody_apart():
+    made = statistics.compare(outcome([0], [[0]]), outcome([0], [[1]]), "accuracy")
+    assert (made.delta, made.p) == (1.0, 1.0)
+    certain = statistics.compare(outcome([0] * 9, [[0] * 9]), outcome([0] * 9, [[1] * 9]), "accuracy")
+    assert certain.p == pytest.approx(2 / 2**9)
+
+
+def test_completeness_and_purity_by_hand():
+    # 4 stars, 3 galaxies, 1 quasar; two seeds. Named star: 3 + 5, of which right 3 + 4; quasar never.
+    truth = [0, 0, 0, 0, 1, 1, 1, 2]
+    said = outcome(truth, [[0, 0, 0, 1, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1, 0, 1]], classes=3)
+    star, galaxy, quasar = by_class.measures(said)
+    assert (star.completeness.share, star.purity.share) == pytest.approx((7 / 8, 7 / 8))
+    assert (galaxy.completeness.share, galaxy.purity.share) == pytest.approx((5 / 6, 5 / 8))
+    assert galaxy.f1.share == pytest.approx(2 * 5 / (6 + 8))
+    assert (quasar.completeness.share, quasar.purity, quasar.f1.share, quasar.named) == (0.0, None, 0.0, 0.0)
+    assert (star.completeness.low, star.completeness.high) == pytest.approx(statistics.wilson(7 / 8, 4))
+    assert by_class.never_named(said) == [2]
+
+
+def write_uneven(folder, **data):
+    """A set of 40 stars and 4 quasars a split: one scheme names stars alone, one is right 2 times of 4."""
+    for scheme, found in (("scratch", 0), ("features-imagenet", 2)):
+        run = spec("SQ", scheme, **data)
+        path = write_run(folder, run, class_names=["star", "quasar"], accuracy=40 / 44)
+        truth = np.repeat([0, 1], [40, 4]).astype("int16")
+        said = truth.copy()
+        said[40 + found :] = 0
+        if found:
+            said[0] = 1
+        output = np.where(said[:, None] == [0, 1], 0.9, 0.1).astype("float32")
+        ids = np.array([f"o{place:02d}" for place in range(88)])
+        np.savez(path / "predictions.npz", object_id=ids, split=np.repeat(["validation", "test"], 44),
+                 truth=np.tile(truth, 2), output=np.tile(output, (2, 1)))  # fmt: skip
+    return Desk.of(read_study(folder), folder)
+
+
+def test_a_class_that_is_never_named_is_said_first(tmp_path):
+    desk = write_uneven(tmp_path)
+    said = summary.sentences(desk, [])
+    assert said[1] == "SQ: scratch never names quasar (4 test objects) in its only run."
+    assert said[2].startswith("SQ: ")
+    assert "test balanced accuracy" in said[2]
+    assert any("data.class_weights: inverse" in one for one in said)
+    table = accuracy.table_two(desk)
+    assert table.rows[0][1].text == "test balanced accuracy"
+    row = dict(zip(table.columns, table.rows[2], strict=True))
+    assert row["measure"].text == "test accuracy"
+    assert row["scratch"].note.startswith("never names quasar\n")
+    assert row["scratch"].mark == "bad"
+
+
+def test_weights_that_are_set_are_not_suggested(tmp_path):
+    desk = write_uneven(tmp_path, class_weights="inverse")
+    assert not any("class_weights" in one for one in summary.sentences(desk, []))
+
+
+def test_the_leading_scheme_is_one_on_the_whole_page(tmp_path):
+    desk = write_uneven(tmp_path)
+    leader = judged.ranking(desk, "SQ").schemes[0][0]
+    assert f"SQ: {leader} has the highest" in words.best(desk, "SQ")
+    assert shown_run(desk, "SQ").scheme == leader
 
 
 def test_calibration_by_hand():
@@ -133,7 +220,7 @@ def test_calibration_by_hand():
 
 
 def test_confusion_by_hand():
-    made = calibration.confusion(outcome([0, 0, 1], [[0, 1, 1], [0, 0, 0]]))
+    made = by_class.confusion(outcome([0, 0, 1], [[0, 1, 1], [0, 0, 0]]))
     assert made.tolist() == [[3, 1], [1, 1]]
 
 
@@ -165,7 +252,7 @@ def test_label_efficiency_of_a_study(tmp_path):
     assert one.needs == pytest.approx(100 * 8**0.5)
     assert one.low < one.needs < one.high
     assert found["features-magnitudes", 800, "features-imagenet"].words == "more than 800"
-    said = summary.efficiency(list(found.values()))
+    said = efficiency.sentences_of(list(found.values()))
     assert said == ["SG: features-magnitudes with 100 labels equals features-imagenet with 283"]
 
 
@@ -180,8 +267,8 @@ def test_an_accuracy_without_skill_is_worth_no_label(tmp_path):
 
 def test_table_two_marks_and_intervals_come_from_the_tests(study):
     table = accuracy.table_two(study)
-    row = dict(zip(table.columns, table.rows[1], strict=True))
-    assert row["measure"].text == "test accuracy"
+    (found,) = [one for one in table.rows if one[1].text == "test accuracy"]
+    row = dict(zip(table.columns, found, strict=True))
     made = statistics.verdict(study.row("SG", None, "test"), "accuracy")
     assert [row[scheme].mark for scheme in study.row("SG", None, "test")] == [
         made.mark(scheme) for scheme in study.row("SG", None, "test")
@@ -192,11 +279,11 @@ def test_table_two_marks_and_intervals_come_from_the_tests(study):
 
 def test_the_words_for_a_gap_name_the_test(study):
     ours, theirs = (study.classes["SG", f"features-{name}", None] for name in ("magnitudes", "imagenet"))
-    words = summary.gap(study, ours, theirs, "ImageNet")
-    assert "paired over 3 seeds and 60 objects)" in words
+    said = words.gap(study, ours, theirs, "ImageNet")
+    assert "paired over 3 seeds and 60 objects)" in said
     (theirs.runs[0].folder / "predictions.npz").unlink()
     fresh = Desk.of(study.study, study.out)
-    assert "paired over 2 seeds and 60 objects)" in summary.gap(fresh, ours, theirs, "ImageNet")
+    assert "paired over 2 seeds and 60 objects)" in words.gap(fresh, ours, theirs, "ImageNet")
     assert "predictions.npz is missing" in fresh.problems[0].reason
 
 

@@ -6,14 +6,17 @@ import io
 import pytest
 from run_folders import begin_run, spec, write_plan, write_run
 
-from hpc_astrossl.names import PAPER
 from hpc_astrossl.report import summary
 from hpc_astrossl.report.accuracy import tables as accuracy
+from hpc_astrossl.report.accuracy import words
 from hpc_astrossl.report.base.cells import Spread
 from hpc_astrossl.report.base.desk import Desk
+from hpc_astrossl.report.base.latex import to_latex
 from hpc_astrossl.report.base.runs import read_study
-from hpc_astrossl.report.base.tables import Table, number, text, to_csv, to_latex, to_markdown
+from hpc_astrossl.report.base.tables import Table, number, text, to_csv, to_markdown
 from hpc_astrossl.report.study import inventory, run_lists
+
+PAPERS = {"name": "SG", "path": "stores/SG.zarr", "survey": "S-PLUS", "release": "DR1", "counts": {"kept": 50090}}
 
 
 @pytest.fixture
@@ -68,7 +71,7 @@ def test_table_two_by_hand(folder):
 
 
 def test_the_paper_stands_beside_ours_with_a_computed_difference(folder):
-    write_three(folder)
+    write_three(folder, store=PAPERS)
     table = table_two(folder)
     paper = row(table, "SG", "paper, validation")
     assert paper["scratch"].text == "0.9897 ± 0.0035"
@@ -83,8 +86,8 @@ def test_the_paper_stands_beside_ours_with_a_computed_difference(folder):
                                                            ("measured", "–", "–")])  # fmt: skip
 def test_weights_learnt_from_something_else_are_not_held_against_the_papers(folder, target, theirs, in_cells):
     write_run(folder, spec("pretext", "pretext", target=target), arrays=True)
-    write_three(folder)
-    write_three(folder, "features-magnitudes")
+    write_three(folder, store=PAPERS)
+    write_three(folder, "features-magnitudes", store=PAPERS)
     paper, ours = (row(table_two(folder), "SG", name) for name in ("paper, validation", "ours − paper, validation"))
     assert paper["features-magnitudes"].text == theirs
     assert (ours["features-magnitudes"].text == "–") == (theirs == "–")
@@ -92,6 +95,41 @@ def test_weights_learnt_from_something_else_are_not_held_against_the_papers(fold
     cells = csv.DictReader(io.StringIO(to_csv(accuracy.every_cell(desk(folder)))))
     found = {line["scheme"]: line["paper validation"] for line in cells}
     assert found == {"scratch": "0.9897", "features-magnitudes": in_cells}
+
+
+OTHERS = [
+    {"survey": "SDSS"},
+    {"survey": "not S-PLUS"},
+    {"release": "simulated"},
+    {"counts": {"kept": 50089}},
+    {"counts": {}},
+]
+
+
+@pytest.mark.parametrize("change", OTHERS)
+def test_other_data_under_the_papers_name_are_compared_with_nothing(folder, change):
+    write_three(folder, "features-imagenet", store=PAPERS | change)
+    for size in (100, 1000):
+        write_run(folder, spec("SG", "features-imagenet", 0, size), store=PAPERS)
+    found = desk(folder)
+    for table in (accuracy.table_two(found), accuracy.low_data(found), accuracy.every_cell(found)):
+        for made in (to_csv(table), to_markdown(table), to_latex(table)):
+            assert not any(word in made.lower() for word in ("paper", "σ", "sigma", "joint", "difference"))
+    said = " ".join(summary.sentences(found, []))
+    assert "agrees with" not in said
+    assert "differs from" not in said
+    assert "Not compared with the paper: SG here is" in said
+
+
+def test_as_many_objects_in_other_classes_are_not_the_papers(folder):
+    write_run(folder, spec(), store=PAPERS, class_names=["a", "b", "c"])
+    assert not desk(folder).papers("SG")
+
+
+def test_schemes_that_nobody_planned_take_no_column(folder):
+    write_run(folder, spec("SG", "features-random"))
+    write_run(folder, spec("SG", "scratch"))
+    assert table_two(folder).columns == ("set", "measure", "majority", "scratch", "features-random")
 
 
 def test_a_set_the_paper_does_not_have_gets_no_paper_rows(folder):
@@ -133,6 +171,7 @@ def test_cells_without_a_run_say_why(folder):
     imagenet, tuned = spec("SG", "features-imagenet"), spec("SG", "finetune-magnitudes")
     write_run(folder, scratch)
     begin_run(folder, frozen)
+    write_run(folder, spec("EF-4", "finetune-imagenet"))
     write_plan(folder, [scratch, frozen, tuned], [imagenet])
     validation = row(table_two(folder), "SG", "validation accuracy")
     assert validation["features-imagenet"].text == "skipped: no ImageNet weights"
@@ -142,9 +181,9 @@ def test_cells_without_a_run_say_why(folder):
 
 
 def test_table_two_shows_the_whole_training_split_and_low_data_every_size(folder):
-    write_run(folder, spec("SG", "scratch", 0, None), accuracy=0.9)
-    write_run(folder, spec("SG", "scratch", 0, 100), accuracy=0.7)
-    write_run(folder, spec("SG", "scratch", 0, 1000), accuracy=0.8)
+    for size, value in ((None, 0.9), (100, 0.7), (1000, 0.8)):
+        for scheme in ("scratch", "features-magnitudes"):
+            write_run(folder, spec("SG", scheme, 0, size), accuracy=value, store=PAPERS)
     found = desk(folder)
     assert row(accuracy.table_two(found), "SG", "validation accuracy")["scratch"].text == "0.9000"
     table = accuracy.low_data(found)
@@ -159,15 +198,18 @@ def test_a_half_finished_study_shows_the_largest_size_that_has_a_run(folder):
     write_plan(folder, [spec("SG", "scratch", 0, 100), spec("SG", "scratch", 0, 1000), spec("SG", "scratch", 0, None)])
     entry = row(table_two(folder), "SG", "validation accuracy")["scratch"]
     assert (entry.text, entry.note) == ("0.7000", "n = 1")
-    assert summary.best(desk(folder), "SG").startswith("SG: scratch is the only scheme with a finished run")
+    assert words.best(desk(folder), "SG").startswith("SG: scratch is the only scheme with a finished run")
 
 
 def test_table_three_gets_a_computed_difference(folder):
     for seed, value in enumerate((0.90, 0.92, 0.97)):
-        write_run(folder, spec("SG", "features-imagenet", seed, 100), accuracy=value)
-    write_run(folder, spec("SG", "features-imagenet", 0, None))
+        write_run(folder, spec("SG", "features-imagenet", seed, 100), accuracy=value, store=PAPERS)
+    write_run(folder, spec("SG", "features-imagenet", 0, None), store=PAPERS)
+    write_run(folder, spec("SG", "scratch", 0, None), store=PAPERS)
     rows = [row for row in accuracy.low_data(desk(folder)).rows if row[1].value == "~100"]
-    paper, ours = (dict(zip(("labels", "split", "majority", *PAPER), one[1:], strict=True)) for one in rows)
+    paper, ours = (
+        dict(zip(("labels", "split", "majority", "scratch", "features-imagenet"), one[1:], strict=True)) for one in rows
+    )
     assert paper["features-imagenet"].text == "0.8702"
     # 0.9300 - 0.8702; our std sqrt(.0013) over sqrt(3), and sqrt(.8702 * .1298 / 5009): together 0.0214
     assert (ours["features-imagenet"].text, ours["features-imagenet"].note) == ("+0.0598", "± 0.0214, 2.8 σ")
@@ -180,7 +222,7 @@ def test_one_size_needs_no_low_data_table(folder):
 
 
 def test_every_cell_has_full_precision_in_csv(folder):
-    write_three(folder)
+    write_three(folder, store=PAPERS)
     found = list(csv.DictReader(io.StringIO(to_csv(accuracy.every_cell(desk(folder))))))
     assert float(found[0]["validation accuracy std"]) == pytest.approx(0.0013**0.5, abs=1e-15)
     assert float(found[0]["difference"]) == pytest.approx(0.93 - 0.9897)
@@ -218,11 +260,20 @@ def test_collapsed_and_failed_runs_are_listed(folder):
     assert [entries[1].text.split(":")[0] for entries in table.rows] == ["collapsed", "failed"]
 
 
-def test_rejected_counts_are_told_by_reason(folder):
-    write_run(folder, spec())
+def test_the_store_tells_splits_classes_and_what_was_left_out_apart(folder):
+    counts = {
+        "kept": 1022,
+        "rejected_rows": 0,
+        "rejected": {"class not asked for": 69, "no image": 0},
+        "splits": {"train": 614, "validation": 204, "test": 204},
+        "classes": {"star": 731, "galaxy": 291},
+    }
+    write_run(folder, spec(), store={"name": "SG", "path": "s", "counts": counts})
     entry = row(inventory.stores(read_study(folder)), "SG")
-    assert entry["kept"].text == "1,000"
-    assert entry["rejected by reason"].text == "magnitude error above 0.1: 40"
+    assert entry["kept"].text == "1,022"
+    assert entry["left out, by reason"].text == "class not asked for: 69"
+    assert entry["splits"].text == "train: 614; validation: 204; test: 204"
+    assert entry["classes"].text == "star: 731; galaxy: 291"
 
 
 def test_configuration_tells_the_phases_apart(folder):

@@ -9,9 +9,10 @@ from hpc_astrossl.provenance import now
 from hpc_astrossl.report import summary
 from hpc_astrossl.report.base import published
 from hpc_astrossl.report.base.desk import Desk, Section
+from hpc_astrossl.report.base.drawing import SUFFIXES as FIGURES
 from hpc_astrossl.report.base.pages import render, script_json
 from hpc_astrossl.report.base.runs import read_study
-from hpc_astrossl.report.base.tables import write
+from hpc_astrossl.report.base.table_files import FORMATS, remove_stale, write
 from hpc_astrossl.report.low_data import efficiency
 from hpc_astrossl.report.sections import SECTIONS
 
@@ -34,11 +35,13 @@ def write_report(experiment: Path, out: Path, projection: str = "tsne") -> Path:
 
 def _write(desk: Desk) -> Path:
     sections = [section for make in SECTIONS if (section := make(desk))]
-    for section in sections:
-        for table in (*section.tables, *section.folded):
-            write(table, desk.out / "tables")
+    tables = [table for section in sections for table in (*section.tables, *section.folded)]
+    for table in tables:
+        write(table, desk.out / "tables")
     page = desk.out / "report.html"
     write_aside(page, _render(desk, sections).encode())
+    remove_stale(desk.out / "tables", [table.name for table in tables], FORMATS)
+    remove_stale(desk.out / "figures", desk.drawn, FIGURES)
     return page
 
 

@@ -44,6 +44,7 @@ class Desk:
     out: Path
     projection: str
     problems: list[Problem]
+    drawn: list[str] = field(default_factory=list)  # names of the figures of this report
     _said: dict[tuple, dict[str, Outcome]] = field(default_factory=dict)
 
     @property
@@ -112,6 +113,7 @@ class Desk:
 
     def draw(self, name: str, make: Callable[..., Figure], *data: Any, title: str, caption: str = "") -> Drawing:
         """``make(*data)`` in our style as ``figures/<name>``; an earlier report's, if it was made of the same data."""
+        self.drawn.append(name)
         key = digest(make, *data, title)
         found = self.kept.get(name, key) if files_of(self.out / "figures", name) else None
         if found is None:

@@ -27,6 +27,7 @@ _ON_PAGE = {
     LINE: "var(--line)",
     PAPER: "var(--page)",
 }
+SUFFIXES = ("png", "pdf")  # of the files of a figure
 _DPI = 200  # of PNG, and of what is a bitmap in the others
 _STYLE = {
     "font.family": "sans-serif",
@@ -86,7 +87,7 @@ def canvas(width: float = 4.6, height: float = 3.5) -> Figure:
 
 def files_of(folder: Path, name: str) -> bool:
     """Whether the files that ``keep`` writes are there."""
-    return all((folder / f"{name}.{suffix}").exists() for suffix in ("png", "pdf"))
+    return all((folder / f"{name}.{suffix}").exists() for suffix in SUFFIXES)
 
 
 def keep(figure: Figure, folder: Path, name: str, *, title: str) -> dict[str, Any]:

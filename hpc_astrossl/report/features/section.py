@@ -1,4 +1,4 @@
-"""The paper's Figure 4: frozen features projected to the plane, ImageNet's beside the magnitudes'."""
+"""The paper's Figure 4 for every set: the frozen features of each scheme, projected to the plane."""
 
 from hpc_astrossl.report.base import arrays
 from hpc_astrossl.report.base import cells as c
@@ -10,11 +10,11 @@ from hpc_astrossl.report.base.records import Run
 from hpc_astrossl.report.base.tables import Table, number, text
 from hpc_astrossl.report.features import figures, projection
 
-_FROZEN = ("features-imagenet", "features-magnitudes")
+_FROZEN = "features-"  # how the schemes with frozen convolutions begin
 
 
 def features(desk: Desk) -> Section | None:
-    """Both projections of one set with their numbers; None when no run with frozen convolutions is done."""
+    """A projection of each set and frozen scheme, with numbers; None when no such run is done."""
     chosen = feature_runs(desk.classes)
     if not chosen:
         return None
@@ -40,10 +40,10 @@ def features(desk: Desk) -> Section | None:
                      number(made.objects, 0), text(run.weights.name or "from scratch")))  # fmt: skip
     if rows:
         section.tables.append(_numbers(tuple(rows)))
-    chosen_set, size = chosen[0].set, chosen[0].train_size
-    for scheme in _FROZEN:
-        if reason := c.get(desk.classes, chosen_set, scheme, size).why_empty():
-            section.notes.append(f"{scheme} on {chosen_set} is not shown: {reason}.")
+    for set_, scheme, size in desk.classes:
+        cell = c.get(desk.classes, set_, scheme, size)
+        if scheme.startswith(_FROZEN) and size == c.main_size(desk.classes, set_) and cell.why_empty():
+            section.notes.append(f"{scheme} on {set_} is not shown: {cell.why_empty()}.")
     return section if section.drawings else None
 
 
@@ -70,11 +70,8 @@ def _numbers(rows: tuple) -> Table:
 
 
 def feature_runs(table: dict[Key, Cell]) -> list[Run]:
-    """Runs of one set: the first with both frozen schemes, else the first with one of them."""
-    found: list[list[Run]] = []
-    for set_ in reversed(c.sets_of(table)):  # SG first: the paper's Figure 4 is clearest there
-        size = c.main_size(table, set_)
-        cells = [c.get(table, set_, scheme, size) for scheme in _FROZEN]
-        runs = [cell.runs[0] for cell in cells if cell.runs and (cell.runs[0].folder / "features.npz").exists()]
-        found += [runs] if runs else []
-    return max(found, key=len, default=[])
+    """The first seed of every set and frozen scheme, at the set's largest size, that kept its features."""
+    frozen = [name for name in c.schemes_of(table) if name.startswith(_FROZEN)]
+    cells = [c.get(table, set_, name, c.main_size(table, set_)) for set_ in c.sets_of(table) for name in frozen]
+    first = [cell.runs[0] for cell in cells if cell.runs]
+    return [run for run in first if (run.folder / "features.npz").exists()]

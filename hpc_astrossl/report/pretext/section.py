@@ -7,6 +7,12 @@ from hpc_astrossl.report.base.records import Run
 from hpc_astrossl.report.pretext import figures
 from hpc_astrossl.report.pretext import tables as numbers
 
+_HOLLOW = "Hollow: objects whose catalogue uncertainty is unknown."
+_WITHIN = (
+    "Dotted: residuals as large as the catalogue's uncertainty; the share of objects within is written. Hollow, at the "
+    "right edge: objects without an uncertainty. A few far beyond the others are drawn at the end of the axis."
+)
+
 
 def pretext(desk: Desk) -> Section | None:
     """A table and the figures of each pretext set, of its first seed; None when no run has such a target."""
@@ -18,22 +24,22 @@ def pretext(desk: Desk) -> Section | None:
             section.notes.append(f"{cell.set}: {cell.why_empty()}.")
             continue
         run = cell.runs[0]
-        found = desk.attempt(run, arrays.predictions)
-        shown = numbers.shown_split(found) if found else None
+        said = [desk.attempt(one, arrays.predictions) for one in cell.runs]
         make, draw = _KINDS[run.target]
-        section.tables.append(make(cell, shown))
+        section.tables.append(make(cell, said))
+        shown = numbers.shown_split(said[0]) if said[0] else None
         if shown is not None and len(shown.split):
             draw(desk, section, run, shown)
     return section if section.tables or section.notes else None
 
 
 def _magnitudes(desk: Desk, section: Section, run: Run, shown: Predictions) -> None:
+    hollow = _HOLLOW if shown.uncertainty is not None else ""
     makers = [
-        ("predicted", "predicted against catalogue magnitude", figures.predicted, ""),
+        ("predicted", "predicted against catalogue magnitude", figures.predicted, hollow),
         ("residual_magnitude", "residual against magnitude", figures.residual_by_magnitude,
-         "Solid: the median in bins of equal number; dashed: the central 68%. Magnitudes, brighter to the left."),
-        ("residual_uncertainty", "residual against uncertainty", figures.residual_by_uncertainty,
-         "Dotted: residuals as large as the catalogue's uncertainty; the share of objects within is written."),
+         f"Solid: the median in bins of equal number; dashed: the central 68%. Brighter to the left. {hollow}".strip()),
+        ("residual_uncertainty", "residual against uncertainty", figures.residual_by_uncertainty, _WITHIN),
     ]  # fmt: skip
     if shown.uncertainty is None:
         makers.pop()

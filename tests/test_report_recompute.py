@@ -1,0 +1,59 @@
+"""Every number of a report, made once more by tests/recompute.py, stands in page, CSV, LaTeX and Markdown."""
+
+import json
+
+import numpy as np
+import pytest
+import recompute
+from run_folders import write_study
+
+from hpc_astrossl.report.page import write_report
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A study whose result.json tells the measures of the predictions beside it."""
+    work = tmp_path_factory.mktemp("work")
+    write_study(work / "study", sets=("SG", "EF-4"), schemes=("scratch", "features-imagenet", "features-magnitudes"))
+    for run in recompute.read(work / "study"):
+        if run.result["target"] == "classes":
+            told = {
+                split: {
+                    name.replace(" ", "_").lower(): run.measure(split, name)
+                    for name in ("accuracy", "balanced accuracy", "macro F1")
+                }
+                for split in ("validation", "test")
+            }
+            shares = {split: float(np.bincount(truth := run.of(split, "truth")).max() / len(truth)) for split in told}
+            change = {"metrics": {split: {"loss": 0.3, **one} for split, one in told.items()}, "majority_share": shares}
+        else:
+            errors = {
+                split: np.abs(run.of(split, "output").astype(float) - run.of(split, "truth"))
+                for split in ("validation", "test")
+            }
+            overall = {split: float(np.mean([np.nanmean(line) for line in error])) for split, error in errors.items()}
+            change = {"metrics": {split: {"loss": 0.1, "mae": one / 30, "mae_magnitudes": one, "mae_by_band": {}}
+                                  for split, one in overall.items()}}  # fmt: skip
+        (run.folder / "result.json").write_text(json.dumps(run.result | change))
+    write_report(work / "study", work / "report")
+    return work
+
+
+def test_every_number_is_the_one_recomputed(study):
+    assert recompute.check(study / "study", study / "report") > 200
+
+
+@pytest.mark.parametrize("name", ["report.html", "tables/accuracy.csv", "tables/classes_SG.tex"])
+def test_a_digit_that_is_wrong_is_found(study, tmp_path, name):
+    """The check is no check unless it can fail."""
+    copy = tmp_path / "report"
+    copy.mkdir()
+    for path in (study / "report").rglob("*"):
+        if path.is_file() and ".kept" not in path.parts:
+            (copy / path.relative_to(study / "report")).parent.mkdir(parents=True, exist_ok=True)
+            (copy / path.relative_to(study / "report")).write_bytes(path.read_bytes())
+    text = (copy / name).read_text()
+    place = text.index("0.", text.index("table-accuracy") if name == "report.html" else 0)
+    (copy / name).write_text(text[: place + 2] + str((int(text[place + 2]) + 1) % 10) + text[place + 3 :])
+    with pytest.raises(AssertionError):
+        recompute.check(study / "study", copy)
