@@ -4,7 +4,7 @@ OUT ?= demo
 # Test processes: more than cores, since many of the tests wait for Slurm or for processes of their own.
 WORKERS ?= 4
 
-.PHONY: demo test test-long faults lint clean
+.PHONY: demo test test-slurm test-long faults lint clean
 
 demo:  ## the whole chain on a simulated survey and real galaxies; ends by printing the report's path
 	@containers/environment.sh demo $(VENV)
@@ -13,6 +13,11 @@ demo:  ## the whole chain on a simulated survey and real galaxies; ends by print
 test: lint  ## lint and every test; builds the Horovod wheel and brings Slurm the first time
 	@tests/slurm/install.sh
 	@$(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+test-slurm:  ## the tests on a real Slurm alone; SLURM=/path takes the installation there (its bin and sbin)
+	@containers/environment.sh test $(VENV)
+	@[ -n "$(SLURM)" ] || tests/slurm/install.sh
+	@SLURM=$(SLURM) $(VENV)/bin/python -m pytest -m "slurm and not long"
 
 test-long:  ## what waits minutes for real time limits on Slurm
 	@containers/environment.sh test $(VENV)

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from launch_support import CHECKOUT, astrossl
 
+SLURM = os.environ.get("SLURM")  # the installation to test, see tests/slurm/start.sh; unset: the one on the PATH
+PATH = ":".join([*((f"{SLURM}/bin", f"{SLURM}/sbin") if SLURM else ()), os.environ["PATH"], "/usr/sbin", "/sbin"])
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scontrol")
 PATIENCE = 3  # on a machine that has other work, too; what is waited for ends the waiting
 LESS = {"seeds: [0, 1]": "seeds: [0]", "sizes: [64, 256]": "sizes: [64]", "epochs: 16": "epochs: 2",
@@ -38,7 +40,7 @@ class Slurm:
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs to talk to it."""
-        return {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+        return {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": PATH}
 
     def ask(self, *command: str) -> str:
         """What a Slurm command prints."""
@@ -71,14 +73,18 @@ class Slurm:
 
     def cut(self, node: str) -> None:
         """A power cut of a node: its daemon, its steps and their tasks are gone at once, and Slurm is told so."""
+        doomed = [int((self.folder / f"slurmd.{node}.pid").read_text())]
         ours = f"SLURM_CONF={self.folder / 'slurm.conf'}".encode()
-        os.kill(int((self.folder / f"slurmd.{node}.pid").read_text()), signal.SIGKILL)
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
                 variables = (folder / "environ").read_bytes().split(b"\0")
-                step = (folder / "cmdline").read_bytes().startswith(b"slurmstepd")
-                if ours in variables and (step or f"SLURMD_NODENAME={node}".encode() in variables):
-                    os.kill(int(folder.name), signal.SIGKILL)
+                if ours in variables and f"SLURMD_NODENAME={node}".encode() in variables:
+                    doomed.append(int(folder.name))
+        # A step's daemon is known by its tasks: newer ones overwrite their own environment.
+        doomed += [above for process in doomed[1:] for above in _ancestors(process) if _name(above) == "slurmstepd"]
+        for process in dict.fromkeys(doomed):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         self.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=power")
 
     def mend(self, node: str) -> None:
@@ -101,6 +107,23 @@ class Slurm:
         self.wait(lambda: set(self.jobs().values()) <= done, seconds, "everything has ended")
 
 
+def _ancestors(process: int) -> list[int]:
+    """The parent of a process, the parent's, and so on."""
+    found: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        while process > 1:
+            process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+            found.append(process)
+    return found
+
+
+def _name(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def variable(process: int, name: str) -> str:
     """A variable of a process' environment."""
     pairs = (pair.partition("=") for pair in Path(f"/proc/{process}/environ").read_text().split("\0"))
@@ -110,8 +133,9 @@ def variable(process: int, name: str) -> str:
 @contextmanager
 def running(folder: Path) -> Iterator[Slurm]:
     """A Slurm of its own in that folder; the test skips, visibly, where the packages are missing."""
-    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    missing = [name for name in PROGRAMS if shutil.which(name, path=path) is None]
+    missing = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
+    if missing and SLURM:
+        pytest.fail(f"SLURM={SLURM}: {', '.join(missing)} are neither in its bin and sbin nor on the PATH")
     if missing:
         pytest.skip(f"no Slurm here ({', '.join(missing)} missing): run tests/slurm/install.sh as root on Debian")
     started = subprocess.run([CHECKOUT / "tests/slurm/start.sh", folder], capture_output=True, text=True)

@@ -33,11 +33,14 @@ def add(verbs) -> None:
         example="astrossl doctor --json",
         handler=_doctor,
     )
+    verb.add_argument(
+        "--cluster", metavar="NAME", help="ask the Slurm of this login node what that cluster file must say"
+    )
     verb.add_argument("--json", action="store_true", help="one JSON object instead of the table")
 
 
 def _doctor(arguments) -> None:
-    findings = list(examine())
+    findings = list(_site(arguments.cluster) if arguments.cluster else examine())
     if arguments.json:
         print(json.dumps({finding.name: asdict(finding) for finding in findings}, indent=1))
         return
@@ -45,8 +48,23 @@ def _doctor(arguments) -> None:
     for finding in findings:
         mark = {True: "works", False: "—", None: ""}[finding.works]
         print(f"{finding.name:<{width}}  {mark:<5}  {finding.detail}")
-        if finding.remedy and not finding.works:
+        if finding.remedy and (not finding.works or arguments.cluster):
             print(f"{'':<{width}}         → {finding.remedy}")
+
+
+def _site(name: str) -> Iterator[Finding]:
+    """What the Slurm of a cluster file says."""
+    from hpc_astrossl.errors import InputError
+    from hpc_astrossl.launch.examine import examine as ask
+    from hpc_astrossl.launch.prepare import find_cluster
+
+    cluster = find_cluster(name)
+    if cluster.kind != "slurm":
+        raise InputError(
+            f"cluster {name} is of kind {cluster.kind}: there is no Slurm to ask; astrossl doctor says what works here"
+        )
+    for fact in ask(cluster):
+        yield Finding(fact.name, fact.works, fact.detail, fact.advice)
 
 
 def examine() -> Iterator[Finding]:

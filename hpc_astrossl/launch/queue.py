@@ -24,6 +24,7 @@ __all__ = [
 ]  # fmt: skip
 SQUEUE = ("squeue", "--all", "--array", "--states=all", "--format=%i|%T|%r|%j|%o")
 SACCT = ("sacct", "--noheader", "--allocations", "--parsable2", "--format=JobID,State")
+FEDERATION = "a job may start on another of its clusters, where it cannot be followed; submit on a cluster by itself"
 PORTION = 200  # arrays that are asked for at once: a command line is not endless
 
 
@@ -89,6 +90,8 @@ def check_site(plan: Plan, cluster: ClusterSpec) -> None:
     if shutil.which("sinfo") is None:
         return
     name = str(cluster.sbatch.get("partition") or cluster.partition or "") or None
+    if (told := federation()) is not None:
+        raise InputError(f"this cluster belongs to the federation {told}: {FEDERATION}")
     limits = partition(name)
     where = f"partition {name}" if name else "the default partition"
     for stage in plan.stages:
@@ -104,6 +107,17 @@ def check_site(plan: Plan, cluster: ClusterSpec) -> None:
                     f"stage {stage.name} asks for {what} {wanted:g}, and {where} allows at most {allowed:g}; change "
                     "resources in the recipe or the cluster file, or take another partition"
                 )
+
+
+def federation() -> str | None:
+    """The name of the federation that this cluster belongs to; None outside of one, and where Slurm does not say."""
+    if shutil.which("scontrol") is None:
+        return None
+    try:
+        found = re.search(r"^Federation:\s*(\S+)", ask(["scontrol", "show", "federation"]), re.MULTILINE)
+    except InputError:
+        return None
+    return found[1] if found else None
 
 
 def _check_image(cluster: ClusterSpec) -> None:

@@ -2,7 +2,7 @@
 # Ends the Slurm that start.sh started in FOLDER, its jobs first, by the process ids it wrote there.
 set -uo pipefail
 folder=$(realpath -m "${1:?usage: stop.sh FOLDER}")
-export SLURM_CONF=$folder/slurm.conf
+export SLURM_CONF=$folder/slurm.conf PATH=${SLURM:+$SLURM/bin:$SLURM/sbin:}$PATH:/usr/sbin:/sbin
 if jobs=$(timeout 10 squeue --noheader --format=%A 2> /dev/null) && [ -n "$jobs" ]; then
     scancel --full --signal=KILL $jobs
     scancel $jobs
