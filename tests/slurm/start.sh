@@ -20,8 +20,9 @@ munged --force --socket="$folder/munge/socket" --key-file="$folder/munge/key" --
 free() { ! (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
 port=$((20000 + $$ % 1000 * 10))
 until free $port && free $((port + 1)) && free $((port + 2)); do port=$((port + 10)); done
-# The daemons listen at the address that this machine's own name has; where it has none, as in a bare chroot, at any.
-address=$(getent ahostsv4 "$(hostname)" | awk 'NR == 1 { print $1 }') || true
+# The daemons listen at the address that this machine's own name has; where it has none, as in a bare chroot, or Debian's
+# 127.0.1.1, which srun does not use, at any.
+address=$(getent ahostsv4 "$(hostname)" | awk 'NR == 1 && !/^127[.]0[.]1[.]/ { print $1 }') || true
 sed -e "s#FOLDER#$folder#g" -e "s/ADDRESS/${address:-127.0.0.1}/g" -e "s/HOST\b/$(hostname)/g" -e "s/\bUSER\b/$(id -un)/g" \
     -e "s/PORT0/$port/g" -e "s/PORT1/$((port + 1))/g" -e "s/PORT2/$((port + 2))/g" \
     "$here/slurm.conf.in" > "$folder/slurm.conf"
