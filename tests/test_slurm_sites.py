@@ -109,11 +109,12 @@ def held(slurm, workdir) -> Iterator[Site]:
         r'printf "Universit\xe4t: job 3\n"; $real "$@"; printf "\xff\n" >&2',
         'echo "500"; $real --parsable "$@"; echo "12"',
         '$real --quiet "$@"',
+        'echo "sbatch: no partition specified, using default partition m100_all_serial"; $real "$@"',
         '$real "$@"; echo "sbatch: error: Socket timed out on send/recv operation" >&2; exit 1',
         '$real "$@" > /dev/null; echo "sbatch: error: Batch job submission failed: Socket timed out" >&2; exit 1',
         '$real "$@" > /dev/null; kill -9 $$',
     ],
-    ids=["note", "warning", "parsable", "latin", "noise", "quiet", "timeout-said", "timeout", "killed"],
+    ids=["note", "warning", "parsable", "latin", "noise", "quiet", "default", "timeout-said", "timeout", "killed"],
 )
 def test_a_job_is_known_by_its_own_line_or_by_its_script(held, wrapper):
     held.shim("sbatch", wrapper)
@@ -175,7 +176,9 @@ def test_cancel_reaches_a_job_that_sbatch_did_not_own_up_to(held):
 def test_a_living_job_that_no_ledger_knows_is_named_and_nothing_is_sent_beside_it(held):
     assert held.submit().returncode == 0
     (job,) = held.sent()
-    (held.workdir / "runs/toys/.tasks/jobs.jsonl").write_text('{"kind": "cancelled"}\n{"kind": "slurm", "job": "1"}\n')
+    (held.workdir / "runs/toys/.tasks/jobs.jsonl").write_text(
+        '{"kind": "cancelled"}\n{"kind": "slurm", "job": "999999"}\n'
+    )
     done = held.submit()
     assert done.returncode == 2
     assert f"jobs of this experiment that its ledger does not know: {job} (toys.scratch)" in done.stderr
