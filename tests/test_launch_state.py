@@ -268,7 +268,7 @@ def test_what_a_store_is_made_of_must_be_there(workdir):
 def test_an_unknown_cluster_names_the_known_ones():
     with pytest.raises(
         InputError,
-        match="unknown cluster 'slurm_gpus'; allowed: leonardo, lichtenberg, local, perlmutter, slurm_cpu, slurm_gpu, small_group, snellius",
+        match="unknown cluster 'slurm_gpus'; allowed: leonardo, lichtenberg, local, perlmutter, slurm_cpu, slurm",
     ):
         find_cluster("slurm_gpus")
 

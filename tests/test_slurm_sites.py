@@ -380,3 +380,24 @@ def test_why_a_task_never_began_is_told_by_the_line_that_says_it(slurm, workdir,
     for item in one.told()["items"]:
         assert item["state"] == "failed"
         assert words in item["reason"].replace("'", "").replace("submitit.core", "submitit")
+
+
+def test_doctor_asks_the_site_what_the_cluster_file_must_say(slurm, workdir):
+    one = Site(slurm, workdir, partition="debug,nowhere", gpus_per_node=4)
+    told = one.astrossl("doctor", "--cluster", "site.yaml", "--json", SBATCH_ACCOUNT="prof")
+    assert told.returncode == 0, told.stderr
+    found = json.loads(told.stdout)
+    assert found["arrays"]["remedy"] == "max_array: 7"
+    assert found["partition debug"]["works"] is True
+    assert found["partition"]["detail"] == "nowhere: not among debug, urgent"
+    assert found["GPUs"]["remedy"] == "gpus_per_node: 0"
+    assert "account prof: from SBATCH_ACCOUNT" in found["shell"]["detail"]
+    assert found["a job"]["works"] is False
+    site(workdir)
+    one.shim("sbatch", 'echo "sbatch: error: --mem is not permitted here" >&2; exit 1')
+    found = json.loads(one.astrossl("doctor", "--cluster", "site.yaml", "--json").stdout)
+    assert found["a job"]["remedy"].startswith("in the cluster file, memory: cpu or none")
+    one.mend("sbatch")
+    assert json.loads(one.astrossl("doctor", "--cluster", "site.yaml", "--json").stdout)["a job"]["works"] is True
+    assert one.astrossl("doctor", "--cluster", "local").returncode == 2
+    assert one.sent() == []
