@@ -112,6 +112,9 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
             if typing.get_origin(option) is dict:
                 if isinstance(value, Mapping):
                     return _convert(value, option, where)
+            elif typing.get_origin(option) is tuple:
+                if isinstance(value, list | tuple):
+                    return _convert(value, option, where)
             elif isinstance(value, option) and not (isinstance(value, bool) and option is not bool):
                 return value
         if float in rest and isinstance(value, int) and not isinstance(value, bool):
@@ -133,7 +136,8 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
 
 
 def _kind_name(kind: Any) -> str:
-    return "a mapping" if typing.get_origin(kind) is dict else getattr(kind, "__name__", str(kind))
+    origin = typing.get_origin(kind)
+    return {dict: "a mapping", tuple: "a list"}.get(origin) or getattr(kind, "__name__", str(kind))
 
 
 def _scalar(value: Any, kind: Any, where: str) -> Any:

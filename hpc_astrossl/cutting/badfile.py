@@ -17,3 +17,7 @@ class BadFile(InputError):
 def reason_of(error: InputError) -> str:
     """What the objects of a file that raised ``error`` are counted under."""
     return getattr(error, "reason", DAMAGED)
+
+
+class RecipeFault(InputError):
+    """What a choice in the recipe must settle (which image, which unit, which grid): not a reason to drop objects."""

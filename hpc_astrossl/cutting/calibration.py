@@ -1,37 +1,101 @@
-"""What turns a coadd's counts into surface brightness: the zero points of its field."""
+"""What turns the pixels of a coadd into surface brightness: zero points or a unit, by table, recipe or header."""
 
 from pathlib import Path
 
 import numpy as np
 
+from hpc_astrossl.cutting.badfile import RecipeFault
+from hpc_astrossl.cutting.fits import Headers
+from hpc_astrossl.cutting.headerunits import exposure, stated, zero_point_of
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.specs import patterns
-from hpc_astrossl.specs.images import BandImages
+from hpc_astrossl.specs.images import LEAST_POINT, MOST_POINT, BandImages
+from hpc_astrossl.specs.pixels import JANSKYS, PER_STERADIAN
 from hpc_astrossl.tables.tables import read_table
+
+AB = 3631.0  # Jy of magnitude 0
+STERADIAN = (180 / np.pi * 3600) ** 2  # square arcsec
+_SAME = 0.01  # a header's unit may differ so much, relatively, from what the recipe says
 
 
 class Calibration:
-    """Zero points of the fields of a release, as the recipe says where they are."""
+    """The factors of a release's images, as the recipe says where they come from; ``bands`` are the catalogue's."""
 
     def __init__(self, spec: BandImages, folder: Path, bands: tuple[str, ...]):
         self._spec, self._folder = spec, folder
         self._bands = {band: spec.band_names.get(band, band) for band in bands}
         self._table: dict[str, dict[str, float]] | None = None  # of all fields, once it is read
+        self._points: tuple[str, dict[str, float]] = ("", {})  # of the last field
+
+    @property
+    def per_pixel(self) -> bool:
+        """Whether a stored value is the flux in a pixel, so that its brightness depends on the pixel's area."""
+        return self._spec.calibrated and self._spec.unit not in PER_STERADIAN
 
     def files(self, field: str) -> list[Path]:
-        """The file that the zero points of a field are read from; none if the values are not calibrated."""
+        """The file that the zero points of a field are read from; none if there is no table."""
         name = self._spec.zero_points
         return [] if name is None else [patterns.place(self._folder, name, {"field": field})]
 
-    def factors(self, field: str) -> np.ndarray:
-        """Factor of each band, float32; ones without zero points. InputError if a zero point is not there."""
-        if self._spec.zero_points is None:
-            return np.ones(len(self._bands), dtype=np.float32)
-        if self._spec.zero_point_column is None:
-            points = zero_points(*self.files(field), self._bands)
+    def factor(self, field: str, band: str, headers: Headers, scale: float | None) -> np.float32:
+        """What a pixel of ``scale`` arcsec is multiplied by; 1 without calibration.
+
+        InputError when a zero point is not there or cannot be one, or a header contradicts the recipe.
+        """
+        spec = self._spec
+        if not spec.calibrated:
+            return np.float32(1)
+        if scale is None:
+            raise RecipeFault(f"{headers.path}: has no WCS that tells its pixel scale; give pixel_scale in the recipe")
+        if spec.unit is not None:
+            value = JANSKYS[spec.unit] / AB * 1e5 / (STERADIAN if spec.unit in PER_STERADIAN else scale**2)
+            value *= 10 ** (-0.4 * self._offset(band))
         else:
-            points = self._of_table(field)
-        return np.array([factor(points[band], self._spec.pixel_scale) for band in self._bands])
+            value = factor(self._point(field, band, headers) + self._offset(band), scale)
+            value = value / np.float32(exposure(headers, spec.exposure)) if spec.exposure is not None else value
+        self._hold(headers, float(value), scale, band)
+        return np.float32(value)
+
+    def _offset(self, band: str) -> float:
+        offset = self._spec.ab_offset
+        if isinstance(offset, dict):
+            if band not in offset:
+                raise RecipeFault(f"ab_offset names {', '.join(offset)}, but not band {band}")
+            return offset[band]
+        return offset or 0.0
+
+    def _point(self, field: str, band: str, headers: Headers) -> float:
+        spec = self._spec
+        if spec.zero_points is not None:
+            return self.points(field)[band]
+        if isinstance(spec.zero_point, float):
+            return spec.zero_point
+        if isinstance(spec.zero_point, dict):
+            if band not in spec.zero_point:
+                raise RecipeFault(f"zero_point names {', '.join(spec.zero_point)}, but not band {band}")
+            return spec.zero_point[band]
+        keys = (spec.zero_point,) if isinstance(spec.zero_point, str) else spec.zero_point
+        return zero_point_of(headers, keys)
+
+    def _hold(self, headers: Headers, value: float, scale: float, band: str) -> None:
+        """RecipeFault when the header's BUNIT says another unit than the recipe."""
+        unit, jansky, per_steradian = stated(headers)
+        if unit is None:
+            return
+        own = jansky / AB * 1e5 / (STERADIAN if per_steradian else scale**2) * 10 ** (-0.4 * self._offset(band))
+        if not abs(value / own - 1) <= _SAME:
+            raise RecipeFault(f"{headers.path}: its BUNIT is {unit!r}, a pixel is worth {own / value:.4g} times what "
+                              "the recipe's unit or zero point says; correct one of them")  # fmt: skip
+
+    def points(self, field: str) -> dict[str, float]:
+        """AB zero point of each band, by the table."""
+        if self._points[0] != field:
+            if self._spec.zero_point_column is None:
+                found = zero_points(*self.files(field), self._bands)
+            else:
+                found = self._of_table(field)
+            self._points = field, found
+        return self._points[1]
 
     def _of_table(self, field: str) -> dict[str, float]:
         (path,) = self.files(field)
@@ -43,13 +107,19 @@ class Calibration:
         for band, point in points.items():
             if not np.isfinite(point):
                 raise InputError(f"{path}: no zero point for band {band} in the row of field {field!r}")
+            plausible(point, f"{path}: field {field!r}, band {band}")
         return points
 
     def _read(self, path: Path) -> dict[str, dict[str, float]]:
         name, columns = self._spec.zero_point_field, [self._spec.zero_point_column.format(band=b) for b in self._bands]
         table = read_table(path, {name: "text"} | dict.fromkeys(columns, "number"))
         rows = zip(*(table[column].tolist() for column in columns), strict=True)
-        return {field: dict(zip(self._bands, row, strict=True)) for field, row in zip(table[name], rows, strict=True)}
+        found: dict[str, dict[str, float]] = {}
+        for field, row in zip(table[name].tolist(), rows, strict=True):
+            points = dict(zip(self._bands, row, strict=True))
+            if not _equal(found.setdefault(field, points), points):
+                raise InputError(f"{path}: lists field {field!r} twice, with different zero points; correct the table")
+        return found
 
 
 def zero_points(path: Path, bands: dict[str, str]) -> dict[str, float]:
@@ -57,15 +127,37 @@ def zero_points(path: Path, bands: dict[str, str]) -> dict[str, float]:
 
     The file is a table with columns FILTER and ZP; FILTER may hold either name.
     """
+<<<<<<< HEAD
     table = read_table(path, {"FILTER": "text", "ZP": "number"})
     found = dict(zip(table["FILTER"].tolist(), table["ZP"].tolist(), strict=True))
+=======
+    table = read_table(path, {"FILTER": "text", "ZP": "number"}, format=_format(path))
+    found: dict[str, float] = {}
+    for band, point in zip(table["FILTER"].tolist(), table["ZP"].tolist(), strict=True):
+        if not _equal({"": found.setdefault(band, point)}, {"": point}):
+            raise InputError(f"{path}: lists band {band} twice, as {found[band]:g} and {point:g}; correct the table")
+>>>>>>> 304da01 (wip)
     points = {}
     for band, other in bands.items():
-        point = found.get(band, found.get(other))
-        if point is None or not np.isfinite(point):
+        both = [found[name] for name in dict.fromkeys((band, other)) if name in found]
+        if not both or not np.isfinite(both[0]):
             raise InputError(f"{path}: no zero point for band {band} (nor {other}); FILTER holds {', '.join(found)}")
-        points[band] = point
+        if len(both) == 2 and both[0] != both[1]:
+            raise InputError(f"{path}: lists band {band} as {both[0]:g} and, named {other}, as {both[1]:g}")
+        points[band] = plausible(both[0], f"{path}: band {band}")
     return points
+
+
+def plausible(point: float, where: str) -> float:
+    """The zero point; InputError for a value that stands for "not measured", or that no survey has."""
+    if not LEAST_POINT <= point <= MOST_POINT:
+        raise InputError(f"{where}: zero point {point:g} is none (AB magnitudes of one count are in {LEAST_POINT:g}.."
+                         f"{MOST_POINT:g}); correct it, or leave the field out")  # fmt: skip
+    return point
+
+
+def _equal(one: dict[str, float], other: dict[str, float]) -> bool:
+    return all(one[key] == other[key] or (one[key] != one[key] and other[key] != other[key]) for key in one)
 
 
 def factor(zero_point: float, pixel_scale: float) -> np.float32:

@@ -1,19 +1,27 @@
 """Cutouts of whole fields: of their RGB image, of their coadds a band at a time, or colours made from three coadds."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from hpc_astrossl.cutting import fits, lupton, rgb
+from hpc_astrossl.cutting.badbooks import Books
+from hpc_astrossl.cutting.bandimage import BandImage, Place, beside, open_band
 from hpc_astrossl.cutting.calibration import Calibration
 from hpc_astrossl.cutting.containers import there
-from hpc_astrossl.cutting.source import BLANK, EDGE, NO_VALUE, RGB, Unit, blank, window, without_value
-from hpc_astrossl.cutting.windows import gather
+from hpc_astrossl.cutting.grids import Reference
+from hpc_astrossl.cutting.objectgrids import object_grid
+from hpc_astrossl.cutting.resampling import resample
+from hpc_astrossl.cutting.sky import sky_of
+from hpc_astrossl.cutting.source import RGB, Unit, blank, window
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.objects import Objects
+from hpc_astrossl.objects import Objects, subset
 from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.recipe import Recipe
+
+Hdu = int | str | None
 
 
 class FieldSource:
@@ -24,11 +32,28 @@ class FieldSource:
     def __init__(self, recipe: Recipe, folder: Path, objects: Objects, images: str):
         self._spec, self._size, self._folder, self._objects = recipe.fields, recipe.size, folder, objects
         self._lupton = recipe.fields.lupton if images == "rgb" else None
-        bands = self._lupton.bands if self._lupton else recipe.catalogue.bands if images == "bands" else ()
-        self._bands = [self._spec.band_names.get(band, band) for band in bands]
-        self._calibration = Calibration(self._spec, folder, bands)
-        self.channels, self.dtype = (bands, np.dtype(np.float32)) if images == "bands" else (RGB, np.dtype(np.uint8))
-        self.pixel_scale = self._spec.pixel_scale
+        self._bands = self._lupton.bands if self._lupton else recipe.catalogue.bands if images == "bands" else ()
+        self._calibration = Calibration(self._spec, folder, self._bands)
+        self._all_bands = recipe.catalogue.bands
+        rgb_wanted = images != "bands"
+        self.channels, self.dtype = (RGB, np.dtype(np.uint8)) if rgb_wanted else (self._bands, np.dtype(np.float32))
+
+    @cached_property
+    def pixel_scale(self) -> float | None:
+        """Arcsec per stored pixel; None when every object has its own."""
+        if self._spec.resample is not None:
+            return self._spec.resample.pixel_scale
+        if self._spec.pixel_scale is not None:
+            return self._spec.pixel_scale
+        for field in np.unique(self._objects.field[self._objects.field != ""]):
+            place, hdu = self._places(str(field), self._all_bands[:1])[0]
+            try:
+                headers = fits.read_headers(place.path, hdu=hdu)
+            except InputError:
+                continue
+            if sky := sky_of(headers.image, headers.shape, place.path):
+                return sky.scale
+        raise InputError("no field has a WCS that tells its pixel scale; give fields.pixel_scale in the recipe")
 
     def row_shape(self, rows: np.ndarray) -> tuple[int, ...]:
         return self._size, self._size, len(self.channels)
@@ -42,33 +67,27 @@ class FieldSource:
                 raise fits.missing(path)
         return units
 
-    def first(self, unit: Unit) -> Path:
-        """The image whose header tells the field's size."""
-        return self._images(unit)[0]
+    def first(self, unit: Unit) -> tuple[Path, Hdu]:
+        """The image whose header tells the field's size, and its unit in the file."""
+        if not self._bands:
+            return self._picture(unit), None
+        place, hdu = self._places(unit.name)[0]
+        return place.path, hdu
 
     def files(self, unit: Unit) -> list[Path]:
         """What there is of the field's files."""
         return [path for path in self._needed(unit) if there(path)]
 
     def _needed(self, unit: Unit) -> list[Path]:
-        return [*self._images(unit), *(self._calibration.files(unit.name) if self._bands else [])]
+        if not self._bands:
+            return [self._picture(unit)]
+        return list(dict.fromkeys([path for path, _ in self._images(unit)] + self._calibration.files(unit.name)))
 
     def unverified(self, unit: Unit) -> list[Path]:
-        if not self._bands:
-            return []
-        found = [(path, self._hdu(band)) for path, band in zip(self._images(unit), self._bands, strict=True)]
-        found = [(path, hdu) for path, hdu in found if there(path)]
-        if not self._spec.checksum:
-            return [path for path, _ in found]
-        return [path for path, hdu in found if fits.unverified([path], hdu=hdu)]
-
-    def _hdu(self, band: str) -> int | str | None:
-        return self._spec.hdu_of(band)
-
-    @property
-    def hdu(self) -> int | str | None:
-        """Of the first image."""
-        return self._hdu(self._bands[0]) if self._bands else None
+        found = [(path, hdu) for path, hdu in self._images(unit) if there(path)]
+        if self._spec.checksum:
+            found = [(path, hdu) for path, hdu in found if fits.unverified([path], hdu=hdu)]
+        return list(dict.fromkeys(path for path, _ in found))
 
     def without_row(self) -> list[str]:
         return []
@@ -76,50 +95,68 @@ class FieldSource:
     def cut(self, unit: Unit, out: np.ndarray) -> np.ndarray:
         if not self._bands:
             return self._cut_rgb(unit, out)
+        books = Books(len(unit.rows), self._spec)
         if self._lupton is None:
-            return self._cut_bands(unit, out)
-        bands = np.zeros(out.shape, dtype=np.float32)
-        reasons = self._cut_bands(unit, bands)
-        out[:] = lupton.colours(bands, self._lupton)
-        reasons[(reasons == "") & blank(out)] = BLANK
-        return reasons
+            self._cut_bands(unit, out, books)
+        else:
+            bands = np.zeros(out.shape, dtype=np.float32)
+            self._cut_bands(unit, bands, books)
+            out[:] = lupton.colours(bands, self._lupton)
+            books.empty |= (books.reasons() == "") & blank(out)
+        self.bad = books.share
+        return books.reasons()
 
     def _cut_rgb(self, unit: Unit, out: np.ndarray) -> np.ndarray:
-        (path,) = self._images(unit)
-        image = rgb.read_field(path)
-        inside, tops, lefts = self._windows(unit, image.shape)
-        for i in np.flatnonzero(inside):
+        image = rgb.read_field(self._picture(unit))
+        books = Books(len(unit.rows), self._spec)
+        books.inside, tops, lefts = self._windows(unit, image.shape)
+        for i in np.flatnonzero(books.inside):
             out[i] = image[tops[i] : tops[i] + self._size, lefts[i] : lefts[i] + self._size]
-        return _reasons(inside, blank(out), np.zeros_like(inside))
+        books.empty = blank(out)
+        self.bad = books.share
+        return books.reasons()
 
-    def _cut_bands(self, unit: Unit, out: np.ndarray) -> np.ndarray:
+    def _cut_bands(self, unit: Unit, out: np.ndarray, books: Books) -> None:
         """Band after band, so that no more than a part of one coadd is in memory."""
-        factors = self._calibration.factors(unit.name)
-        empty, unknown = np.zeros((2, len(unit.rows)), dtype=bool)
-        for channel, image in enumerate(self._opened(unit)):
-            inside, tops, lefts = self._windows(unit, image.shape)
-            plane = out[..., channel : channel + 1]
-            if inside.all():
-                gather(image, tops, lefts, plane[..., 0])
+        reference, grid = Reference(self._spec), None
+        for channel, (name, band) in enumerate(zip(self._bands, self._opened(unit), strict=True)):
+            plane = out[..., channel]
+            if self._spec.resample is None:
+                reference.hold(band)
+                bad = self._as_they_lie(unit, band, plane, books)
             else:
-                squares = np.zeros((inside.sum(), *plane.shape[1:3]), dtype=np.float32)
-                gather(image, tops[inside], lefts[inside], squares)
-                plane[inside, ..., 0] = squares
-            plane *= factors[channel]
-            empty |= blank(plane)
-            unknown |= without_value(plane)
-        return _reasons(inside, empty, unknown)
+                grid = grid or object_grid(self._spec, self._size, subset(self._objects, unit.rows), band)
+                bad, area = resample(band, grid, plane)
+            factor = self._calibration.factor(unit.name, name, band.headers, band.scale)
+            if self._spec.resample is not None and self._calibration.per_pixel:
+                plane *= (factor * band.scale**2 / area)[:, None, None].astype(np.float32)
+            else:
+                plane *= factor
+            books.enter(plane, bad)
 
-    def _opened(self, unit: Unit) -> Iterator[fits.Image]:
-        """The coadds of a field, each open while it is its turn. InputError if they differ in size."""
-        shape = None
-        for path, band in zip(self._images(unit), self._bands, strict=True):
-            with fits.open_image(path, checksum=self._spec.checksum, hdu=self._hdu(band)) as image:
-                shape = shape or image.shape
-                if image.shape != shape:
-                    raise InputError(f"{path}: is {image.shape[1]} × {image.shape[0]} pixels, the field's other bands "
-                                     f"are {shape[1]} × {shape[0]}; all bands must share one pixel grid")  # fmt: skip
-                yield image
+    def _as_they_lie(self, unit: Unit, band: BandImage, plane: np.ndarray, books: Books) -> np.ndarray:
+        """Whole pixels; returns which of them are bad."""
+        inside, tops, lefts = self._windows(unit, band.shape)
+        bad = np.zeros(plane.shape, dtype=bool)
+        books.inside = inside
+        if inside.all():
+            return band.squares(tops, lefts, plane)
+        squares = np.zeros((inside.sum(), *plane.shape[1:]), dtype=np.float32)
+        bad[inside] = band.squares(tops[inside], lefts[inside], squares)
+        plane[inside] = squares
+        if self._spec.edge == "pad":
+            for i in np.flatnonzero(~inside):
+                bottom = band.shape[0] - int(tops[i]) - self._size
+                pixels, wrong = band.box(bottom, int(lefts[i]), (self._size, self._size))
+                plane[i], bad[i] = pixels[::-1], wrong[::-1]
+            books.inside = np.ones_like(inside)
+        return bad
+
+    def _opened(self, unit: Unit) -> Iterator[BandImage]:
+        """The coadds of a field, each open while it is its turn."""
+        for place, hdu in self._places(unit.name):
+            with open_band(self._spec, place, hdu) as band:
+                yield band
 
     def _windows(self, unit: Unit, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         tops = window(shape[0] - self._objects.y[unit.rows], self._size)
@@ -127,16 +164,21 @@ class FieldSource:
         inside = (tops >= 0) & (tops + self._size <= shape[0]) & (lefts >= 0) & (lefts + self._size <= shape[1])
         return inside, tops, lefts
 
-    def _images(self, unit: Unit) -> list[Path]:
-        if not self._bands:
-            return [patterns.place(self._folder, self._spec.rgb, {"field": unit.name})]
-        names = [{"field": unit.name, "band": band} for band in self._bands]
-        return [patterns.place(self._folder, self._spec.bands, name) for name in names]
+    def _places(self, field: str, bands: tuple[str, ...] | None = None) -> list[tuple[Place, Hdu]]:
+        """(where the files of a band are, the image's unit) of each band."""
+        found = []
+        for band in self._bands if bands is None else bands:
+            words = {"field": field, "band": self._spec.band_names.get(band, band)}
+            path = patterns.place(self._folder, self._spec.bands, words)
+            found.append((Place(folder=self._folder, path=path, words=words), self._spec.hdu_of(words["band"])))
+        return found
 
+    def _images(self, unit: Unit) -> list[tuple[Path, Hdu]]:
+        """Every FITS file of a field and its unit: of each band the image, then mask, weight and factors."""
+        found = []
+        for place, hdu in self._places(unit.name) if self._bands else ():
+            found += [(place.path, hdu), *beside(self._spec, place)]
+        return found
 
-def _reasons(inside: np.ndarray, empty: np.ndarray, unknown: np.ndarray) -> np.ndarray:
-    reasons = np.full(len(inside), "", dtype=object)
-    reasons[empty] = BLANK
-    reasons[unknown] = NO_VALUE
-    reasons[~inside] = EDGE
-    return reasons
+    def _picture(self, unit: Unit) -> Path:
+        return patterns.place(self._folder, self._spec.rgb, {"field": unit.name})

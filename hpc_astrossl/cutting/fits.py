@@ -44,8 +44,8 @@ class Image:
     ``tile`` (height, width) is the smallest part that can be read alone: (1, width) of an image that is not compressed.
     """
 
-    def __init__(self, path: Path, units: Any, stored: Stored, axes: int):
-        unit = units[stored.number]
+    def __init__(self, path: Path, units: Any, stored: Stored, axes: int, dtype: np.dtype):
+        unit, self.dtype = units[stored.number], dtype
         self._axes = stored.axes(axes)
         self.path, self._unit, self._full = path, unit, tuple(unit.shape)
         self.shape = tuple(unit.shape[axis] for axis in self._axes)
@@ -58,7 +58,7 @@ class Image:
     def read(self, *part: slice) -> np.ndarray:
         """The pixels of a part, a slice for each axis: float32, NaN where there is no value, linear in flux.
 
-        InputError if damaged.
+        Of a mask, opened as int64: its bits, all of them where there is no value. InputError if damaged.
         """
         index = [slice(0, 1)] * len(self._full)
         for axis, one in zip(self._axes, part, strict=True):
@@ -66,11 +66,22 @@ class Image:
         with named(self.path), np.errstate(over="ignore"):  # beyond float32 is infinite, so without a value
             found = self._unit.section[tuple(index)]
             found = found.reshape([found.shape[axis] for axis in self._axes])
+            if self.dtype == np.int64:
+                return bits(found)
             return np.asarray(found if self._scaling is None else self._scaling.linear(found), dtype=np.float32)
 
 
+def bits(found: np.ndarray) -> np.ndarray:
+    """A mask's numbers as int64; -1, which has every bit, for a float without a value."""
+    if found.dtype.kind == "f":
+        return np.where(np.isfinite(found), found, -1).astype(np.int64)
+    return found.astype(np.int64)
+
+
 @contextmanager
-def open_image(path: Path, *, axes: int = 2, checksum: bool = True, hdu: int | str | None = None) -> Iterator[Image]:
+def open_image(
+    path: Path, *, axes: int = 2, checksum: bool = True, hdu: int | str | None = None, dtype: type = np.float32
+) -> Iterator[Image]:
     """The image ``hdu`` (None: the only one with so many axes) of a FITS file, to be read in parts.
 
     Plain, tile-compressed, or packed by gzip, bzip2 or xz, whatever its name is. The data are held against their
@@ -88,7 +99,7 @@ def open_image(path: Path, *, axes: int = 2, checksum: bool = True, hdu: int | s
             stream.seek(0)
             # Tiles are taken from a file one by one, which costs more than reading a compressed file whole.
             units = fits.HDUList.fromstring(stream.read()) if stored.tiled else fits.open(stream, memmap=False)
-            image = Image(path, units, stored, axes)
+            image = Image(path, units, stored, axes, np.dtype(dtype))
         yield image
 
 

@@ -7,7 +7,7 @@ from typing import IO, Any
 
 from astropy.io import fits
 
-from hpc_astrossl.cutting.badfile import NO_IMAGE, TRUNCATED, BadFile
+from hpc_astrossl.cutting.badfile import NO_IMAGE, TRUNCATED, BadFile, RecipeFault
 
 _RAW = {"memmap": False, "disable_image_compression": True}  # compressed images as the tables they are stored in
 _MOST_RATIO = 10_000  # pixels' bytes for a byte of compressed ones; PLIO of one value reaches about 8,000
@@ -146,14 +146,14 @@ def _named(units: list[Stored], path: Path, hdu: int | str) -> Stored:
     listed = "; ".join(map(str, units))
     if not fitting:
         raise BadFile(f"{path}: has no hdu {hdu!r}; it holds: {listed}", NO_IMAGE)
-    raise BadFile(f"{path}: has several units named {hdu!r}: {listed}; give the number, or NAME,VERSION", NO_IMAGE)
+    raise RecipeFault(f"{path}: has several units named {hdu!r}: {listed}; give the number, or NAME,VERSION")
 
 
 def _only(fitting: list[Stored], path: Path) -> Stored | None:
     if len(fitting) > 1:
         listed = "; ".join(map(str, fitting))
-        raise BadFile(f"{path}: holds several images: {listed}. Say which in the recipe, by number or name: hdu: "
-                      f"{fitting[0].name or fitting[0].number}", NO_IMAGE)  # fmt: skip
+        raise RecipeFault(f"{path}: holds several images: {listed}. Say which in the recipe, by number or name: hdu: "
+                          f"{fitting[0].name or fitting[0].number}")  # fmt: skip
     return fitting[0] if fitting else None
 
 

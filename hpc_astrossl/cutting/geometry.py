@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from hpc_astrossl.cutting import containers, fits
-from hpc_astrossl.cutting.badfile import BadFile
+from hpc_astrossl.cutting.badfile import BadFile, RecipeFault
 from hpc_astrossl.cutting.cutouts import Source, window
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects
@@ -21,11 +21,13 @@ def over_edge(recipe: Recipe, source: Source, objects: Objects, rows: np.ndarray
     here and are found out later.
     """
     outside = np.zeros(len(objects), dtype=bool)
-    if recipe.fields is None:
+    if recipe.fields is None or recipe.fields.edge == "pad" or recipe.fields.resample is not None:
         return outside
     for unit in source.units(rows):
         try:
-            height, width = field_size(source.first(unit), source.hdu)
+            height, width = field_size(*source.first(unit))
+        except RecipeFault:
+            raise
         except InputError:
             if recipe.fields.unreadable == "reject":
                 continue

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hpc_astrossl import provenance, store
-from hpc_astrossl.cutting.badfile import DAMAGED, reason_of
+from hpc_astrossl.cutting.badfile import DAMAGED, RecipeFault, reason_of
 from hpc_astrossl.cutting.cutouts import Source, Unit, open_source
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects
@@ -99,6 +99,9 @@ def write_shards(portion: Portion, advance: Callable[[int], None]) -> Outcome:
             try:
                 hashes.of(source.files(unit))  # before it is read: what changes while it is read is found later
                 reasons = source.cut(unit, out)
+            except RecipeFault as error:  # what the recipe must settle is no fault of a file
+                outcome.faults.append(str(error))
+                reasons, out = np.full(len(unit.rows), "", dtype=object), None
             except InputError as error:
                 (outcome.notes if rejects else outcome.faults).append(str(error))
                 reason = _reason(error, unit) if rejects else ""

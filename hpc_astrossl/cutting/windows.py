@@ -63,7 +63,7 @@ def _blocks(image: Image, bottoms: np.ndarray, size: int) -> list[tuple[int, int
 
 def _rolling(image: Image, bottoms: np.ndarray, size: int) -> Iterator[tuple[tuple[int, int, int], np.ndarray]]:
     """((first row held, first row new, one after the last), rows): each part with the size − 1 rows before it."""
-    held, end = np.empty((0, image.shape[1]), dtype=np.float32), 0
+    held, end = np.empty((0, image.shape[1]), dtype=getattr(image, "dtype", np.float32)), 0
     for start, stop in _blocks(image, bottoms, size):
         new = image.read(slice(start, stop), slice(0, image.shape[1]))
         held = np.concatenate([held[max(len(held) - size + 1, 0) :], new]) if start == end else new

@@ -12,6 +12,7 @@ import numpy as np
 from hpc_astrossl import provenance
 from hpc_astrossl import store as stores
 from hpc_astrossl.cutting import workers
+from hpc_astrossl.cutting.locate import locate
 from hpc_astrossl.cutting.progress import Progress
 from hpc_astrossl.cutting.shards import Hashes, Portion, Target
 from hpc_astrossl.errors import InputError, unknown
@@ -81,11 +82,17 @@ def build(recipe: Recipe, source: Path, out: Path, options: Options = Options(),
     if not source.is_dir():
         raise InputError(f"{source}: no such folder; --source is the folder that holds {recipe.catalogue.file}")
     objects = read_objects(recipe, source)
+<<<<<<< HEAD
     selections = select(recipe, objects, source)
     kind = f" ({objects.kind})" if objects.kind else ""
     progress.say(f"read {recipe.catalogue.file}: {len(objects):,} objects{kind}")
     for note in objects.notes:
         progress.say(note)
+=======
+    progress.say(f"read {recipe.catalogue.file}: {len(objects):,} objects")
+    objects = locate(recipe, source, objects, progress.say)
+    selections = select(recipe, objects, source)
+>>>>>>> 304da01 (wip)
     chosen = {name: selections[name] for name in recipe.stores if options.only in (None, name)}
     jobs = plan_jobs(recipe, source, out, objects, chosen)
     made = {job.name: standing for job in jobs if (standing := _standing(job, source, options))}

@@ -39,6 +39,8 @@ def read_objects(recipe: Recipe, source: Path) -> Objects:
     fields = _fields(table, spec, source / spec.file)
     kept = {name: table[name] for name in texts}
     single = {name: table.get(getattr(spec, name), unknown) for name in ("ra", "dec", "x", "y")}
+    if spec.origin == 0:
+        single |= {name: single[name] + 1 for name in ("x", "y")}
     flag = table[spec.flag] if spec.flag else None
     magnitudes, errors, notes = _brightness(table, spec, len(ids))
     return Objects(
@@ -55,11 +57,13 @@ def _check_count(path: Path, count: int, promised: int | None) -> None:
 
 
 def _texts(recipe: Recipe) -> dict[str, str]:
-    """The columns that labels, splits and file names are read from, and how: parts of names are exact."""
+    """The columns that labels, splits, sizes and file names are read from, and how: parts of names are exact."""
     names = {store.labels.column for store in recipe.stores.values() if store.labels and store.labels.column}
     if recipe.split.column is not None:
         names.add(recipe.split.column)
     parts = recipe.files.columns if recipe.files is not None else []
+    if recipe.images is not None and recipe.images.size is not None:
+        names.add(recipe.images.size.column)
     return dict.fromkeys(sorted(names), "label") | {name: "text" for name in sorted(parts) if name != "id"}
 
 

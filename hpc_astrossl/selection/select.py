@@ -62,7 +62,9 @@ def _common(recipe: Recipe, objects: Objects) -> np.ndarray:
         possible = (objects.ra >= 0) & (objects.ra <= 360) & (np.abs(objects.dec) <= 90)
         selection.reject(~possible, "position out of range: ra 0..360, dec -90..90 degrees")
     if recipe.fields is not None:
-        selection.reject(~(np.isfinite(objects.x) & np.isfinite(objects.y)), "pixel position unknown")
+        given = recipe.catalogue.x is not None or recipe.catalogue.has_field
+        unknown = "pixel position unknown" if given else "in no field of the release"
+        selection.reject(~(np.isfinite(objects.x) & np.isfinite(objects.y)), unknown)
     if recipe.filters.flags:
         selection.reject(~np.isin(objects.flag, recipe.filters.flags), "flagged")
     for band, (low, high) in recipe.filters.magnitudes.items():

@@ -4,10 +4,18 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hpc_astrossl.specs import patterns
+from hpc_astrossl.specs.pixels import FactorSpec, MaskSpec, ResampleSpec, SizeSpec, Unit, WeightSpec
 from hpc_astrossl.specs.run import require
+
+LEAST_POINT, MOST_POINT = 5.0, 40.0  # AB magnitudes of one count that some survey has; DECam 30, nJy 31.4
 
 # Names of image files that are not FITS end so; what a file is decide its bytes.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+
+
+def hdu_of(hdu: int | str | None, band: str) -> int | str | None:
+    """A number or name as it is, with the band put in."""
+    return hdu.format(band=band) if isinstance(hdu, str) else hdu
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,22 +43,42 @@ class LuptonSpec:
         return self.red, self.green, self.blue
 
 
-def added(default: object) -> object:
-    """A key that came after the first stores: while it holds its default, it does not change what they are known by."""
-    return field(default=default, metadata={"identity": "changed"})
+# A key that came after the first stores: while it holds its default, it does not change what they are known by.
+LATER = {"identity": "changed"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BandImages:
     """What FITS images of fields and of single objects have in common."""
 
-    pixel_scale: float  # arcsec per pixel
+    # arcsec per pixel, held against headers that have a WCS; null: the header's. A mapping of bands: of cutouts
+    # that are resampled and have no WCS.
+    pixel_scale: float | dict[str, float] | None = None
     bands: str | None = None  # file name with {band}; FITS, in counts
     # Of the image in its file: a number from 0, a name, or NAME,VERSION; a name may hold {band}. Null: the only one.
-    hdu: int | str | None = added(None)
+    hdu: int | str | None = field(default=None, metadata=LATER)
     zero_points: str | None = None  # file name with {field}: a table with columns FILTER and ZP (AB magnitudes), or
     zero_point_column: str | None = None  # with {band}, of one table of all fields that zero_points names then
     zero_point_field: str = "Field"  # the column of that table that names the field
+    unit: Unit | None = field(default=None, metadata=LATER)  # of a pixel, instead of zero points
+    # AB magnitude of one count: a number, one a band, or header keywords (the image's header, then the primary one);
+    # FLUXMAG0 among them is the flux of magnitude 0.
+    zero_point: float | dict[str, float] | tuple[str, ...] | str | None = field(default=None, metadata=LATER)
+    # Seconds, or their keyword: pixels are counts, and the zero point is that of counts/s.
+    exposure: float | str | None = field(default=None, metadata=LATER)
+    # m(AB) - m of the zero point or unit, where that is not AB.
+    ab_offset: float | dict[str, float] | None = field(default=None, metadata=LATER)
+    calibration: FactorSpec | None = field(default=None, metadata=LATER)  # an image of factors
+    mask: MaskSpec | None = field(default=None, metadata=LATER)
+    weight: WeightSpec | None = field(default=None, metadata=LATER)
+    # Stored values that are no pixels; []: none is, also not the zeros of a coadd.
+    no_value: float | tuple[float, ...] | None = field(default=None, metadata=LATER)
+    # Share of bad pixels, of the worst band, up to which an object is kept and they are filled.
+    max_bad: float = field(default=0.0, metadata=LATER)
+    # What a cutout that reaches over the edge of its image becomes.
+    edge: Literal["reject", "pad"] = field(default="reject", metadata=LATER)
+    resample: ResampleSpec | None = field(default=None, metadata=LATER)
+    size: SizeSpec | None = field(default=None, metadata=LATER)  # on the sky, for each object
     unreadable: Literal["stop", "reject"] = "stop"  # what a missing or damaged image does to its objects
     checksum: bool = True  # hold FITS data against their DATASUM, where there is one
     band_names: dict[str, str] = field(
@@ -59,7 +87,7 @@ class BandImages:
     lupton: LuptonSpec | None = None  # how RGB images are made from the bands, if the release has none
 
     def __post_init__(self):
-        require(self.pixel_scale > 0, f"pixel_scale must be positive, found {self.pixel_scale}")
+        self._check_scale()
         for_all = self.zero_point_column is not None
         require(not for_all or self.zero_points is not None, "zero_point_column needs zero_points, the table's name")
         self.check_pattern("zero_points", *(() if for_all else ("{field}",)), also=("field",))
@@ -67,10 +95,39 @@ class BandImages:
         if isinstance(self.hdu, str):
             patterns.check("hdu", self.hdu, ["band"])
         require(not isinstance(self.hdu, int) or self.hdu >= 0, f"hdu must be 0 or more, found {self.hdu}")
+        self._check_units()
+        require(0 <= self.max_bad < 1, f"max_bad is a share of pixels, from 0 to below 1, found {self.max_bad}")
+        require(self.edge == "reject" or self.max_bad > 0, "edge: pad needs max_bad: padded pixels are bad ones")
+        resampled = self.resample is not None
+        require(self.size is None or resampled, "a size per object needs resample: {} beside it")
+        require(not resampled or (self.size is None) == (self.resample.pixel_scale is not None),
+                "resample needs pixel_scale, or a size per object, not both")  # fmt: skip
+
+    def _check_scale(self) -> None:
+        scales = self.pixel_scale if isinstance(self.pixel_scale, dict) else {"": self.pixel_scale}
+        for scale in scales.values():
+            require(scale is None or scale > 0, f"pixel_scale must be positive, found {scale}")
+        require("" in scales or self.resample is not None, "a pixel_scale for each band needs resample")
+
+    def _check_units(self) -> None:
+        given = [name for name in ("unit", "zero_point", "zero_points") if getattr(self, name) is not None]
+        require(len(given) <= 1, f"give one of unit, zero_point and zero_points, found {' and '.join(given)}")
+        for point in self.zero_point.values() if isinstance(self.zero_point, dict) else [self.zero_point]:
+            good = not isinstance(point, float) or LEAST_POINT <= point <= MOST_POINT
+            require(good, f"zero_point must be an AB magnitude, {LEAST_POINT:g}..{MOST_POINT:g}, found {point}")
+        require(self.zero_point != (), "zero_point is an empty list of header keywords")
+        require(self.exposure is None or self.zero_point is not None, "exposure needs zero_point, that of counts/s")
+        require(not isinstance(self.exposure, float) or self.exposure > 0, f"exposure is {self.exposure} seconds")
+        require(self.ab_offset is None or bool(given), "ab_offset needs unit, zero_point or zero_points")
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the recipe says what a pixel is worth."""
+        return (self.unit, self.zero_point, self.zero_points) != (None, None, None)
 
     def hdu_of(self, band: str) -> int | str | None:
         """Where in its file the image of a band is; ``band`` as in file names."""
-        return self.hdu.format(band=band) if isinstance(self.hdu, str) else self.hdu
+        return hdu_of(self.hdu, band)
 
     def check_pattern(self, name: str, *needed: str, also: tuple[str, ...] = ()) -> None:
         """InputError unless the file name of that key is absent, or contains what is needed and no other braces."""
@@ -79,6 +136,13 @@ class BandImages:
         require(good, f"{name} must contain {' and '.join(needed)}, found {text!r}")
         if text is not None:
             patterns.check(name, text, [part.strip("{}") for part in needed] + list(also))
+
+    def check_beside(self, *words: str) -> None:
+        """InputError unless the files of masks, weights and factors are named by these words."""
+        for key in ("mask", "weight", "calibration"):
+            spec = getattr(self, key)
+            if spec is not None and spec.file is not None:
+                patterns.check(f"{key}.file", spec.file, words)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +156,13 @@ class FieldsSpec(BandImages):
         self.check_pattern("rgb", "{field}")
         self.check_pattern("bands", "{field}", "{band}")
         require(self.rgb is not None or self.bands is not None, "give rgb, bands, or both")
-        require((self.bands is None) == (self.zero_points is None), "bands and zero_points must be given together")
+        require(self.bands is not None or not self.calibrated, "unit, zero_point and zero_points need bands")
+        together = "bands and zero_points (or zero_point, or unit) must be given together"
+        require(self.bands is None or self.calibrated, together)
+        require(self.bands is not None or self.pixel_scale is not None, "without bands, pixel_scale must be given")
+        require(not isinstance(self.pixel_scale, dict), "pixel_scale of fields is one number, or null")
+        require(self.rgb is None or self.resample is None, "RGB images are not resampled; make them by lupton")
+        self.check_beside("field", "band")
         require(self.lupton is None or self.bands is not None, "lupton makes RGB from bands, so give bands")
         require(self.lupton is None or self.rgb is None, "give either rgb or lupton: where RGB images come from")
 
@@ -112,6 +182,10 @@ class CutoutsSpec(BandImages):
         self.check_pattern("bands", "{id}", "{band}")
         self.check_pattern("cube", "{id}")
         require((self.bands is None) != (self.cube is None), "give either bands or cube: the names of the FITS files")
+        self.check_beside("id", "band")
+        for name in ("mask", "weight", "calibration", "resample"):
+            require(self.cube is None or getattr(self, name) is None, f"{name} is for cutouts in files of their own, "
+                    "not for a cube")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

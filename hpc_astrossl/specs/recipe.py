@@ -190,18 +190,33 @@ class Recipe:
 
     def _check_images(self, key: str, images: BandImages) -> None:
         catalogue = self.catalogue
-        require(
-            self.fields is None or catalogue.x is not None, "images are cut from fields, so catalogue needs x and y"
-        )
+        by_sky = catalogue.ra is not None and images.bands is not None
+        require(self.fields is None or catalogue.x is not None or (by_sky and bool(catalogue.bands)),
+                "images are cut from fields, so catalogue needs x and y, or ra and dec, where fields has bands, whose "
+                "headers tell where they are")  # fmt: skip
         named = (catalogue.field is None) != (catalogue.field_pattern is None)
-        require(named or not (self.fields or images.zero_points),
+        found = self.fields is not None and catalogue.x is None and not catalogue.has_field  # by the footprints
+        require(named or found or not (self.fields or images.zero_points),
                 f"{'images are cut from' if self.fields else 'zero points belong to'} fields, so catalogue needs "
                 "either field or field_pattern")  # fmt: skip
         require(self.cutouts is None or bool(catalogue.bands), "cutouts have bands, so catalogue needs bands")
+        require(images.resample is None or catalogue.ra is not None or self.cutouts is not None,
+                "resample needs catalogue: ra and dec")  # fmt: skip
+        self._check_per_band(key, images)
         for name, bands in (("band_names", images.band_names), ("lupton", images.lupton and images.lupton.bands)):
             for band in bands or ():
                 if band not in catalogue.bands:
                     raise unknown(f"band in {key}: {name}", band, catalogue.bands)
+
+    def _check_per_band(self, key: str, images: BandImages) -> None:
+        """What is given for each band must be given for all of them."""
+        for name in ("pixel_scale", "zero_point", "ab_offset"):
+            value = getattr(images, name)
+            for band in value if isinstance(value, dict) else ():
+                if band not in self.catalogue.bands:
+                    raise unknown(f"band in {key}: {name}", band, self.catalogue.bands)
+            missing = [band for band in self.catalogue.bands if isinstance(value, dict) and band not in value]
+            require(not missing, f"{key}: {name} names no value for {', '.join(missing)}")
 
     def _check_store(self, name: str, store: StoreSpec) -> None:
         here, catalogue = f"stores.{name}", self.catalogue

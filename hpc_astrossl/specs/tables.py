@@ -41,6 +41,7 @@ class CatalogueSpec:
     dec: str | None = None
     x: str | None = None  # FITS pixel position in the field: the centre of the first pixel is 1
     y: str | None = None
+    origin: Literal[0, 1] = field_of(default=1, metadata={"identity": "changed"})  # of x, y: the first pixel's number
     flag: str | None = None
     field: str | None = None  # the column that names the field, or
     field_pattern: str | None = None  # a regular expression for the whole id, with a group (?P<field>…)
@@ -60,6 +61,7 @@ class CatalogueSpec:
         self._check_brightness()
         require((self.ra is None) == (self.dec is None), "ra and dec must be given together")
         require((self.x is None) == (self.y is None), "x and y must be given together")
+        require(self.origin == 1 or self.x is not None, "origin is that of x and y, which are not given")
         require(len(set(self.bands)) == len(self.bands), f"bands holds a band twice: {', '.join(self.bands)}")
         plain = self.format in ("auto", "ascii", "csv", "tsv")
         require(not self.names or plain, f"names is for text tables, format is {self.format}")
@@ -100,6 +102,11 @@ class CatalogueSpec:
     def uncertain(self) -> bool:
         """Whether the catalogue gives uncertainties."""
         return any((self.error, self.flux_error, self.flux_ivar))
+
+    @property
+    def has_field(self) -> bool:
+        """Whether it says in which field an object is."""
+        return self.field is not None or self.field_pattern is not None
 
     def columns(self, pattern: str) -> list[str]:
         """The column names that a pattern with ``{band}`` stands for, in the order of the bands."""

@@ -1,0 +1,35 @@
+"""The account of a unit's objects while their bands are cut: which lie inside, are blank, or have bad pixels."""
+
+import numpy as np
+
+from hpc_astrossl.cutting.source import BLANK, EDGE, NO_VALUE, blank
+from hpc_astrossl.specs.images import BandImages
+
+
+class Books:
+    """``share`` is the share of bad pixels of each object's worst band; float32, M."""
+
+    def __init__(self, count: int, spec: BandImages):
+        self._most = spec.max_bad
+        self.inside = np.ones(count, dtype=bool)
+        self.empty = np.zeros(count, dtype=bool)
+        self.share = np.zeros(count, dtype=np.float32)
+
+    def enter(self, plane: np.ndarray, bad: np.ndarray) -> None:
+        """Enter a band, (M, size, size), calibrated. Bad pixels of objects that are kept are filled: with the median of
+        the band's good ones in the cutout."""
+        share = bad.mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
+        self.share = np.maximum(self.share, share)
+        self.empty |= blank(plane[..., None])
+        for i in np.flatnonzero((share > 0) & (share <= self._most)):
+            good = plane[i][~bad[i]]
+            self.empty[i] |= good.min() == good.max()
+            plane[i][bad[i]] = np.median(good)
+
+    def reasons(self) -> np.ndarray:
+        """Why each object cannot be used; "" where it can."""
+        reasons = np.full(len(self.inside), "", dtype=object)
+        reasons[self.empty] = BLANK
+        reasons[self.share > self._most] = NO_VALUE if self._most == 0 else f"bad pixels above {self._most:g}"
+        reasons[~self.inside] = EDGE
+        return reasons

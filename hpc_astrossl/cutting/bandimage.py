@@ -1,0 +1,136 @@
+"""One band of a field or object, with its mask, weight and factors: its pixels, and which of them are bad."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hpc_astrossl.cutting import fits, nodata
+from hpc_astrossl.cutting.badfile import BadFile, RecipeFault
+from hpc_astrossl.cutting.sky import Sky, sky_of
+from hpc_astrossl.cutting.windows import gather
+from hpc_astrossl.specs import patterns
+from hpc_astrossl.specs.images import BandImages, hdu_of
+from hpc_astrossl.specs.pixels import BesideSpec
+
+SCALES_AGREE = 0.01  # relatively: a recipe's pixel scale and a header's
+BLOCK = 1 << 22  # pixels whose badness is looked at in one go
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the files of one band are: the folder, the words of file names (field or id, and band), the image's own."""
+
+    folder: Path
+    path: Path
+    words: dict[str, str]
+
+    def beside(self, spec: BesideSpec) -> Path:
+        """The file of a mask, weight or factors."""
+        return self.path if spec.file is None else patterns.place(self.folder, spec.file, self.words)
+
+
+def beside(spec: BandImages, place: Place) -> list[tuple[Path, int | str | None]]:
+    """(file, unit) of mask, weight and factors, as far as the recipe names them."""
+    specs = [one for one in (spec.mask, spec.weight, spec.calibration) if one is not None]
+    return [(place.beside(one), hdu_of(one.hdu, place.words["band"])) for one in specs]
+
+
+class BandImage:
+    """An open band. ``sky`` is None without a celestial WCS; ``scale`` is arcsec per pixel, None when unknown."""
+
+    def __init__(self, spec: BandImages, image: fits.Image, others: dict[str, fits.Image]):
+        self.image, self._others, self._spec = image, others, spec
+        self.shape, self.headers = image.shape, image.headers
+        self.sky: Sky | None = sky_of(image.headers.image, image.shape, image.path)
+        self.scale = self._scale()
+        no_value = spec.no_value
+        self._no_value = (no_value,) if isinstance(no_value, float) else no_value
+        self._bits = _bits(spec, others["mask"]) if "mask" in others else 0
+
+    def _scale(self) -> float | None:
+        said = self._spec.pixel_scale
+        if isinstance(said, dict) or self.sky is None:
+            return None if isinstance(said, dict) else said
+        found = self.sky.scale
+        if said is not None and abs(found / said - 1) > SCALES_AGREE:
+            raise RecipeFault(f"{self.image.path}: its WCS says {found:.4f} arcsec per pixel, the recipe's pixel_scale "
+                              f"is {said:g}; correct it, or leave it out to take the header's")  # fmt: skip
+        return found if said is None else said
+
+    def squares(self, tops: np.ndarray, lefts: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Fill (M, size, size) with windows, row 0 at the top; bool of the same shape: which pixels are bad."""
+        gather(self.image, tops, lefts, out)
+        bad, step = np.zeros(out.shape, dtype=bool), max(1, BLOCK // out.shape[1] ** 2)
+        for i in range(0, len(out), step):
+            bad[i : i + step] = nodata.nobody(np.ascontiguousarray(out[i : i + step]), self._no_value)
+        for name, other in self._others.items():
+            values = np.zeros(out.shape, dtype=other.dtype)
+            gather(other, tops, lefts, values)
+            self._apply(name, values, out, bad)
+        return bad
+
+    def box(self, bottom: int, left: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """(pixels, which are bad) of a part in FITS rows, (height, width); what lies outside the image is bad, NaN."""
+        (height, width), (rows, columns) = shape, self.shape
+        values, bad = np.full(shape, np.nan, dtype=np.float32), np.ones(shape, dtype=bool)
+        first, last = max(bottom, 0), min(bottom + height, rows)
+        start, end = max(left, 0), min(left + width, columns)
+        if first >= last or start >= end:
+            return values, bad
+        part = slice(first, last), slice(start, end)
+        inside = slice(first - bottom, last - bottom), slice(start - left, end - left)
+        pixels = self.image.read(*part)
+        wrong = nodata.nobody(pixels[None], self._no_value)[0]
+        for name, other in self._others.items():
+            self._apply(name, other.read(*part), pixels, wrong)
+        values[inside], bad[inside] = pixels, wrong
+        return values, bad
+
+    def _apply(self, name: str, found: np.ndarray, pixels: np.ndarray, bad: np.ndarray) -> None:
+        if name == "mask":
+            bad |= (found & self._bits) != 0
+            return
+        with np.errstate(invalid="ignore"):
+            bad |= ~((found > 0) & np.isfinite(found))
+            if name == "calibration":
+                np.multiply(pixels, found, out=pixels, where=found > 0)
+
+
+def _bits(spec: BandImages, mask: fits.Image) -> int:
+    """The bits that make a pixel bad, as one number; RecipeFault for a name that the mask's header does not know."""
+    if not spec.mask.bits:
+        return -1
+    total = 0
+    for bit in spec.mask.bits:
+        number = bit
+        if isinstance(bit, str):
+            number = mask.headers.image.get(f"MP_{bit}", mask.headers.primary.get(f"MP_{bit}"))
+        if not isinstance(number, int):
+            known = sorted(key[3:] for key in mask.headers.image if key.startswith("MP_"))
+            raise RecipeFault(f"{mask.path}: has no mask plane {bit!r} (keyword MP_{bit}); its header names "
+                              f"{', '.join(known) or 'none, so give numbers'}")  # fmt: skip
+        total |= 1 << number
+    return total
+
+
+@contextmanager
+def open_band(spec: BandImages, place: Place, hdu: int | str | None) -> Iterator[BandImage]:
+    """A band's image with its mask, weight and factors, all open. InputError for what is missing or differs in size."""
+    with ExitStack() as stack:
+        image = stack.enter_context(fits.open_image(place.path, checksum=spec.checksum, hdu=hdu))
+        others = {}
+        for name in ("calibration", "mask", "weight"):
+            one = getattr(spec, name)
+            if one is None:
+                continue
+            path, unit = place.beside(one), hdu_of(one.hdu, place.words["band"])
+            kind = np.int64 if name == "mask" else np.float32
+            other = stack.enter_context(fits.open_image(path, checksum=spec.checksum, hdu=unit, dtype=kind))
+            if other.shape != image.shape:
+                raise BadFile(f"{path}: the {name} is {other.shape[1]} × {other.shape[0]} pixels, its image "
+                              f"{image.shape[1]} × {image.shape[0]}")  # fmt: skip
+            others[name] = other
+        yield BandImage(spec, image, others)

@@ -1,0 +1,76 @@
+"""What a FITS header says of its pixels' worth: zero points, exposure times, and the unit in BUNIT."""
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from hpc_astrossl.cutting.badfile import RecipeFault
+from hpc_astrossl.cutting.fits import Headers
+from hpc_astrossl.specs.images import LEAST_POINT, MOST_POINT
+
+FLUX = "FLUXMAG0"  # the flux of magnitude 0, as the LSST stack wrote it
+_AGREE = 0.001  # magnitudes
+# BUNIT, in lower case and without blanks -> Jy, and whether per steradian. Other units say nothing here.
+_UNITS = {
+    "nanomaggy": 3.631e-6, "nanomaggies": 3.631e-6, "nanomaggie": 3.631e-6, "nmgy": 3.631e-6, "maggy": 3631.0,
+    "maggies": 3631.0, "njy": 1e-9, "ujy": 1e-6, "µjy": 1e-6, "microjy": 1e-6, "mjy": 1e-3, "jy": 1.0,
+}  # fmt: skip
+
+
+def zero_point_of(headers: Headers, keys: Iterable[str]) -> float:
+    """AB magnitude of one count, by keywords of the image's header, then of the primary.
+
+    RecipeFault when none is there, one is no number, zero or implausible, or two of them disagree.
+    """
+    found = {}
+    for key in keys:
+        value = headers.image.get(key, headers.primary.get(key))
+        if value is not None:
+            found[key] = _point(key, value, headers)
+    if not found:
+        raise RecipeFault(f"{headers.path}: has none of {', '.join(keys)} in the image's or the primary header; name "
+                          "the right keyword under zero_point, or give the number")  # fmt: skip
+    if max(found.values()) - min(found.values()) > _AGREE:
+        values = ", ".join(f"{key} {value:g}" for key, value in found.items())
+        raise RecipeFault(f"{headers.path}: its zero points disagree: {values}. Name one of them (one may be for "
+                          "counts, another for counts/s: then exposure belongs to it)")  # fmt: skip
+    return next(iter(found.values()))
+
+
+def _point(key: str, value: Any, headers: Headers) -> float:
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if key == FLUX:
+        number = 2.5 * math.log10(number) if number > 0 else math.nan
+    if not LEAST_POINT <= number <= MOST_POINT:
+        raise RecipeFault(f"{headers.path}: {key} = {value!r} is no zero point (AB magnitudes of one count are in "
+                          f"{LEAST_POINT:g}..{MOST_POINT:g}); name another keyword, or give the number")  # fmt: skip
+    return float(number)
+
+
+def exposure(headers: Headers, key: float | str) -> float:
+    """Seconds by which counts are divided: the number, or the keyword's. RecipeFault when there is none."""
+    if not isinstance(key, str):
+        return key
+    value = headers.image.get(key, headers.primary.get(key))
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise RecipeFault(f"{headers.path}: exposure time {key} = {value!r}; expected a positive number of seconds")
+    return float(value)
+
+
+def stated(headers: Headers) -> tuple[str | None, float, bool]:
+    """(BUNIT, Jy in it, per steradian?) if it is a unit of flux; RecipeFault for one per beam; else (None, …)."""
+    text = str(headers.image.get("BUNIT", "")).strip()
+    plain = text.lower().replace(" ", "").replace("**", "").replace("^", "")
+    if re.search(r"(?<![a-z])beam", plain):
+        raise RecipeFault(f"{headers.path}: its BUNIT is {text!r}; flux per beam is not calibrated here: divide by the "
+                          "beam's area first")  # fmt: skip
+    steradian = plain.endswith(("/sr", "sr-1", ".sr-1"))
+    base = re.sub(r"(/sr|\.?sr-1)$", "", plain)
+    if steradian and base == "mjy":
+        return (text, 1e6, True) if text.startswith("M") else (text, 1e-3, True)
+    if base == "mjy" and text.startswith("MJ"):
+        return text, 1e6, False
+    if base not in _UNITS:
+        return None, 0.0, False
+    return text, _UNITS[base], steradian

@@ -1,0 +1,45 @@
+"""Pixels that are none: without a value, values that no detector delivers, and the zeros of a coadd without data.
+
+SWarp and many other coadders write 0 where no exposure contributed (and -1e30 without resampling); files that were
+saved again after a lossy compression hold numbers about -2e9 for no value. A zero of a sky-subtracted image is a number
+like any other, so zeros count as no data only where they lie together in a block, beside pixels that scatter: neither
+is so in an image without noise, nor in one of whole counts.
+"""
+
+import numpy as np
+from scipy import ndimage
+
+LOWEST, HIGHEST = -1e9, 1e25  # stored values beyond are no pixels
+_BLOCK = np.ones((3, 3), dtype=bool)
+_STEP = 0.05  # of the scatter: what pixels beside zeros must reach, or the zeros are the end of a smooth wing
+
+
+def nobody(raw: np.ndarray, no_value: tuple[float, ...] | None) -> np.ndarray:
+    """True where stored pixels, float32 (M, height, width), are none; ``no_value`` None: also look for zeros."""
+    with np.errstate(invalid="ignore"):
+        bad = ~((raw > LOWEST) & (raw < HIGHEST))
+    for value in no_value or ():
+        bad |= raw == np.float32(value)
+    if no_value is None:
+        for i in np.flatnonzero((raw == 0).reshape(len(raw), -1).any(axis=1)):
+            bad[i] |= empty(raw[i])
+    return bad
+
+
+def empty(raw: np.ndarray) -> np.ndarray:
+    """True at the zeros of one image, (height, width), that are places without data."""
+    zeros, none = raw == 0, np.zeros(raw.shape, dtype=bool)
+    seeds = ndimage.binary_opening(zeros, structure=_BLOCK)
+    for edge in ((0, slice(None)), (-1, slice(None)), (slice(None), 0), (slice(None), -1)):
+        if zeros[edge].all():
+            seeds[edge] = True
+    if not seeds.any() or zeros.all():
+        return none
+    region = ndimage.binary_propagation(seeds, structure=_BLOCK, mask=zeros)
+    values = raw[~zeros & np.isfinite(raw)].astype(np.float64)
+    if not len(values) or (values == np.round(values)).all():  # whole counts, of which 0 is one
+        return none
+    scatter = 1.4826 * np.median(np.abs(values - np.median(values)))
+    beside = ndimage.binary_dilation(region, structure=_BLOCK) & ~zeros
+    step = np.median(np.abs(raw[beside])) if beside.any() else 0.0
+    return region if step > _STEP * scatter > 0 else none
