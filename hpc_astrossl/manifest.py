@@ -22,7 +22,7 @@ class Record:
     """A shard that is on the disk: its file, rows (start, stop), size and hash.
 
     ``rejected`` lists (row, reason) of rows whose pixels are of no use; ``inputs`` maps each image file that was read
-    to its {bytes, sha256}.
+    to its {bytes, sha256}; ``facts`` holds columns that only the pixels tell, by name, a value or a list for each row.
     """
 
     file: str
@@ -31,6 +31,7 @@ class Record:
     sha256: str
     rejected: tuple[tuple[int, str], ...] = ()
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    facts: dict[str, list] = field(default_factory=dict)
 
 
 def write_record(path: Path, record: Record) -> None:

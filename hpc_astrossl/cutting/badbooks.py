@@ -14,6 +14,11 @@ class Books:
         self.inside = np.ones(count, dtype=bool)
         self.empty = np.zeros(count, dtype=bool)
         self.share = np.zeros(count, dtype=np.float32)
+        self.wcs = np.full((count, 6), np.nan)  # see ``orientation``
+
+    def facts(self) -> dict[str, np.ndarray]:
+        """What the store keeps of it."""
+        return {"wcs": self.wcs} | ({"bad_pixels": self.share} if self._most else {})
 
     def enter(self, plane: np.ndarray, bad: np.ndarray) -> None:
         """Enter a band, (M, size, size), calibrated. Bad pixels of objects that are kept are filled: with the median of

@@ -127,16 +127,11 @@ def zero_points(path: Path, bands: dict[str, str]) -> dict[str, float]:
 
     The file is a table with columns FILTER and ZP; FILTER may hold either name.
     """
-<<<<<<< HEAD
     table = read_table(path, {"FILTER": "text", "ZP": "number"})
-    found = dict(zip(table["FILTER"].tolist(), table["ZP"].tolist(), strict=True))
-=======
-    table = read_table(path, {"FILTER": "text", "ZP": "number"}, format=_format(path))
     found: dict[str, float] = {}
     for band, point in zip(table["FILTER"].tolist(), table["ZP"].tolist(), strict=True):
         if not _equal({"": found.setdefault(band, point)}, {"": point}):
             raise InputError(f"{path}: lists band {band} twice, as {found[band]:g} and {point:g}; correct the table")
->>>>>>> 304da01 (wip)
     points = {}
     for band, other in bands.items():
         both = [found[name] for name in dict.fromkeys((band, other)) if name in found]

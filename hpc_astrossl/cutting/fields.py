@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_astrossl.cutting import fits, lupton, rgb
+from hpc_astrossl.cutting import fits, lupton, orientation, rgb
 from hpc_astrossl.cutting.badbooks import Books
 from hpc_astrossl.cutting.bandimage import BandImage, Place, beside, open_band
 from hpc_astrossl.cutting.calibration import Calibration
@@ -103,7 +103,7 @@ class FieldSource:
             self._cut_bands(unit, bands, books)
             out[:] = lupton.colours(bands, self._lupton)
             books.empty |= (books.reasons() == "") & blank(out)
-        self.bad = books.share
+        self.facts = books.facts()
         return books.reasons()
 
     def _cut_rgb(self, unit: Unit, out: np.ndarray) -> np.ndarray:
@@ -113,7 +113,7 @@ class FieldSource:
         for i in np.flatnonzero(books.inside):
             out[i] = image[tops[i] : tops[i] + self._size, lefts[i] : lefts[i] + self._size]
         books.empty = blank(out)
-        self.bad = books.share
+        self.facts = {"wcs": self._of_picture(unit, image.shape, (tops, lefts))}
         return books.reasons()
 
     def _cut_bands(self, unit: Unit, out: np.ndarray, books: Books) -> None:
@@ -124,9 +124,14 @@ class FieldSource:
             if self._spec.resample is None:
                 reference.hold(band)
                 bad = self._as_they_lie(unit, band, plane, books)
+                if channel == 0:
+                    _, *corner = self._windows(unit, band.shape)
+                    books.wcs = orientation.of_windows(band.sky, self._radec(unit), corner, self._size)
             else:
                 grid = grid or object_grid(self._spec, self._size, subset(self._objects, unit.rows), band)
                 bad, area = resample(band, grid, plane)
+                if channel == 0:
+                    books.wcs = orientation.of_grid(grid, band.sky)
             factor = self._calibration.factor(unit.name, name, band.headers, band.scale)
             if self._spec.resample is not None and self._calibration.per_pixel:
                 plane *= (factor * band.scale**2 / area)[:, None, None].astype(np.float32)
@@ -151,6 +156,21 @@ class FieldSource:
                 plane[i], bad[i] = pixels[::-1], wrong[::-1]
             books.inside = np.ones_like(inside)
         return bad
+
+    def _radec(self, unit: Unit) -> tuple[np.ndarray, np.ndarray]:
+        return self._objects.ra[unit.rows], self._objects.dec[unit.rows]
+
+    def _of_picture(self, unit: Unit, shape: tuple[int, ...], corner: tuple) -> np.ndarray:
+        """How cutouts of the RGB image lie on the sky, if coadds of its size lie beside it."""
+        if self._spec.bands is None or not self._all_bands:
+            return orientation.unknown(len(unit.rows))
+        place, hdu = self._places(unit.name, self._all_bands[:1])[0]
+        try:
+            headers = fits.read_headers(place.path, hdu=hdu)
+            sky = sky_of(headers.image, headers.shape, place.path) if headers.shape == shape[:2] else None
+        except InputError:
+            sky = None
+        return orientation.of_windows(sky, self._radec(unit), corner, self._size)
 
     def _opened(self, unit: Unit) -> Iterator[BandImage]:
         """The coadds of a field, each open while it is its turn."""

@@ -1,6 +1,7 @@
 """One image file an object (JPEG, PNG …), beside a table or in folders named after classes: cut, or kept as it is."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ class FileSource:
     """One image file an object."""
 
     channels, dtype, pixel_scale, encoding = RGB, np.dtype(np.uint8), None, None
+    facts: ClassVar[dict[str, np.ndarray]] = {}
 
     def __init__(self, recipe: Recipe, folder: Path, objects: Objects):
         self._spec, self._size, self._folder, self._objects = recipe.files, recipe.size, folder, objects

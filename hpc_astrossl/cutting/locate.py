@@ -12,6 +12,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects
 from hpc_astrossl.specs.recipe import Recipe
 
+DECIMALS = 3  # of pixels: a position on a whole pixel stays on it, whatever the last digits of the sky say
 FIELDS, EACH = 8, 64  # looked at when positions are compared
 FEWEST = 3  # objects that tell an offset
 ALLOWED = 0.25  # pixels that the median may be off
@@ -35,7 +36,7 @@ def locate(recipe: Recipe, folder: Path, objects: Objects, say: Callable[[str], 
             return replace(objects, **_in_fields(index, objects))
         field, x, y = deepest(index, objects.ra, objects.dec)
         say(f"{(field != '').sum():,} of {len(field):,} objects lie in {len(np.unique(field[field != ''])):,} fields")
-        return replace(objects, field=field, x=x, y=y)
+        return replace(objects, field=field, x=np.round(x, DECIMALS), y=np.round(y, DECIMALS))
     finally:
         index.save()
 
@@ -50,7 +51,7 @@ def _in_fields(index: Index, objects: Objects) -> dict[str, np.ndarray]:
             x[rows], y[rows] = index.one(str(name)).sky.pixel(objects.ra[rows], objects.dec[rows])
         except BadFile:  # missing or damaged: its objects are dealt with as the recipe says, when it is opened
             x[rows], y[rows] = 0.0, 0.0
-    return {"x": x, "y": y}
+    return {"x": np.round(x, DECIMALS), "y": np.round(y, DECIMALS)}
 
 
 def _compare(recipe: Recipe, index: Index, objects: Objects, say: Callable[[str], None]) -> None:

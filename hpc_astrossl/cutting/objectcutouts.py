@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_astrossl.cutting import fits, lupton
+from hpc_astrossl.cutting import fits, lupton, orientation
 from hpc_astrossl.cutting.badbooks import Books
 from hpc_astrossl.cutting.badfile import NO_FILE, NO_IMAGE, BadFile, RecipeFault, reason_of
 from hpc_astrossl.cutting.bandimage import BandImage, Place, beside, open_band
@@ -72,7 +72,7 @@ class CutoutSource:
 
     def cut(self, unit: Unit, out: np.ndarray) -> np.ndarray:
         bands = np.zeros(out.shape, dtype=np.float32) if self._lupton else out
-        reasons, self.bad = np.full(len(unit.rows), "", dtype=object), np.zeros(len(unit.rows), dtype=np.float32)
+        reasons, self.facts = np.full(len(unit.rows), "", dtype=object), Books(len(unit.rows), self._spec).facts()
         for i, row in enumerate(unit.rows):
             books = Books(1, self._spec)
             try:
@@ -84,7 +84,9 @@ class CutoutSource:
                     raise
                 reasons[i] = reason_of(error)
                 continue
-            reasons[i], self.bad[i] = reason or books.reasons()[0], books.share[0]
+            reasons[i] = reason or books.reasons()[0]
+            for name, values in books.facts().items():
+                self.facts[name][i] = values[0]
         if self._lupton:
             out[:] = lupton.colours(bands, self._lupton)
         return reasons
@@ -104,15 +106,22 @@ class CutoutSource:
                     if isinstance(where, str):
                         return where
                     bad = band.squares(*where, plane)
+                    if channel == 0:
+                        books.wcs = orientation.of_windows(band.sky, self._radec(row), where, self._size)
                 else:
                     grid = grid or object_grid(self._spec, self._size, subset(self._objects, np.array([row])), band)
                     bad, area = resample(band, grid, plane)
+                    if channel == 0:
+                        books.wcs = orientation.of_grid(grid, band.sky)
                 factor = self._calibration.factor(self._field(row), self._bands[channel], band.headers, scale)
                 if self._spec.resample is not None and self._calibration.per_pixel:
                     factor = np.float32(factor * scale**2 / area[0])
                 plane *= factor
                 books.enter(plane, bad)
         return ""
+
+    def _radec(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        return self._objects.ra[[row]], self._objects.dec[[row]]
 
     def _scale(self, band: BandImage, channel: int) -> float | None:
         if isinstance(self._spec.pixel_scale, dict) and band.sky is None:
@@ -153,6 +162,7 @@ class CutoutSource:
                 if isinstance(where, str):
                     return where
                 bad = band.squares(*where, out[None, ..., channel])
+                books.wcs = orientation.of_windows(band.sky, self._radec(row), where, self._size)
                 out[..., channel] *= self._calibration.factor(self._field(row), name, band.headers, band.scale)
                 books.enter(out[None, ..., channel], bad)
         return ""

@@ -95,7 +95,7 @@ def write_shards(portion: Portion, advance: Callable[[int], None]) -> Outcome:
         rows = rows if len(filling) == 1 else np.unique(rows)
         for unit in source.units(rows) if len(rows) else []:
             one = portion.targets[0]  # images of all targets are alike
-            out = _allocate((len(unit.rows), *one.arrays.shape[1:]), source.dtype, one.path)
+            source.facts, out = {}, _allocate((len(unit.rows), *one.arrays.shape[1:]), source.dtype, one.path)
             try:
                 hashes.of(source.files(unit))  # before it is read: what changes while it is read is found later
                 reasons = source.cut(unit, out)
@@ -159,6 +159,7 @@ class _Filling:
                 self._give_up(int(number))
             elif shard := self._opened(int(number)):
                 shard.put(self._place[unit.rows[here]], images, here, reasons)
+                shard.note(self._place[unit.rows[here]], here, self._source.facts)
                 if shard.missing == 0:
                     self._write(int(number))
         return taken
@@ -197,7 +198,8 @@ class _Filling:
         useless = np.flatnonzero(shard.reasons != "")
         shard.images[useless] = 0
         rejected = tuple((start + int(place), str(shard.reasons[place])) for place in useless)
-        self._writer.write_images(start, shard.images, rejected=rejected, inputs=self._inputs(number))
+        facts = {name: values.tolist() for name, values in shard.facts.items()}
+        self._writer.write_images(start, shard.images, rejected=rejected, inputs=self._inputs(number), facts=facts)
         shard.lock.close()
 
 
@@ -207,9 +209,15 @@ class _Shard:
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, lock: ExitStack):
         self.images, self.lock = np.zeros(shape, dtype=dtype), lock
         self.reasons = np.full(shape[0], "", dtype=object)
-        self.missing = shape[0]
+        self.missing, self.facts = shape[0], {}
 
     def put(self, places: np.ndarray, images: np.ndarray, here: np.ndarray, reasons: np.ndarray) -> None:
         """Put ``images[here]``, with their reasons, at ``places``."""
         self.images[places], self.reasons[places] = images[here], reasons[here]
         self.missing -= len(places)
+
+    def note(self, places: np.ndarray, here: np.ndarray, facts: dict[str, np.ndarray]) -> None:
+        """Keep what only the images tell of those rows; NaN where nothing was told."""
+        for name, values in facts.items():
+            kept = self.facts.setdefault(name, np.full((len(self.reasons), *values.shape[1:]), np.nan, values.dtype))
+            kept[places] = values[here]

@@ -33,6 +33,7 @@ class Source(Protocol):
     """What cuts: ``files`` are the images a unit needs; ``cut`` fills (M, *row shape) of uint8 or float32 and returns
     M reasons.
 
+    ``facts`` are columns of the unit that was cut last, known only from its images: bad_pixels, wcs.
     ``encoding`` is None, or says what the files are whose bytes are kept: ``row_shape`` is (bytes,) then, and else
     (size, size, channels). ``without_row`` are the ids of images that the catalogue does not have; ``unverified`` are
     the FITS files of a unit that carry no DATASUM, so that damage to them may go unseen.
@@ -42,6 +43,7 @@ class Source(Protocol):
     dtype: np.dtype
     pixel_scale: float | None
     encoding: Encoding | None
+    facts: dict[str, np.ndarray]
 
     def row_shape(self, rows: np.ndarray) -> tuple[int, ...]: ...
 

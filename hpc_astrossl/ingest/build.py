@@ -82,17 +82,12 @@ def build(recipe: Recipe, source: Path, out: Path, options: Options = Options(),
     if not source.is_dir():
         raise InputError(f"{source}: no such folder; --source is the folder that holds {recipe.catalogue.file}")
     objects = read_objects(recipe, source)
-<<<<<<< HEAD
-    selections = select(recipe, objects, source)
     kind = f" ({objects.kind})" if objects.kind else ""
     progress.say(f"read {recipe.catalogue.file}: {len(objects):,} objects{kind}")
     for note in objects.notes:
         progress.say(note)
-=======
-    progress.say(f"read {recipe.catalogue.file}: {len(objects):,} objects")
     objects = locate(recipe, source, objects, progress.say)
     selections = select(recipe, objects, source)
->>>>>>> 304da01 (wip)
     chosen = {name: selections[name] for name in recipe.stores if options.only in (None, name)}
     jobs = plan_jobs(recipe, source, out, objects, chosen)
     made = {job.name: standing for job in jobs if (standing := _standing(job, source, options))}

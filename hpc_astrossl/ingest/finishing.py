@@ -36,7 +36,7 @@ def finish(job: Job, objects: Objects) -> stores.StoreInfo:
             raise InputError(f"store {job.name}: none of its {len(split):,} objects has an image that can be used: "
                              f"{dict(Counter(reason for _, reason in rejected))}")  # fmt: skip
         writer = stores.StoreWriter(job.path)
-        writer.write_table(_columns(job, objects, split, labels))
+        writer.write_table(_columns(job, objects, split, labels) | _facts(records, len(split)))
         _write_rejected(job.path.with_name(f"{job.name}.rejected.csv"), left_out)
         if job.encoding is None:
             info = replace(info, statistics=writer.statistics(split))
@@ -62,6 +62,17 @@ def _columns(job: Job, objects: Objects, split: np.ndarray, labels: np.ndarray) 
     if job.recipe.catalogue.bands:
         columns |= {"magnitudes": objects.magnitudes[rows], "magnitude_errors": objects.errors[rows]}
     return columns
+
+
+def _facts(records: list[Record], rows: int) -> dict[str, np.ndarray]:
+    """Columns that only the images told, of shards that were told them; none that is unknown everywhere."""
+    found: dict[str, np.ndarray] = {}
+    for record in records:
+        for name, values in record.facts.items():
+            values = np.asarray(values, dtype=np.float64)
+            column = found.setdefault(name, np.full((rows, *values.shape[1:]), np.nan))
+            column[slice(*record.rows)] = values
+    return {name: column for name, column in found.items() if np.isfinite(column).any()}
 
 
 def _left_out(job: Job, objects: Objects, rejected: list[tuple[int, str]]) -> list[tuple[str, str]]:

@@ -7,9 +7,10 @@ from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.run import require
 
 # Pixel unit -> Jy in it. AB: 3631 Jy have magnitude 0 (Oke & Gunn 1983, ApJ 266, 713).
-JANSKYS = {"nanomaggy": 3.631e-6, "maggy": 3631.0, "nJy": 1e-9, "uJy": 1e-6, "mJy": 1e-3, "Jy": 1.0, "MJy/sr": 1e6}
+JANSKYS = {"nanomaggy": 3.631e-6, "maggy": 3631.0, "nJy": 1e-9, "uJy": 1e-6, "µJy": 1e-6, "mJy": 1e-3, "Jy": 1.0,
+           "MJy/sr": 1e6}  # fmt: skip
 PER_STERADIAN = ("MJy/sr",)
-Unit = Literal["nanomaggy", "maggy", "nJy", "uJy", "mJy", "Jy", "MJy/sr"]
+Unit = Literal["nanomaggy", "maggy", "nJy", "uJy", "µJy", "mJy", "Jy", "MJy/sr"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,6 +106,13 @@ def examine(data: bytes) -> Encoding:
     return Encoding(format=kind, height=height, width=width)
 
 
+def texts(values: np.ndarray) -> np.ndarray:
+    """Texts as UTF-8, uint8 (N, length of the longest), zeros behind the shorter ones."""
+    found = [text.encode() for text in np.asarray(values).tolist()]
+    width = max(map(len, found), default=1) or 1
+    return np.frombuffer(b"".join(text.ljust(width, b"\0") for text in found), dtype=np.uint8).reshape(-1, width)
+
+
 def decode(row: np.ndarray, encoding: Encoding, out: np.ndarray) -> None:
     """Decode a row into ``out``, uint8 (height, width, 3); zeros when it is empty. ValueError when it is broken."""
     from PIL import Image, UnidentifiedImageError

@@ -25,6 +25,12 @@ TABLE = {
     "magnitudes": ("float32", True),
     "magnitude_errors": ("float32", True),
 }
+# Columns that a store may have besides, with the length of their second axis (0: none; None: as long as it needs).
+EXTRA = {"bad_pixels": ("float32", 0), "wcs": ("float64", 6), "object_id_utf8": ("uint8", None)}
+# Names of the axes, by which xarray and others know them.
+AXES = {"images": ("object", "y", "x", "channel"), "encoded": ("object", "byte"), "magnitudes": ("object", "band"),
+        "magnitude_errors": ("object", "band"), "wcs": ("object", "wcs_term"),
+        "object_id_utf8": ("object", "id_byte")}  # fmt: skip
 TABLE_CHUNK = 65536  # rows
 CHUNK_BYTES = 1 << 20  # of uncompressed pixels, about
 SHARD_ROWS = 4096

@@ -11,7 +11,7 @@ from hpc_astrossl import manifest, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.store import claim, encoded
 from hpc_astrossl.store.blocks import Blocks, Extents
-from hpc_astrossl.store.layout import REJECTED, SPLITS, TABLE, StoreInfo
+from hpc_astrossl.store.layout import EXTRA, REJECTED, SPLITS, TABLE, StoreInfo
 
 
 class Store:
@@ -168,7 +168,10 @@ class Store:
 
 
 class Columns(Mapping):
-    """Name -> column of a store, (N,) or (N, bands); ids are fixed-width text."""
+    """Name -> column of a store, (N,) or (N, bands); ids are fixed-width text.
+
+    Those of ``layout.EXTRA``, which not every store has, are found by name but are not among the names.
+    """
 
     def __init__(self, store: Store):
         self._store, self._read = store, {}
@@ -188,7 +191,7 @@ class Columns(Mapping):
         return sum(1 for _ in self)
 
     def __contains__(self, name: object) -> bool:
-        return name in TABLE and name in self._store._group
+        return (name in TABLE or name in EXTRA) and name in self._store._group
 
     def __or__(self, other: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """All columns, read, with others in their place or beside them."""

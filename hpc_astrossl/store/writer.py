@@ -21,7 +21,7 @@ from hpc_astrossl.manifest import Record
 from hpc_astrossl.store import claim, encoded
 from hpc_astrossl.store.blocks import PLANES_FIRST, Blocks
 from hpc_astrossl.store.encoded import Encoding
-from hpc_astrossl.store.layout import SPLITS, TABLE, TABLE_CHUNK, StoreInfo, chunk_rows
+from hpc_astrossl.store.layout import AXES, EXTRA, SPLITS, TABLE, TABLE_CHUNK, StoreInfo, chunk_rows
 from hpc_astrossl.store.statistics import statistics
 
 COMPRESSIONS = {"none": [], "zstd": [ZstdCodec(level=1)]}  # by the name that a recipe gives them
@@ -72,10 +72,11 @@ class StoreWriter:
         return claim.locked(self.path, _name(number))
 
     def write_images(self, start: int, images: np.ndarray, *, rejected: tuple[tuple[int, str], ...] = (),
-                     inputs: dict[str, dict[str, Any]] | None = None) -> None:  # fmt: skip
+                     inputs: dict[str, dict[str, Any]] | None = None,
+                     facts: dict[str, list] | None = None) -> None:  # fmt: skip
         """Write one whole shard of images, (rows, height, width, channels), beginning at row ``start``, and record it.
 
-        ``rejected`` and ``inputs`` as in ``manifest.Record``. The record follows the synced file, never goes before.
+        ``rejected``, ``inputs`` and ``facts`` as in ``manifest.Record``. The record follows the synced file.
         """
         stop = start + len(images)
         if (start, stop) not in self.shards:
@@ -84,8 +85,9 @@ class StoreWriter:
         try:
             file = self._write_shard(number, images)
             path = self.folder / file
-            facts = {"bytes": path.stat().st_size, "sha256": provenance.sha256(path)}
-            record = Record(file=file, rows=(start, stop), **facts, rejected=rejected, inputs=inputs or {})
+            about = {"bytes": path.stat().st_size, "sha256": provenance.sha256(path)}
+            record = Record(file=file, rows=(start, stop), **about, rejected=rejected, inputs=inputs or {},
+                            facts=facts or {})  # fmt: skip
             manifest.write_record(self._record_file(number), record)
         except FileNotFoundError:
             raise _gone(self.path) from None
@@ -131,12 +133,28 @@ class StoreWriter:
         return statistics(chunk, np.flatnonzero(split == SPLITS.index("train")), size)
 
     def write_table(self, columns: dict[str, np.ndarray]) -> None:
-        """Write the columns of ``layout.TABLE`` (object_id, ra, dec, split, label, magnitudes, magnitude_errors)."""
+        """Write the columns of ``layout.TABLE`` (object_id, ra, dec, split, label, magnitudes, magnitude_errors), and
+        those of EXTRA that there are; ids also as bytes, for readers that know no strings."""
+        columns = columns | {"object_id_utf8": encoded.texts(columns["object_id"])}
         for name, values in columns.items():
             if len(values) != self.rows:
                 raise ValueError(f"column {name} has {len(values)} rows, the store {self.rows}")
+            if name in EXTRA:
+                self._begin_extra(name, values)
             shutil.rmtree(self.folder / name / "c", ignore_errors=True)  # of one who died while finishing
             self._arrays[name][...] = values
+
+    def _begin_extra(self, name: str, values: np.ndarray) -> None:
+        shutil.rmtree(self.folder / name, ignore_errors=True)  # of one who died while finishing
+        rows, tail = min(self.rows, TABLE_CHUNK), values.shape[1:]
+        self._arrays[name] = self._group.create_array(
+            name,
+            shape=values.shape,
+            chunks=(rows, *tail),
+            dtype=EXTRA[name][0],
+            dimension_names=_axes(name),
+            **_options(),
+        )
 
     def finish(self, info: StoreInfo) -> Path:
         """Write attributes and manifest, sync, and move the store to its name, replacing an older one."""
@@ -229,15 +247,20 @@ def _empty(folder: Path, arrays: Arrays) -> None:
     """The group and its arrays, without any chunk."""
     group, shape, dtype = zarr.create_group(folder, zarr_format=3), arrays.shape, np.dtype(arrays.dtype)
     chunk, shard = chunk_rows(shape, dtype)
-    # Every inner chunk carries its own checksum; an all-zero chunk is written, so that a missing one is a fault.
-    options = {"compressors": [ZstdCodec(level=1), Crc32cCodec()], "config": {"write_empty_chunks": True}}
+    options = _options()
     usual = "none" if arrays.encoding is None else "zstd"
     pixels = options | {"compressors": [*COMPRESSIONS[arrays.compression or usual], Crc32cCodec()]}
     if planes_first(arrays):
         pixels |= {"filters": [TransposeCodec(order=PLANES_FIRST)]}
     tail = shape[1:]
     array = group.create_array(
-        "images", shape=shape, dtype=dtype, chunks=(chunk, *tail), shards=(shard, *tail), **pixels
+        "images",
+        shape=shape,
+        dtype=dtype,
+        chunks=(chunk, *tail),
+        shards=(shard, *tail),
+        dimension_names=_axes("images" if arrays.encoding is None else "encoded"),
+        **pixels,
     )
     if arrays.encoding is not None:
         array.attrs.put(arrays.encoding.attributes())
@@ -246,7 +269,17 @@ def _empty(folder: Path, arrays: Arrays) -> None:
         if per_band and not arrays.bands:
             continue
         tail = (arrays.bands,) if per_band else ()
-        group.create_array(name, shape=(shape[0], *tail), chunks=(rows, *tail), dtype=kind, **options)
+        group.create_array(name, shape=(shape[0], *tail), chunks=(rows, *tail), dtype=kind,
+                           dimension_names=_axes(name), **options)  # fmt: skip
+
+
+def _axes(name: str) -> tuple[str, ...]:
+    return AXES.get(name, ("object",))
+
+
+def _options() -> dict[str, Any]:
+    """Every inner chunk carries its own checksum; an all-zero chunk is written, so that a missing one is a fault."""
+    return {"compressors": [ZstdCodec(level=1), Crc32cCodec()], "config": {"write_empty_chunks": True}}
 
 
 def planes_first(arrays: Arrays) -> bool:
