@@ -10,12 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy import units
-from astropy.coordinates import ICRS, SkyCoord
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
-from astropy.wcs import WCS
-from astropy.wcs.utils import wcs_to_celestial_frame
 
 from hpc_astrossl.cutting.badfile import BadFile
 
@@ -26,7 +22,10 @@ _BACK = 0.05  # pixels: a position must come back to itself so closely, or it is
 class Sky:
     """The sky of one image. Pixels are FITS pixels (the first one's centre is 1); positions ICRS degrees, float64."""
 
-    def __init__(self, wcs: WCS, shape: tuple[int, int]):
+    def __init__(self, wcs: Any, shape: tuple[int, int]):
+        from astropy.coordinates import ICRS  # here, as astropy.wcs below, since they look for matplotlib
+        from astropy.wcs.utils import wcs_to_celestial_frame
+
         self._wcs, self.shape = wcs, shape
         self._frame = wcs_to_celestial_frame(wcs)
         self._icrs = isinstance(self._frame, ICRS)
@@ -57,10 +56,10 @@ class Sky:
         lon, lat = world[self._lon], world[self._lat]
         if self._icrs:
             return np.mod(lon, 360), lat
-        return _through(lon, lat, self._frame, ICRS())
+        return _through(lon, lat, self._frame, "icrs")
 
     def _own(self, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return (ra, dec) if self._icrs else _through(ra, dec, ICRS(), self._frame)
+        return (ra, dec) if self._icrs else _through(ra, dec, "icrs", self._frame)
 
     def matrix(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """(…, 2, 2): how far east (first row) and north a step of one pixel in x (first column) and y goes; arcsec."""
@@ -104,6 +103,8 @@ def sky_of(header: fits.Header, shape: tuple[int, int], path: Path) -> Sky | Non
     """
     if not _celestial(header):
         return None
+    from astropy.wcs import WCS
+
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=AstropyWarning)
@@ -152,6 +153,9 @@ def _polynomial(header: fits.Header, types: dict[int, str]) -> bool:
 
 def _through(lon: np.ndarray, lat: np.ndarray, one: Any, other: Any) -> tuple[np.ndarray, np.ndarray]:
     """Spherical coordinates of one frame in another; NaN stays."""
+    from astropy import units
+    from astropy.coordinates import SkyCoord
+
     lon, lat = np.asarray(lon, float), np.asarray(lat, float)
     good = np.isfinite(lon) & np.isfinite(lat) & (np.abs(lat) <= 90)
     with warnings.catch_warnings():
