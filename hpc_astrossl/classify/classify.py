@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hpc_astrossl import provenance
+from hpc_astrossl import identity, provenance
 from hpc_astrossl.classify import page, upnext
 from hpc_astrossl.classify.answers import Answers, Ready, answer
 from hpc_astrossl.classify.crossval import FOLDS, REPEATS, Held, cross_validate
@@ -37,6 +37,7 @@ class Wish:
     outs: tuple[Path, ...]
     without: tuple[str, ...] = ()
     upnext: int = 100
+    anyway: bool = False  # also where the store, or the run, that the embedding is of is another now
 
     @property
     def record(self) -> Path:
@@ -56,6 +57,10 @@ def classify(wish: Wish, say: Say = print) -> dict[str, Any]:
     """
     _check_outs(wish)
     found = open_embedding(wish.embedding)
+    store = found.about.get("store")
+    note = identity.hold_embedding(found.about, str(wish.embedding), Path(store) if store else None, anyway=wish.anyway)
+    if note:
+        say(f"  {note}")
     truth = lay(wish.labels, found, wish.without)
     say(_of_labels(truth, found))
     taken = take(found, truth.rows)
@@ -180,15 +185,15 @@ def _answered(answers: Answers, ready: Ready) -> dict[str, Any]:
 
 def _write(wish: Wish, found: Opened, answers: Answers, told: dict[str, Any]) -> None:
     """The tables, next.csv, the page, and last the record that names them."""
-    identity = {name: told[name] for name in ("format", "version", "made", "chosen", "temperature")}
-    identity |= {"code": told["code"], "labels_sha256": told["labels"]["sha256"]}
-    identity |= {"embedding_sha256": told["embedding"]["sha256"], "class_names": told["classes"]}
+    about = {name: told[name] for name in ("format", "version", "made", "chosen", "temperature")}
+    about |= {"code": told["code"], "labels_sha256": told["labels"]["sha256"]}
+    about |= {"embedding_sha256": told["embedding"]["sha256"], "class_names": told["classes"]}
     told["files"] = {}
     try:
         for out in wish.outs:
             aside = out.with_name(f".{out.name}.aside")
             try:
-                WRITERS[out.suffix](aside, answers.parts(found), identity)
+                WRITERS[out.suffix](aside, answers.parts(found), about)
                 sync(aside)
                 aside.replace(out)
             finally:

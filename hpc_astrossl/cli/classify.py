@@ -25,6 +25,7 @@ def add(verbs) -> None:
                       "Beside the first: next.csv, <stem>.html, <stem>.json")  # fmt: skip
     verb.add_argument("--without", metavar="CLASS", action="append", default=[], help="leave a class's labels out")
     verb.add_argument("--next", metavar="N", type=int, default=100, help="how many in next.csv (default: %(default)s)")
+    verb.add_argument("--anyway", action="store_true", help="also where the store or the run is another one now")
     verb.add_argument("--json", action="store_true", help="print what <stem>.json holds")
 
 
@@ -45,6 +46,7 @@ def classify(arguments: Namespace) -> None:
         outs=tuple(arguments.out),
         without=tuple(arguments.without),
         upnext=arguments.next,
+        anyway=arguments.anyway,
     )
     told = make(wish, lambda line: print(line, file=sys.stderr if arguments.json else sys.stdout, flush=True))
     if arguments.json:

@@ -11,7 +11,7 @@ def add(verbs) -> None:
     verb = add_verb(
         verbs,
         "explore",
-        about="find clusters, outliers and nearest neighbours in an embedding",
+        about="find clusters, outliers and nearest neighbours in an embedding, and look at them in a page",
         example="astrossl explore sg.zarr --out explored --neighbours-of SPLUS.SIM-0003.00647.griz",
         handler=explore,
     )
@@ -27,6 +27,10 @@ def add(verbs) -> None:
     )
     verb.add_argument("--store", metavar="STORE", type=Path, help="for cutouts (default: the one that was embedded)")
     verb.add_argument("--anyway", action="store_true", help="also where the store or the run is another one now")
+    verb.add_argument("--map", choices=("auto", "umap", "tsne", "pca"), default="auto", help="of explore.html")
+    verb.add_argument("--table", metavar="FILE", action="append", default=[],
+                      help="columns to colour by, with object_id: .csv, .parquet or .npz; may be repeated")  # fmt: skip
+    verb.add_argument("--next", metavar="FILE", help="what classify wrote as next.csv: a sheet of the page")
     verb.add_argument("--json", action="store_true", help="print what explore.json holds")
 
 
@@ -42,6 +46,7 @@ def explore(arguments: Namespace) -> None:
     try:
         from hpc_astrossl.explore.explore import Wish
         from hpc_astrossl.explore.explore import explore as look
+        from hpc_astrossl.explore.show import Extra
     except ModuleNotFoundError as error:
         raise InputError(
             f"explore needs {error.name}, which is not installed; pip install 'hpc_astrossl[explore]'"
@@ -57,6 +62,7 @@ def explore(arguments: Namespace) -> None:
             neighbours=arguments.neighbours,
             index=arguments.index,
             store=str(arguments.store) if arguments.store else None,
+            page=Extra(tables=tuple(arguments.table), upnext=arguments.next, map=arguments.map),
             anyway=arguments.anyway,
         )
     )
@@ -76,4 +82,6 @@ def explore(arguments: Namespace) -> None:
     print(f"cutouts {told['pictures']}")
     if note := told["embedding"].get("note"):
         print(note)
-    print(arguments.out)
+    drawn = told["page"]
+    print(f"map: {drawn['map']}, {drawn['drawn']:,} objects drawn")
+    print(arguments.out / drawn["file"])

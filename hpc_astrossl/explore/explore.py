@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 from hpc_astrossl import identity
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.explore.clusters import cluster, scores
-from hpc_astrossl.explore.outliers import outliers
+from hpc_astrossl.explore.outliers import Outliers, outliers
 from hpc_astrossl.explore.sheet import Pictures
+from hpc_astrossl.explore.show import Extra, Found, load, show
 from hpc_astrossl.explore.space import Index, space
 from hpc_astrossl.store.embedding import Embedding, read
 
@@ -34,13 +35,14 @@ class Wish:
     neighbours: int = 10
     index: str = "auto"
     store: str | None = None  # None: the one that the embedding names
+    page: Extra = field(default_factory=Extra)
     anyway: bool = False  # also where the store, or the run, that the embedding is of is another now
 
 
 def explore(wish: Wish) -> dict[str, Any]:
     """Write everything below ``wish.out``; returns what ``explore.json`` holds. InputError for wrong wishes."""
     found, out = read(Path(wish.embedding)), Path(wish.out)
-    rows = _rows_of(found, wish.neighbours_of)
+    rows, tables = _rows_of(found, wish.neighbours_of), load(wish.page, found.object_id)
     made = space(found.features)
     index = Index(made.values, wish.index)
     place = wish.store or found.about.get("store")
@@ -51,17 +53,22 @@ def explore(wish: Wish) -> dict[str, Any]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror})") from None
+    clusters, given = _clusters(wish, found, made.values, out)
+    scored = outliers(made.values, index)
     told: dict[str, Any] = {
         "wish": asdict(wish),
         "embedding": dict(found.about) | ({"note": note} if note else {}),
         "objects": len(found.object_id),
         "variance_kept": made.kept,
         "neighbours_by": index.about,
-        "clusters": _clusters(wish, found, made.values, out),
-        "outliers": _outliers(wish, found, made.values, index, pictures, out),
+        "clusters": clusters,
+        "outliers": _outliers(wish, found, scored, pictures, out),
         "neighbours": [_neighbours(wish, found, int(row), index, pictures, out) for row in rows],
         "pictures": "from the store" if pictures.store else f"none: {pictures.why}",
     }  # fmt: skip
+    whole = Found(embedding=found, values=made.values, index=index, clusters=given, labels=_labels(found),
+                  outliers=scored, pictures=pictures)  # fmt: skip
+    told["page"] = show(whole, wish.page, tables, out)
     (out / "explore.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return told
 
@@ -77,7 +84,8 @@ def _rows_of(found: Embedding, ids: Sequence[str]) -> np.ndarray:
     return np.array([row_of[name] for name in ids], dtype=np.int64)
 
 
-def _clusters(wish: Wish, found: Embedding, values: np.ndarray, out: Path) -> dict[str, Any]:
+def _clusters(wish: Wish, found: Embedding, values: np.ndarray, out: Path) -> tuple[dict[str, Any], np.ndarray]:
+    """What is told of the clusters, and each object's."""
     count = len(np.unique(found.label[found.label >= 0])) if wish.clusters is None else wish.clusters
     if wish.clusters is None and count < 2:
         count = DEFAULT_CLUSTERS
@@ -87,11 +95,10 @@ def _clusters(wish: Wish, found: Embedding, values: np.ndarray, out: Path) -> di
         ("object_id", "cluster", "label"),
         zip(found.object_id, given, _labels(found), strict=True),
     )
-    return {"method": wish.method, **scores(values, given, found.label)}
+    return {"method": wish.method, **scores(values, given, found.label)}, given
 
 
-def _outliers(wish: Wish, found: Embedding, values: np.ndarray, index: Index, pictures: Pictures, out: Path) -> list:
-    scored = outliers(values, index)
+def _outliers(wish: Wish, found: Embedding, scored: Outliers, pictures: Pictures, out: Path) -> list:
     top, labels = scored.order[: wish.outliers], _labels(found)
     lines = [
         (rank, found.object_id[row], f"{scored.isolation[row]:.4f}", f"{scored.distance[row]:.4f}", labels[row])

@@ -29,7 +29,7 @@ class Pictures:
 
     def sheet(self, path: Path, ids: np.ndarray, words: list[str], title: str) -> bool:
         """Write a sheet of these objects, in order, with a line of words each; whether it could be written."""
-        rows = self._rows(ids)
+        rows = self.rows(ids)
         if self.store is None or (rows < 0).any():
             return False
         images = displayed(self.store.images(rows))
@@ -47,7 +47,7 @@ class Pictures:
             figure.savefig(path, dpi=150, facecolor=PAPER, metadata={"Software": None})
         return True
 
-    def _rows(self, ids: np.ndarray) -> np.ndarray:
+    def rows(self, ids: np.ndarray) -> np.ndarray:
         """Rows of the store, −1 for an object that it does not have."""
         if self.store is None:
             return np.full(len(ids), -1)

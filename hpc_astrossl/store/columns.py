@@ -81,3 +81,73 @@ def check_suffix(out: Path, writers: Mapping[str, Any]) -> None:
         except ModuleNotFoundError:
             others = ", ".join(suffix for suffix in writers if suffix != ".parquet")
             raise InputError(f".parquet needs pyarrow; pip install pyarrow, or choose {others}") from None
+
+
+def read_table(path: Path) -> dict[str, np.ndarray]:
+    """Columns of a table that has ``object_id``: CSV, Parquet or npz; numbers as float64, anything else as text.
+
+    Columns of lists are left out. InputError when it cannot be read, or has no ``object_id``.
+    """
+    if path.suffix not in READERS:
+        raise InputError(f"{path}: a table ends with one of {', '.join(READERS)}")
+    try:
+        found = READERS[path.suffix](path)
+    except ModuleNotFoundError:
+        raise InputError(f"{path}: .parquet needs pyarrow; pip install pyarrow, or give .csv") from None
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, KeyError, csv.Error, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f"{path}: cannot be read as {path.suffix[1:]} ({error})") from None
+    if "object_id" not in found:
+        raise InputError(f"{path}: no column object_id; it has {', '.join(found) or 'none'}")
+    ids = found["object_id"]
+    return {name: ids.astype(str) if name == "object_id" else _plain(column) for name, column in found.items()
+            if column.ndim == 1}  # fmt: skip
+
+
+def _plain(column: np.ndarray) -> np.ndarray:
+    """Numbers where every value that is not empty is one, else text."""
+    if column.dtype.kind in "bifu":
+        return column.astype(np.float64)
+    words = column.astype(str)
+    try:
+        return np.array([float(word) if word else np.nan for word in words.tolist()])
+    except ValueError:
+        return words
+
+
+def _read_csv(path: Path) -> dict[str, np.ndarray]:
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        rows = csv.reader(stream, strict=True)
+        head = next(rows, [])
+        lines = [line for line in rows if line]
+    if any(len(line) != len(head) for line in lines):
+        raise ValueError("lines of different numbers of values")
+    return {name: np.array([line[place] for line in lines], dtype=str) for place, name in enumerate(head)}
+
+
+def _read_parquet(path: Path) -> dict[str, np.ndarray]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table, found = pq.read_table(path), {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_nested(column.type):
+            continue
+        number = pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
+        values = column.to_pylist()
+        missing = np.nan if number else ""
+        found[name] = np.array([missing if one is None else one for one in values], dtype=None if number else str)
+    return found
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+    ".npz": _read_npz,
+}

@@ -1,0 +1,48 @@
+// What the page shows: numbers come as base64 of little-endian arrays, text as JSON.
+
+const data = readData(JSON.parse(document.getElementById("data").textContent));
+
+function bytes(text) {
+  const raw = atob(text), out = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) out[i] = raw.charCodeAt(i);
+  return out.buffer;
+}
+
+function readData(found) {
+  for (const name of ["x", "y"]) found[name] = new Float32Array(bytes(found[name]));
+  for (const name of ["near", "outliers", "next"]) found[name] = new Uint32Array(bytes(found[name]));
+  for (const name of ["ra", "dec"]) found[name] = found[name] && new Float64Array(bytes(found[name]));
+  for (const column of found.columns)
+    column.values = column.names ? new Int32Array(bytes(column.values)) : new Float32Array(bytes(column.values));
+  found.rowOf = new Map(found.ids.map((id, row) => [id, row]));
+  return found;
+}
+
+// The words of a column at a row, for people.
+function words(column, row) {
+  const value = column.values[row];
+  if (column.names) return value < 0 ? "" : column.names[value];
+  return Number.isNaN(value) ? "" : String(Number(value.toPrecision(5)));
+}
+
+// A cutout in a square element: a part of an atlas that lies beside the page. Without atlases it stays black.
+function showThumb(element, row) {
+  const atlas = data.pictures;
+  if (!atlas) return;
+  const each = atlas.across * atlas.across, place = row % each, last = Math.max(1, atlas.across - 1);
+  const file = String(Math.floor(row / each)).padStart(5, "0");
+  element.style.backgroundImage = `url("${atlas.folder}/${file}.jpg")`;
+  element.style.backgroundSize = `${100 * atlas.across}% ${100 * atlas.across}%`;
+  const across = place % atlas.across, down = Math.floor(place / atlas.across);
+  element.style.backgroundPosition = `${(100 * across) / last}% ${(100 * down) / last}%`;
+}
+
+function make(name, text, className) {
+  const element = document.createElement(name);
+  if (text !== undefined) element.textContent = text;
+  if (className) element.className = className;
+  return element;
+}
+
+const at = id => document.getElementById(id);
+const say = text => { at("said").textContent = text; };

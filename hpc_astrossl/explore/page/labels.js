@@ -1,0 +1,99 @@
+// Labels: one an object, kept in the browser as they are given, saved as a file, and undone step by step.
+
+class Labels {
+  constructor(changed) {
+    this.changed = changed;
+    this.key = `astrossl labels ${data.key}`;
+    this.of = new Map(); // id -> {name, when, who}
+    this.classes = [...data.classes];
+    this.who = "";
+    this.steps = [];
+    this.recall();
+  }
+
+  give(ids, name) { // name "" takes labels away
+    const when = new Date().toISOString().slice(0, 19) + "Z", before = ids.map(id => [id, this.of.get(id)]);
+    for (const id of ids) name ? this.of.set(id, { name, when, who: this.who }) : this.of.delete(id);
+    this.did(before);
+  }
+
+  add(name) {
+    name = name.trim();
+    if (name && !this.classes.includes(name)) this.classes.push(name);
+    this.keep();
+    this.changed();
+  }
+
+  undo() {
+    const before = this.steps.pop();
+    if (!before) return 0;
+    for (const [id, label] of before) label ? this.of.set(id, label) : this.of.delete(id);
+    this.keep();
+    this.changed();
+    return before.length;
+  }
+
+  did(before) {
+    this.steps.push(before);
+    this.keep();
+    this.changed();
+  }
+
+  counts() {
+    const counts = new Map(this.classes.map(name => [name, 0]));
+    for (const { name } of this.of.values()) counts.set(name, (counts.get(name) ?? 0) + 1);
+    return counts;
+  }
+
+  text() {
+    const rows = [...this.of].map(([id, { name, when, who }]) => csvLine([id, name, when, who]));
+    return csvLine(["object_id", "class", "when", "who"]) + rows.join("");
+  }
+
+  // Lay a file's labels over those that are here; returns how many differed from what was here.
+  load(table) {
+    const ids = table.get("object_id"), names = table.get("class"), none = ids.map(() => "");
+    const when = table.get("when") ?? none, who = table.get("who") ?? none;
+    if (names.some(name => !name.trim())) throw new Error("an object has no class");
+    const before = ids.map(id => [id, this.of.get(id)]);
+    const differ = before.filter(([, label], i) => label && label.name !== names[i].trim()).length;
+    ids.forEach((id, i) => {
+      const name = names[i].trim();
+      if (!this.classes.includes(name)) this.classes.push(name);
+      this.of.set(id, { name, when: when[i], who: who[i] });
+    });
+    this.did(before);
+    return differ;
+  }
+
+  keep() {
+    const rows = [...this.of].map(([id, { name, when, who }]) => [id, name, when, who]);
+    try {
+      localStorage.setItem(this.key, JSON.stringify({ rows, classes: this.classes, who: this.who }));
+      this.kept = true;
+    } catch {
+      this.kept = false; // no storage here, or it is full: the page says so beside the count
+    }
+  }
+
+  recall() {
+    try {
+      const found = JSON.parse(localStorage.getItem(this.key) ?? "{}");
+      for (const [id, name, when, who] of found.rows ?? []) this.of.set(id, { name, when, who });
+      for (const name of found.classes ?? []) if (!this.classes.includes(name)) this.classes.push(name);
+      this.who = String(found.who ?? "");
+      this.kept = true;
+    } catch {
+      this.kept = false;
+    }
+  }
+
+  column() { // as the map colours it
+    const place = new Map(this.classes.map((name, i) => [name, i])), values = new Int32Array(data.ids.length).fill(-1);
+    for (const [id, { name }] of this.of) {
+      const row = data.rowOf.get(id);
+      if (row !== undefined) values[row] = place.get(name) ?? -1;
+    }
+    return { name: "my labels", names: this.classes, values };
+  }
+}
