@@ -55,6 +55,30 @@ class Browser:
         made = self._call("Page.captureScreenshot", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(made["data"]))
 
+    def press(self, key: str, shift: bool = False) -> None:
+        """A key of a US keyboard, pressed and let go."""
+        code = f"Digit{key}" if key.isdigit() else f"Key{key.upper()}" if key.isalpha() and len(key) == 1 else key
+        said = key.upper() if shift and len(key) == 1 else key
+        for kind in ("keyDown", "keyUp"):
+            self._call("Input.dispatchKeyEvent", type=kind, key=said, code=code, modifiers=8 if shift else 0)
+
+    def drag(self, places: list[tuple[float, float]]) -> None:
+        """The mouse, pressed at the first place, moved through the others, let go at the last (CSS pixels)."""
+        steps = [("mousePressed", places[0]), *(("mouseMoved", place) for place in places[1:]),
+                 ("mouseReleased", places[-1])]  # fmt: skip
+        for kind, (x, y) in steps:
+            self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+
+    def give(self, selector: str, *files: Path) -> None:
+        """Files for a file input, as if they had been chosen."""
+        root = self._call("DOM.getDocument")["root"]["nodeId"]
+        node = self._call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self._call("DOM.setFileInputFiles", nodeId=node, files=[str(file) for file in files])
+
+    def download_to(self, folder: Path) -> None:
+        """Where downloads go."""
+        self._call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
     def end(self) -> None:
         """Ask the browser to end."""
         self._session = None

@@ -45,6 +45,7 @@ function refresh() { // labels have changed
 }
 
 function label(name, whole) {
+  whole ||= at("whole").checked;
   const rows = whole ? sheet.rows : [sheet.current].filter(row => row >= 0);
   if (!rows.length) { say("nothing is marked: click an object, draw a lasso or choose a sheet"); return; }
   labels.give(Array.from(rows, row => data.ids[row]), name);
@@ -163,7 +164,7 @@ const actions = {
 };
 
 function pressed(event) {
-  if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.matches("input:not([type=checkbox]), select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
   const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code)?.[1], key = digit ?? event.key.toLowerCase();
   const place = KEYS.indexOf(key), onMap = event.target === at("map");
   if (key.length === 1 && place >= 0 && place < labels.classes.length) label(labels.classes[place], event.shiftKey);

@@ -45,8 +45,11 @@ class Plot {
     const splat = (i, size, colour) => {
       const px = Math.round(left + x[i] * scale - size / 2), py = Math.round(top - y[i] * scale - size / 2);
       if (px < 0 || py < 0 || px + size > width || py + size > height) return;
-      for (let row = py * width + px, end = row + size * width; row < end; row += width)
-        for (let k = 0; k < size; k++) pixels[row + k] = colour;
+      const first = py * width + px, last = first + (size - 1) * width, round = size > 3 ? 1 : 0; // corners cut off
+      for (let row = first; row <= last; row += width) {
+        const inset = row === first || row === last ? round : 0;
+        for (let k = inset; k < size - inset; k++) pixels[row + k] = colour;
+      }
     };
     for (let i = 0; i < x.length; i++) splat(i, side, colours[i]);
     const ink = packed(this.dark ? [255, 255, 255] : [0, 0, 0]);

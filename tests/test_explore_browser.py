@@ -1,0 +1,301 @@
+"""The whole way in a real browser: look, label with the keyboard, save, classify, and look again."""
+
+import csv
+import json
+import time
+
+import numpy as np
+import pytest
+from browser import CHROMIUM, browser
+from training_toys import HEAD, make_run, make_store
+
+from hpc_astrossl.classify import models
+from hpc_astrossl.cli import main
+from hpc_astrossl.store import embedding, open_store
+from hpc_astrossl.training.run import train
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; apt-get install chromium")
+EVIL = '<img src=x onerror="document.title=1">","=1+1'
+EVIL_CLASS = "<script>document.title=2</script>"
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A trained run, its embedding of 160 objects, and the page of it."""
+    work = tmp_path_factory.mktemp("work")
+    make_store(work / "toy", objects=160)
+    result = train(make_run(HEAD), work)
+    run = work / "runs" / "toys" / result["run_id"]
+    assert main(["embed", str(run), str(work / "toy"), "--out", str(work / "e.zarr")]) == 0
+    assert main(["explore", str(work / "e.zarr"), "--out", str(work / "out")]) == 0
+    return work
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """A page of objects without cutouts, whose ids and classes would like to be programs."""
+    work, source = tmp_path_factory.mktemp("hostile"), np.random.default_rng(0)
+    ids = np.array([EVIL, "a,b", 'c"d', *(f"T{i}" for i in range(37))])
+    part = {"object_id": ids, "features": source.normal(size=(40, 4)).astype(np.float32),
+            "label": (np.arange(40) % 2).astype(np.int16)}  # fmt: skip
+    about = {"run": EVIL_CLASS, "store": None, "class_names": [EVIL_CLASS, "ok"]}
+    embedding.write(work / "e.zarr", [part], rows=40, about=about)
+    assert main(["explore", str(work / "e.zarr"), "--out", str(work / "out")]) == 0
+    return work
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    with browser(tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+def shown(page, folder, width=1280, dark=False):
+    page.faults.clear()
+    page.requests.clear()
+    page.open(folder / "explore.html", width, dark)
+    frame(page)
+    return page
+
+
+def frame(page):
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def said(page):
+    return page.evaluate("document.getElementById('said').textContent")
+
+
+def lasso(page, row, count):
+    """Draw a lasso around the ``count`` objects that are nearest to ``row`` on the map."""
+    places = page.evaluate(f"""(() => {{
+      const [cx, cy] = plot.place({row}), box = plot.canvas.getBoundingClientRect();
+      const far = data.ids.map((_, i) => Math.hypot(plot.place(i)[0] - cx, plot.place(i)[1] - cy));
+      const sorted = [...far].sort((a, b) => a - b), radius = (sorted[{count} - 1] + sorted[{count}]) / 2;
+      return Array.from({{length: 65}}, (_, k) => k / 64 * 2 * Math.PI).map(angle => [
+        box.left + (cx + radius * Math.cos(angle)) / plot.ratio,
+        box.top + (cy + radius * Math.sin(angle)) / plot.ratio]);
+    }})()""")
+    page.press("l")
+    page.drag([tuple(place) for place in places])
+    frame(page)
+
+
+def saved(page, folder):
+    """What the page saves as labels.csv: its path."""
+    page.download_to(folder)
+    page.press("s")
+    path, deadline = folder / "labels.csv", time.monotonic() + 20
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return path
+
+
+def rows_of(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_from_looking_to_a_classifier_and_back(work, chromium, tmp_path, monkeypatch):
+    page, table = shown(chromium, work / "out"), open_store(work / "toy").table
+    assert page.evaluate("data.classes") == ["red", "blue"]
+    page.evaluate("document.getElementById('who').value = 'ann'")
+    page.evaluate("document.getElementById('who').dispatchEvent(new Event('change'))")
+    for label, key in ((0, "1"), (1, "2")):
+        row = middle(page, np.flatnonzero(table["label"] == label))
+        lasso(page, row, 30)
+        assert said(page).startswith("30 objects selected")
+        page.press(key, shift=True)
+    assert page.evaluate("document.getElementById('count').textContent").startswith("60 labels, kept in this browser")
+    labels = saved(page, tmp_path)
+    given = rows_of(labels)
+    assert len(given) == 60
+    assert {line["who"] for line in given} == {"ann"}
+    truth = dict(zip(table["object_id"].tolist(), np.array(["red", "blue"])[table["label"]].tolist(), strict=True))
+    assert np.mean([truth[line["object_id"]] == line["class"] for line in given]) > 0.95
+
+    monkeypatch.setattr(models, "HIDDEN", 64)
+    out = tmp_path / "classes.csv"
+    assert main(["classify", str(work / "e.zarr"), "--labels", str(labels), "--out", str(out), "--next", "15"]) == 0
+    hidden = [line for line in rows_of(out) if not line["label"]]
+    assert len(hidden) == 100
+    assert np.mean([truth[line["object_id"]] == line["class"] for line in hidden]) > 0.9
+
+    shown(page, work / "out")  # labels were kept; files are opened in the page
+    assert page.evaluate("labels.of.size") == 60
+    page.give("#open", out, tmp_path / "next.csv")
+    wait(page, "document.getElementById('sheets').value === 'next: next.csv'")
+    assert page.evaluate("document.getElementById('colour').value") == "class"
+    assert page.evaluate("sheet.rows.length") == 15
+    counts = {name: sum(line["class"] == name for line in rows_of(out)) for name in ("red", "blue")}
+    legend = page.evaluate("document.getElementById('legend').innerText")
+    assert all(f"{name} {count}" in legend for name, count in counts.items())
+    again = ["explore", str(work / "e.zarr"), "--out", str(tmp_path / "b"), "--table", str(out), "--next"]
+    assert main([*again, str(tmp_path / "next.csv")]) == 0
+    shown(page, tmp_path / "b")
+    assert page.evaluate("document.getElementById('sheets').value") == "next: what to label"
+    assert page.evaluate("data.columns.find(c => c.name === 'class').names") == ["blue", "red"]
+    assert page.faults == []
+
+
+def middle(page, rows):
+    """The one of these objects that has most of them around it on the map."""
+    points = np.array(page.evaluate("Array.from(data.x, (x, i) => [x, data.y[i]])"))[rows]
+    far = np.sort(np.linalg.norm(points[:, None] - points[None], axis=2), axis=1)
+    return int(rows[far[:, 29].argmin()])
+
+
+def wait(page, condition):
+    deadline = time.monotonic() + 20
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, (condition, said(page))
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (768, True), (390, False), (390, True)])
+def test_it_asks_for_its_thumbnails_alone_and_fits_its_window(work, chromium, width, dark):
+    page = shown(chromium, work / "out", width, dark)
+    wait(page, "[...document.querySelectorAll('#sheet .thumb')].every(e => e.style.backgroundImage)")
+    assert page.faults == []
+    allowed = (work / "out").resolve().as_uri()
+    asked = {url for url in page.requests if not url.startswith("data:")}
+    assert all(url.startswith(f"{allowed}/thumbnails-") or url == f"{allowed}/explore.html" for url in asked)
+    assert any(url.endswith(".jpg") for url in asked)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    ink = "new Set(plot.pixels).size"
+    assert page.evaluate(ink) >= 3  # points were drawn, in several colours
+
+
+def test_thumbnails_are_the_objects(work, chromium):
+    """The colours of a cutout in its atlas are those of the store."""
+    told = json.loads((work / "out" / "explore.json").read_text())["page"]
+    assert told["bytes_an_object"] <= 3000
+    from PIL import Image
+
+    store = open_store(work / "toy")
+    for row in (0, 63, 64, 159):
+        atlas = np.asarray(Image.open(work / "out" / told["thumbnails"] / f"{row // 64:05d}.jpg"))
+        y, x = divmod(row % 64, 8)
+        part = atlas[y * 32 : y * 32 + 32, x * 32 : x * 32 + 32].reshape(-1, 3).mean(axis=0)
+        np.testing.assert_allclose(part, store.images(np.array([row]))[0].reshape(-1, 3).mean(axis=0), atol=3)
+
+
+def test_single_keys_undo_and_boxes(work, chromium):
+    page = shown(chromium, work / "out")
+    page.evaluate("localStorage.clear()")
+    shown(page, work / "out")
+    first = page.evaluate("sheet.rows.slice(0, 3).map(row => data.ids[row])")
+    for key in ("1", "2", "1"):
+        page.press(key)
+    names = "[...labels.of].map(([id, one]) => [id, one.name])"
+    assert page.evaluate(names) == [[first[0], "red"], [first[1], "blue"], [first[2], "red"]]
+    page.press("z")
+    assert page.evaluate("labels.of.size") == 2
+    page.evaluate("document.getElementById('class-name').value = ' merger '")
+    page.evaluate("document.getElementById('new-class').requestSubmit()")
+    page.press("3")
+    assert page.evaluate("labels.counts().get('merger')") == 1
+    page.press("ArrowLeft")
+    page.press("x")
+    assert page.evaluate("labels.counts().get('merger')") == 0
+    box = page.evaluate(
+        "(() => { const b = plot.canvas.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; })()"
+    )
+    page.press("b")
+    page.drag([(box[0] + 2, box[1] + 2), (box[2] - 2, box[3] - 2)])
+    frame(page)
+    assert said(page).startswith("160 objects selected")
+    page.press("2", shift=True)
+    assert page.evaluate("labels.counts().get('blue')") == 160
+    page.press("z")
+    assert page.evaluate("labels.counts().get('blue')") == 1
+
+
+def test_search_by_id_and_place_and_neighbours_of_a_click(work, chromium):
+    page, table = shown(chromium, work / "out"), open_store(work / "toy").table
+    for words, row in (
+        ("T0042", 42),
+        (f"{table['ra'][17]:.4f}, {table['dec'][17]:.4f}", 17),
+        ("00:44:00 -30:00:00", 1),
+    ):
+        assert page.evaluate(f"search({words!r}).rows[0]") == row
+    assert page.evaluate("search('T004').rows") == list(range(40, 50))
+    assert page.evaluate("search('nothing').words") == "no object has that id"
+    assert page.evaluate("skyPlace('10 95')") is None
+    assert page.evaluate("separation(10, -30, 11, -30)") == pytest.approx(3600 * np.cos(np.radians(30)), rel=1e-4)
+    x, y = page.evaluate("""(() => { const b = plot.canvas.getBoundingClientRect(), p = plot.place(42);
+      return [b.left + p[0] / plot.ratio, b.top + p[1] / plot.ratio]; })()""")
+    page.press("v")
+    page.drag([(x, y), (x, y)])
+    near = page.evaluate("sheet.rows")
+    at = near[0]
+    found = embedding.read(work / "e.zarr")
+    from hpc_astrossl.explore.space import Index, space
+
+    expected = Index(space(found.features).values).nearest(np.array([at]), 12)[1][0]
+    assert near[1:] == expected.tolist()
+
+
+def test_hostile_ids_and_classes_stay_text(hostile, chromium, tmp_path):
+    page = shown(chromium, hostile / "out")
+    page.evaluate("openSheet('all', [...data.ids.keys()])")
+    page.press("1", shift=True)
+    page.evaluate("hover(0, { clientX: 300, clientY: 300 })")
+    assert page.evaluate("document.querySelectorAll('img, #sheet script, #classes script').length") == 0
+    assert page.evaluate("document.title").startswith(EVIL_CLASS)
+    assert EVIL in page.evaluate("document.getElementById('sheet').textContent")
+    labels = saved(page, tmp_path)
+    given = {line["object_id"]: line["class"] for line in rows_of(labels)}
+    assert given[EVIL] == EVIL_CLASS
+    assert {"a,b", 'c"d'} <= set(given)
+    page.evaluate("localStorage.clear()")
+    shown(page, hostile / "out")
+    page.give("#open", labels)
+    wait(page, "labels.of.size === 40")
+    assert page.evaluate(f"labels.of.get({json.dumps(EVIL)}).name") == EVIL_CLASS
+    assert page.faults == []
+    text = (hostile / "out" / "explore.html").read_text()
+    assert "<script>document.title" not in text.split('id="data"')[1].split("</script>")[0]
+
+
+def test_a_script_that_was_put_into_the_page_is_not_run(hostile, chromium, tmp_path):
+    text = (hostile / "out" / "explore.html").read_text()
+    (tmp_path / "explore.html").write_text(text.replace("</main>", "</main><script>document.title='run'</script>"))
+    page = shown(chromium, tmp_path)
+    assert page.evaluate("document.title") != "run"
+    assert any("Content Security Policy" in fault for fault in page.faults)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("id,class\n1,a\n", "no column object_id"),
+        ("object_id,class\nT1\n", "line 2 has 1 values, the first line 2"),
+        ('object_id,class\nT1,"a\n', "a quoted value does not end"),
+        ("object_id,class\nT1,\n", "an object has no class"),
+    ],
+)
+def test_wrong_files_are_named(hostile, chromium, tmp_path, text, words):
+    page = shown(chromium, hostile / "out")
+    (tmp_path / "bad.csv").write_text(text)
+    page.give("#open", tmp_path / "bad.csv")
+    wait(page, "document.getElementById('said').textContent.startsWith('bad.csv')")
+    assert words in said(page)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_words_can_be_read_against_the_page(work, chromium, dark):
+    """WCAG's contrast of 4.5 to 1."""
+    page = shown(chromium, work / "out", 1280, dark)
+    ratio = """(() => {
+      const light = c => { const v = c.match(/[\\d.]+/g).slice(0, 3).map(x => x / 255)
+        .map(x => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2]; };
+      return ["body", ".meta", "#count", "#object dt", "#classes button", "#tool-move", "#tool-lasso"].map(s => {
+        const e = document.querySelector(s), style = getComputedStyle(e);
+        const clear = style.backgroundColor.startsWith("rgba(0, 0, 0, 0");
+        const own = clear ? getComputedStyle(document.body).backgroundColor : style.backgroundColor;
+        const a = light(style.color), b = light(own);
+        return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05); });
+    })()"""
+    assert min(page.evaluate(ratio)) >= 4.5
