@@ -5,6 +5,7 @@ no tags, no aliases, no repeated keys; ``1e-3`` is a number, ``010`` and ``1:30`
 and only ``true`` and ``false`` are booleans.
 """
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -12,7 +13,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,7 +71,8 @@ def safe_yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)  # a SafeLoader with less: no tag can build an object
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+        words = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+        raise InputError(f"{where}: not valid YAML: {words}") from None
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
@@ -236,15 +238,44 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def settings(pairs: list[str]) -> dict[str, Any]:
-    """The mapping that ``--set a.b=value`` options describe; values are read as YAML."""
-    result: dict[str, Any] = {}
+def apply_settings(base: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, Any]:
+    """``base`` with ``--set KEY=VALUE`` options laid over it, in their order; values are read as YAML.
+
+    A value takes the place of what was there, whole: ``key={a: 1}`` replaces the mapping, ``key.a=1`` changes one entry
+    of it, ``key.0.a=1`` one item of a list. InputError for a key that leads into what has no keys.
+    """
+    result = copy.deepcopy(dict(base))
     for pair in pairs:
         key, equals, text = pair.partition("=")
-        if not equals or not key:
+        if not equals or not key or not all(key.split(".")):
             raise InputError(f"--set {pair!r}: expected key=value, for example data.batch_size=64")
-        value = safe_yaml(text, f"--set {key}")
-        for part in reversed(key.split(".")):
-            value = {part: value}
-        result = merge(result, value)
+        _put(result, key.split("."), safe_yaml(text, f"--set {key}"), f"--set {key}")
     return result
+
+
+def _put(here: Any, path: list[str], value: Any, where: str) -> None:
+    first, *rest = path
+    if isinstance(here, list):
+        if not first.isdecimal() or int(first) >= len(here):
+            raise InputError(f"{where}: {first!r} is no item of a list of {len(here)}; items are numbered from 0")
+        place: Any = int(first)
+    elif isinstance(here, Mapping):
+        place = _same_key(here, first)
+    else:
+        raise InputError(f"{where}: {first!r} leads into {here!r}, which has no keys")
+    if not rest:
+        here[place] = value
+        return
+    if isinstance(here, Mapping) and here.get(place) is None:
+        here[place] = {}
+    _put(here[place], rest, value, where)
+
+
+def _same_key(here: Mapping[Any, Any], name: str) -> Any:
+    """The key that is written so: keys of a mapping may be numbers."""
+    return next((key for key in here if str(key) == name), name)
+
+
+def settings(pairs: list[str]) -> dict[str, Any]:
+    """The mapping that ``--set a.b=value`` options alone describe."""
+    return apply_settings({}, pairs)

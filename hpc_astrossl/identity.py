@@ -93,7 +93,7 @@ class Ground:
         """SHA-256 of weights in the cache, None where they are not there."""
         if name not in self._named:
             try:
-                self._named[name] = _sha256(cache.weights_file(name))
+                self._named[name] = _sha256(cache.found_weights(name) or cache.weights_file(name))
             except InputError:
                 self._named[name] = None
         return self._named[name]

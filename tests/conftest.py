@@ -18,6 +18,12 @@ def slurm(tmp_path_factory):
         yield running
 
 
+@pytest.fixture
+def no_bundled_weights(tmp_path, monkeypatch):
+    """As on an installation that came without ImageNet's weights."""
+    monkeypatch.setattr("hpc_astrossl.cache.BUNDLED_FOLDER", tmp_path / "nothing")
+
+
 def pytest_collection_modifyitems(items):
     """What waits for Slurm comes first, so that the other test processes have work meanwhile."""
     items.sort(key=lambda item: item.get_closest_marker("slurm") is None)

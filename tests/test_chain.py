@@ -32,7 +32,7 @@ TINY = {
 
 @pytest.mark.slow
 def test_the_demo_s_commands_lead_from_nothing_to_a_report(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("ASTROSSL_CACHE", str(tmp_path / "cache"))  # where no ImageNet weights lie
+    monkeypatch.setenv("ASTROSSL_CACHE", str(tmp_path / "cache"))  # where no full-precision weights lie
     monkeypatch.setattr(demo, "SURVEY", ("--fields", "1", "--objects", "260", "--size", "900"))
     recipes = tmp_path / "checkout"
     for name in demo.BUNDLED:
@@ -47,17 +47,17 @@ def test_the_demo_s_commands_lead_from_nothing_to_a_report(tmp_path, monkeypatch
     page = Path(last.removeprefix("The report: "))
     assert page == out / "reports/demo/report.html"
     text = page.read_text()
-    assert "no ImageNet weights" in text
+    assert "imagenet-vgg16 (half precision)" in text  # the shipped ones: no run is skipped
     assert "EF-4" in text
 
     results = [json.loads(path.read_text()) for path in out.glob("runs/demo/*/result.json")]
-    assert len(results) == 1 + 2 * 2 * 2  # pretext, and two schemes on two sets with two seeds
+    assert len(results) == 1 + 3 * 2 * 2  # pretext, and three schemes on two sets with two seeds
     galaxies = [result for result in results if result["set"] == "EF-4"]
     assert all(result["store"]["survey"] == "EFIGI" for result in galaxies)
     ids = np.load(next(out.glob("runs/demo/EF-4_*/predictions.npz")))["object_id"]
     assert all(object_id.startswith("PGC") for object_id in ids)
     planned = json.loads((out / "runs/demo/experiment.json").read_text())
-    assert {run["scheme"] for run in planned["skipped"]} == {"features-imagenet"}
+    assert planned["skipped"] == []
 
     assert recompute.check(out / "runs/demo", out / "reports/demo") > 50  # by numpy and scikit-learn alone
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("runs/demo/*/result.json")}

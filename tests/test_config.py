@@ -1,5 +1,6 @@
 """Strict YAML: right files become specs, wrong ones a message that tests read."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -95,6 +96,44 @@ def test_only_true_and_false_are_booleans_and_dates_stay_text(tmp_path):
 def test_the_digest_is_of_what_decides_the_result():
     assert config.digest(Outer(name="x")) == config.digest(Outer(name="x", place="there"))
     assert config.digest(Outer(name="x")) != config.digest(Outer(name="x", inner=Inner(rate=0.25)))
+
+
+BASE = {"classes": {"star": ["s"], 0: ["g"]}, "phases": [{"epochs": 1, "trains": "head"}, {"epochs": 5}], "none": None}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "key", "value"),
+    [
+        (["classes={a: [x]}"], "classes", {"a": ["x"]}),  # replaced whole: no class of the recipe stays
+        (["classes.star=[t]"], "classes", {"star": ["t"], 0: ["g"]}),
+        (["classes.new=[n]"], "classes", {"star": ["s"], 0: ["g"], "new": ["n"]}),
+        (["classes.0=[h]"], "classes", {"star": ["s"], 0: ["h"]}),
+        (["phases.1.epochs=9"], "phases", [{"epochs": 1, "trains": "head"}, {"epochs": 9}]),
+        (["phases=[{epochs: 2}]"], "phases", [{"epochs": 2}]),
+        (["classes={}", "classes.a=[x]"], "classes", {"a": ["x"]}),  # in their order
+        (["none.a.b=1"], "none", {"a": {"b": 1}}),
+        (["classes=null"], "classes", None),
+    ],
+)
+def test_set_replaces_what_it_names_and_nothing_else(pairs, key, value):
+    made = config.apply_settings(BASE, pairs)
+    assert made == {**BASE, key: value}
+    assert BASE["phases"][1] == {"epochs": 5}  # what was read stays as it was
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ("phases.2.epochs=1", "'2' is no item of a list of 2; items are numbered from 0"),
+        ("phases.last=1", "'last' is no item of a list of 2"),
+        ("classes.star.0.x=1", "'x' leads into 's', which has no keys"),
+        ("a..b=1", "expected key=value"),
+        ("a={x", r"--set a: not valid YAML: while parsing a flow mapping at line 1, column 1"),
+    ],
+)
+def test_a_setting_that_leads_nowhere_is_told(pair, words):
+    with pytest.raises(InputError, match=re.escape(words)):
+        config.apply_settings(BASE, [pair])
 
 
 def test_settings_and_merge_lay_values_over_a_mapping():

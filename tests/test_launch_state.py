@@ -273,7 +273,7 @@ def test_an_unknown_cluster_names_the_known_ones():
         find_cluster("slurm_gpus")
 
 
-def test_the_cluster_says_where_the_weights_are(tmp_path, monkeypatch):
+def test_the_cluster_says_where_the_weights_are(tmp_path, monkeypatch, no_bundled_weights):
     monkeypatch.setenv("ASTROSSL_CACHE", str(tmp_path / "here"))
     site = find_cluster("local")
     assert "astrossl weights fetch imagenet-vgg16" in unavailable(site)["imagenet"]

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hpc_astrossl import provenance
-from hpc_astrossl.cache import weights_file
+from hpc_astrossl.cache import BUNDLED, bundled, found_weights, weights_file
 from hpc_astrossl.cli import main
 from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT, InputError
 from hpc_astrossl.nets import weights
@@ -16,7 +16,9 @@ from hpc_astrossl.specs.run import ModelSpec
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path, monkeypatch, request):
+    if "bundled" not in request.node.name:
+        request.getfixturevalue("no_bundled_weights")
     monkeypatch.setenv("ASTROSSL_CACHE", str(tmp_path / "cache"))
 
 
@@ -140,3 +142,32 @@ def test_without_internet_the_way_round_is_told(tmp_path, monkeypatch):
         weights.fetch("imagenet-vgg16")
     with pytest.raises(InputError, match="unknown weights 'resnet'; allowed: imagenet-vgg16"):
         weights.fetch("resnet")
+
+
+def test_the_bundled_weights_are_vgg16s_in_half_precision_and_read_as_float32(capsys):
+    path = weights.cached("imagenet-vgg16")
+    assert provenance.sha256(path) == BUNDLED["imagenet-vgg16"][1]
+    assert {tensor.dtype for tensor in load_file(path).values()} == {torch.float16}
+    found = weights.read(path)
+    assert {tensor.dtype for tensor in found.values()} == {torch.float32}
+    assert bundled(provenance.sha256(path))
+    notice = (path.parent / "README.md").read_text()
+    assert all(word in notice for word in ("CC BY 4.0", "Simonyan", "Zisserman", BUNDLED["imagenet-vgg16"][1]))
+    assert main(["weights", "list"]) == EXIT_DONE
+    assert str(path) in capsys.readouterr().out
+
+
+def test_a_file_in_the_cache_stands_before_the_bundled_one(tmp_path, tensors):
+    file = tmp_path / "full.safetensors"
+    save_file(tensors, file)
+    weights.add(file)
+    assert weights.cached("imagenet-vgg16") == weights_file("imagenet-vgg16") == found_weights("imagenet-vgg16")
+
+
+def test_bundled_weights_that_are_damaged_are_refused(tmp_path, monkeypatch):
+    file, _ = BUNDLED["imagenet-vgg16"]
+    (tmp_path / file).write_bytes(b"damaged")
+    for module in ("cache", "nets.weights"):
+        monkeypatch.setattr(f"hpc_astrossl.{module}.BUNDLED_FOLDER", tmp_path)
+    with pytest.raises(InputError, match="damaged: it is not the file that came with this program"):
+        weights.cached("imagenet-vgg16")

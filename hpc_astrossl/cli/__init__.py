@@ -37,6 +37,7 @@ MODULES = (
     "jobs",
     "follow",
     "report",
+    "help",
 )
 
 
@@ -45,7 +46,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="astrossl",
         description="From a survey release on disk to the paper's tables: preprocess, train, report.",
-        epilog="Begin with: astrossl doctor, then astrossl demo. Every verb has --help with an example.",
+        epilog="Begin with: astrossl doctor, then astrossl demo. Every verb has --help with an example; "
+        "astrossl help explains the keys of recipes.",
     )
     top.add_argument("--version", action="version", version=f"astrossl {__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)

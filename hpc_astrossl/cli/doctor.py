@@ -90,11 +90,12 @@ def examine() -> Iterator[Finding]:
     yield _library("submitit", "submit")
     yield _try("Slurm", _slurm, "not a Slurm login node; --cluster local runs the same plan here")
     yield _try("Apptainer", lambda: _output("apptainer", "--version"), "only needed to build or run the containers")
-    weights = cache.weights_file(names.IMAGENET)
+    weights = cache.found_weights(names.IMAGENET)
+    half = " (half precision, shipped)" if weights and weights.parent == cache.BUNDLED_FOLDER else ""
     yield Finding(
         "ImageNet weights",
-        weights.exists(),
-        str(weights) if weights.exists() else "not here; the ImageNet schemes are skipped",
+        weights is not None,
+        f"{weights}{half}" if weights else "not here; the ImageNet schemes are skipped",
         f"astrossl weights fetch {names.IMAGENET}, or astrossl weights add FILE",
     )
 

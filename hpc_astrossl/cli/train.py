@@ -37,8 +37,7 @@ def train(arguments: Namespace) -> None:
     from hpc_astrossl.specs.heads import groups
     from hpc_astrossl.specs.run import RunSpec
 
-    changes = config.settings(arguments.set)
-    data = {path: config.merge(config.read_yaml(path), changes) for path in arguments.run}
+    data = {path: config.apply_settings(config.read_yaml(path), arguments.set) for path in arguments.run}
     runs = [names.resolved(config.parse(one, RunSpec, str(path))) for path, one in data.items()]
     unlike = {run.run_id: run for run in runs}
     from hpc_astrossl.training.run import train  # torch, DALI: after the configurations have been read

@@ -40,8 +40,8 @@ def unavailable(cluster: ClusterSpec | None) -> dict[str, str]:
         if cluster is not None and "ASTROSSL_CACHE" in cluster.environment:
             os.environ["ASTROSSL_CACHE"] = cluster.environment["ASTROSSL_CACHE"]
             stack.callback(_restore, "ASTROSSL_CACHE", held)
-        path = cache.weights_file(names.IMAGENET)
-    if path.is_file():
+        path, found = cache.weights_file(names.IMAGENET), cache.found_weights(names.IMAGENET)
+    if found is not None:
         return {}
     return {
         "imagenet": f"no ImageNet weights: bring them with astrossl weights fetch {names.IMAGENET}, "

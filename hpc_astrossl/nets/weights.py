@@ -17,7 +17,7 @@ from torchvision.models import VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
 from hpc_astrossl import provenance
-from hpc_astrossl.cache import cache_folder, weights_file
+from hpc_astrossl.cache import BUNDLED, BUNDLED_FOLDER, cache_folder, found_weights, weights_file
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.identity import both
@@ -170,18 +170,29 @@ def fetch(name: str) -> tuple[Path, str]:
 
 
 def listed() -> list[tuple[str, Path, str]]:
-    """Name, file and SHA-256 of all weights in the cache."""
-    files = sorted((cache_folder() / "weights").glob("*.safetensors"))
-    return [(path.stem, path, provenance.sha256(path)) for path in files]
+    """Name, file and SHA-256 of all weights in the cache, and of the bundled ones that none there stands before."""
+    files = {path.stem: path for path in sorted((cache_folder() / "weights").glob("*.safetensors"))}
+    for name in BUNDLED:
+        if (path := found_weights(name)) is not None:
+            files.setdefault(name, path)
+    return [(name, path, provenance.sha256(path)) for name, path in files.items()]
 
 
 def cached(name: str) -> Path:
-    """The file of weights in the cache; InputError that says how to get them when they are not there."""
-    path = weights_file(name)
-    if not path.exists():
+    """The file of weights: the cache's, else the bundled one, held against its SHA-256.
+
+    InputError that says how to get them when they are not there, or not what this program came with.
+    """
+    path = found_weights(name)
+    if path is None:
         raise InputError(
-            f"weights {name!r}: there is no {path}; run astrossl weights add FILE"
+            f"weights {name!r}: there is no {weights_file(name)}; run astrossl weights add FILE"
             + (f", or with internet astrossl weights fetch {name}" if name in SOURCES else "")
+        )
+    if path.parent == BUNDLED_FOLDER and (found := provenance.sha256(path)) != BUNDLED[name][1]:
+        raise InputError(
+            f"{path}: damaged: it is not the file that came with this program ({both(BUNDLED[name][1], found)}); "
+            f"install it again, or astrossl weights fetch {name}"
         )
     return path
 

@@ -256,5 +256,5 @@ class Recipe:
 
 def load_recipe(path: Path | str, settings: Iterable[str] = ()) -> Recipe:
     """Read a recipe, with ``key=value`` settings laid over it; InputError says which key is wrong."""
-    data = config.merge(config.read_yaml(path), config.settings(list(settings)))
+    data = config.apply_settings(config.read_yaml(path), settings)
     return config.parse(data, Recipe, str(path))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hpc_astrossl import names
+from hpc_astrossl.cache import bundled
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import InputError, Interrupted, TrainingError
 from hpc_astrossl.identity import UNKNOWN, both
@@ -84,6 +85,9 @@ class Training(Shared):
         self.folder.write_config(self.run)
         self.folder.begin_metrics(self.records)
         self.folder.say(progress.greeting(self.run, self.data, self.engine, saved))
+        if bundled(self.source.sha256):
+            self.folder.say(f"weights {self.source.name}: the shipped ones, in half precision; astrossl weights fetch "
+                            f"{self.source.name} brings full precision")  # fmt: skip
         return saved, self.first_weights()
 
     def restore(self) -> dict[str, Any] | None:

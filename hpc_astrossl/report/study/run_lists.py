@@ -5,6 +5,7 @@ import urllib.parse
 from collections.abc import Iterable
 from pathlib import Path
 
+from hpc_astrossl.cache import bundled
 from hpc_astrossl.report.base import cells as c
 from hpc_astrossl.report.base.records import Problem, Run, Study
 from hpc_astrossl.report.base.tables import Entry, Table, number, text
@@ -54,7 +55,7 @@ def every_run(study: Study, out: Path) -> Table:
                 number(test),
                 text(f"{run.epochs}", value=run.epochs, note=run.stopped),
                 number(run.seconds / 60, 1),
-                text(run.weights.name or "from scratch"),
+                text(_weights(run)),
                 text(run.date),
             )
         )
@@ -68,6 +69,11 @@ def every_run(study: Study, out: Path) -> Table:
         caption="Validation and test: accuracy, or of a pretext task the mean absolute error of its outputs, 0 to 1.",
         numeric=frozenset({3, 4, 6, 7, 8, 9}),
     )
+
+
+def _weights(run: Run) -> str:
+    half = " (half precision)" if bundled(run.weights.sha256) else ""
+    return f"{run.weights.name}{half}" if run.weights.name else "from scratch"
 
 
 def _headline(run: Run, split: str) -> float | None:

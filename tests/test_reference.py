@@ -1,0 +1,59 @@
+"""The reference of keys: every key has words, and docs/reference is what the program says."""
+
+from pathlib import Path
+
+import pytest
+
+from hpc_astrossl.cli import main
+from hpc_astrossl.specs import reference
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("kind", reference.KINDS)
+def test_every_key_has_words(kind):
+    mute = [one.path for one in reference.keys(kind) if len(one.words) < 8]
+    assert mute == [], f"say in specs/words.py, or in a comment beside the field, what these mean: {', '.join(mute)}"
+
+
+@pytest.mark.parametrize("kind", reference.KINDS)
+def test_the_pages_are_what_the_program_says(kind):
+    """To write them anew: python -m hpc_astrossl.specs.reference docs/reference"""
+    assert (ROOT / f"docs/reference/{kind}.md").read_text() == reference.page(kind)
+
+
+def test_no_words_are_left_of_keys_that_are_gone():
+    known = {name: set(cls.__dataclass_fields__) for name, cls in _records().items()}
+    for name, said in reference.WORDS.items():
+        assert set(said) <= known[name], name
+
+
+def _records():
+    found = {"BandImages": None}
+    waiting = [*reference.KINDS.values(), reference.Resources]
+    while waiting:
+        cls = waiting.pop()
+        for one in cls.__mro__[:-1]:
+            found[one.__name__] = one
+        for hint in reference.typing.get_type_hints(cls).values():
+            below, _ = reference._record(hint)
+            if below is not None and below.__name__ not in found:
+                waiting.append(below)
+    return found
+
+
+def test_a_key_is_explained_with_default_values_and_what_it_excludes(capsys):
+    assert main(["help", "recipe", "stores.SG.images"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("stores.NAME.images\n")
+    assert "rgb | bands; default: rgb; since 0.1.0" in said
+    assert main(["help", "run", "class_weights"]) == 0  # by its last name alone
+    assert "data.class_weights" in capsys.readouterr().out
+    assert main(["help", "jobs", "resources.all.minutes"]) == 0
+    assert "default: 60" in capsys.readouterr().out
+    assert main(["help", "recipe", "cutouts"]) == 0
+    assert "Excludes fields and files." in capsys.readouterr().out
+    assert main(["help", "recipe", "split.trian"]) == 2
+    assert "did you mean" in capsys.readouterr().err
+    assert main(["help", "cluster"]) == 0
+    assert "signal_delay" in capsys.readouterr().out
