@@ -108,8 +108,11 @@ def resolve(table: dict[str, str], name: str, kind: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def resolved(run: RunSpec) -> RunSpec:
-    """The run with everything that its scheme decides written out; its ``run_id`` is final."""
+def resolved(run: RunSpec, *, floats: bool = False) -> RunSpec:
+    """The run with everything that its scheme decides written out; its ``run_id`` is final.
+
+    ``floats``: its store holds numbers rather than bytes, of which scaling auto makes asinh.
+    """
     found = scheme(run.scheme)
     if run.scheme not in SCHEMES and not (run.weights or "").startswith("run:"):
         raise InputError(
@@ -124,7 +127,7 @@ def resolved(run: RunSpec) -> RunSpec:
         phases = found.low_data_phases if low_data else found.phases
     scaling = run.data.scaling
     if scaling == "auto":
-        scaling = "caffe" if run.weights == IMAGENET else "unit"
+        scaling = "asinh" if floats else "caffe" if run.weights == IMAGENET else "unit"
     whole = dataclasses.replace(run, phases=phases, data=dataclasses.replace(run.data, scaling=scaling))
     if run.data.target not in PRETEXTS:
         if run.pretext:

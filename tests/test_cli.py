@@ -66,7 +66,8 @@ def test_doctor_tries_what_it_reports(capsys, monkeypatch, tmp_path):
     assert "Gloo" in found["Horovod"]["detail"]
     if shutil.which("sinfo") is None:
         assert found["Slurm"]["detail"] == "sinfo is not on the PATH"
-    assert found["ImageNet weights"]["works"] is False
+    assert found["ImageNet weights"]["works"]
+    assert "(half precision, shipped)" in found["ImageNet weights"]["detail"]
     (tmp_path / "weights").mkdir()
     (tmp_path / f"weights/{names.IMAGENET}.safetensors").touch()
     assert cli.main(["doctor"]) == 0

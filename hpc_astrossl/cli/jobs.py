@@ -39,20 +39,25 @@ def add(verbs) -> None:
 def _expand(arguments: Namespace):
     """Recipe, cluster and plan of the arguments."""
     from hpc_astrossl import config
-    from hpc_astrossl.launch import grid, prepare
+    from hpc_astrossl.launch import foresight, grid, prepare
     from hpc_astrossl.specs.jobs import JobsSpec
 
     jobs = config.load(arguments.jobs, JobsSpec)
     cluster = prepare.find_cluster(arguments.cluster) if arguments.cluster else None
     missing = prepare.unavailable(cluster)
-    return jobs, cluster, grid.expand(jobs, cluster=cluster, unavailable=missing, where=arguments.jobs)
+    floats = foresight.float_stores(jobs, arguments.workdir)
+    plan = grid.expand(jobs, cluster=cluster, unavailable=missing, where=arguments.jobs, floats=floats)
+    for remark in foresight.remarks(plan, jobs, cluster, arguments.workdir):
+        print(remark, file=sys.stderr)
+    return jobs, cluster, plan
 
 
 def _plan(arguments: Namespace) -> None:
-    from hpc_astrossl.launch import cost
+    from hpc_astrossl.launch import cost, prepare
     from hpc_astrossl.launch.state import done_keys
 
     _, cluster, plan = _expand(arguments)
+    prepare.check_stores(plan, arguments.workdir)
     done = done_keys(plan, arguments.workdir)
     rates = cost.measured(plan, arguments.workdir) | (cluster.rates if cluster else {})
     costs = {stage.name: cost.cost(stage, done, arguments.workdir, rates) for stage in plan.stages}

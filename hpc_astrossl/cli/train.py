@@ -34,11 +34,13 @@ def train(arguments: Namespace) -> None:
     """
     from hpc_astrossl import config, names
     from hpc_astrossl.errors import InputError, TrainingError
+    from hpc_astrossl.launch import foresight
     from hpc_astrossl.specs.heads import groups
     from hpc_astrossl.specs.run import RunSpec
 
     data = {path: config.apply_settings(config.read_yaml(path), arguments.set) for path in arguments.run}
-    runs = [names.resolved(config.parse(one, RunSpec, str(path))) for path, one in data.items()]
+    read = [config.parse(one, RunSpec, str(path)) for path, one in data.items()]
+    runs = [names.resolved(run, floats=foresight.floats(run, arguments.workdir)) for run in read]
     unlike = {run.run_id: run for run in runs}
     from hpc_astrossl.training.run import train  # torch, DALI: after the configurations have been read
     from hpc_astrossl.training.together import train_together

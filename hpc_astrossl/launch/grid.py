@@ -1,6 +1,6 @@
 """The grid as a pure function of the recipe: which runs there are, in which stages, and what each needs first."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -25,19 +25,25 @@ from hpc_astrossl.specs.run import RunSpec
 
 
 def expand(
-    jobs: JobsSpec, *, cluster: ClusterSpec | None = None, unavailable: Mapping[str, str] | None = None, where: str = ""
+    jobs: JobsSpec,
+    *,
+    cluster: ClusterSpec | None = None,
+    unavailable: Mapping[str, str] | None = None,
+    where: str = "",
+    floats: Collection[str] = (),
 ) -> Plan:
     """The plan of a recipe.
 
     ``unavailable`` maps a kind of initial weights ("imagenet") to the reason why it cannot be had: the runs that
-    need it are skipped. ``where`` opens the messages about a wrong override. InputError for those.
+    need it are skipped. ``where`` opens the messages about a wrong override. InputError for those. ``floats``: stores
+    that hold numbers rather than bytes; scaling auto is asinh there.
     """
     unavailable = unavailable or {}
     made = {item.out for item in jobs.preprocess}
-    trained = _pretext_runs(jobs, where)
+    trained = _pretext_runs(jobs, where, floats)
     runs: dict[str, list[RunSpec]] = {scheme: [] for scheme in jobs.schemes}
     skipped = []
-    for run in _downstream_runs(jobs, trained, where):
+    for run in _downstream_runs(jobs, trained, where, floats):
         if reason := unavailable.get(names.scheme(run.scheme).weights):
             skipped.append((run, reason))
         else:
@@ -166,17 +172,19 @@ def _report_item(experiment: str, needs: tuple[str, ...]) -> Item:
     )
 
 
-def _pretext_runs(jobs: JobsSpec, where: str) -> dict[str, tuple[str, RunSpec]]:
+def _pretext_runs(jobs: JobsSpec, where: str, floats: Collection[str]) -> dict[str, tuple[str, RunSpec]]:
     """Name of each pretext -> its stage and its run."""
     found = {}
     if jobs.pretext is not None:
-        found[MAGNITUDES] = ("pretext", _pretext_run(jobs, jobs.pretext, "pretext", where))
+        found[MAGNITUDES] = ("pretext", _pretext_run(jobs, jobs.pretext, "pretext", where, floats))
     for name in jobs.pretexts:
-        found[name] = (stage_of(name), _pretext_run(jobs, jobs.named(name), name, where))
+        found[name] = (stage_of(name), _pretext_run(jobs, jobs.named(name), name, where, floats))
     return found
 
 
-def _pretext_run(jobs: JobsSpec, pretext: PretextSpec | NamedPretext, name: str, where: str) -> RunSpec:
+def _pretext_run(
+    jobs: JobsSpec, pretext: PretextSpec | NamedPretext, name: str, where: str, floats: Collection[str]
+) -> RunSpec:
     """The run of ``pretext:``, whose name is "pretext", or of one of ``pretexts:``."""
     data = {
         "experiment": jobs.experiment,
@@ -191,10 +199,12 @@ def _pretext_run(jobs: JobsSpec, pretext: PretextSpec | NamedPretext, name: str,
     data = config.merge(data, pretext.overrides)
     if isinstance(pretext, NamedPretext):
         data["pretext"] = pretext.switches
-    return _run(data, f"{where}: {'pretext' if isinstance(pretext, PretextSpec) else f'pretexts.{name}'}")
+    return _run(data, f"{where}: {'pretext' if isinstance(pretext, PretextSpec) else f'pretexts.{name}'}", floats)
 
 
-def _downstream_runs(jobs: JobsSpec, trained: Mapping[str, tuple[str, RunSpec]], where: str) -> Iterator[RunSpec]:
+def _downstream_runs(
+    jobs: JobsSpec, trained: Mapping[str, tuple[str, RunSpec]], where: str, floats: Collection[str]
+) -> Iterator[RunSpec]:
     weights = {scheme: _weights(scheme, trained) for scheme in jobs.schemes}
     for set_name, labelled in jobs.sets.items():
         for scheme in jobs.schemes:
@@ -213,7 +223,7 @@ def _downstream_runs(jobs: JobsSpec, trained: Mapping[str, tuple[str, RunSpec]],
                 }
                 for name in (ALL, set_name, scheme):
                     data = config.merge(data, jobs.overrides.get(name, {}))
-                first = _run(data, f"{where}: set {set_name}, scheme {scheme}")
+                first = _run(data, f"{where}: set {set_name}, scheme {scheme}", floats)
                 yield from (replace(first, seed=seed) for seed in jobs.seeds)
 
 
@@ -224,10 +234,10 @@ def _weights(scheme: str, trained: Mapping[str, tuple[str, RunSpec]]) -> str | N
     return names.IMAGENET if names.scheme(scheme).weights == "imagenet" else None
 
 
-def _run(data: dict, where: str) -> RunSpec:
+def _run(data: dict, where: str, floats: Collection[str]) -> RunSpec:
     where = where.removeprefix(": ")
     run = config.parse(data, RunSpec, where)
     try:
-        return names.resolved(run)
+        return names.resolved(run, floats=run.data.store in floats)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None

@@ -9,6 +9,7 @@ from typing import Any
 from hpc_astrossl import cache, config, manifest, names
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import write_aside
+from hpc_astrossl.launch.foresight import check_images
 from hpc_astrossl.launch.ledger import Ledger
 from hpc_astrossl.launch.plan import Plan, Work, run_folder
 from hpc_astrossl.launch.task import TaskSpec, events_file
@@ -70,6 +71,16 @@ def validate(plan: Plan, jobs: JobsSpec, workdir: Path) -> None:
     wanted = {(run.data.store, run.data.target): run for run in runs if run.data.store not in made}
     for (store, _), run in wanted.items():
         _check_store(workdir / store, run)
+    check_stores(plan, workdir)
+
+
+def check_stores(plan: Plan, workdir: Path) -> None:
+    """InputError for the first run that cannot learn from its store, of the stores that are there now."""
+    runs = sorted(plan.runs, key=lambda run: run.data.train_size or 0)
+    wanted = {(run.data.store, run.data.target, run.data.scaling): run for run in runs}
+    for (store, *_), run in wanted.items():
+        if (workdir / store / "zarr.json").exists():
+            _check_store(workdir / store, run)
 
 
 def _check_store(path: Path, run: RunSpec) -> None:
@@ -97,6 +108,7 @@ def _check_store(path: Path, run: RunSpec) -> None:
             f"store {path} has {there} training objects, and set {run.set} is to be trained on {run.data.train_size}; "
             f"take sizes of at most {there}, or 'all'"
         )
+    check_images(path, run)
 
 
 def write_experiment(plan: Plan, recipe: str, workdir: Path) -> None:
