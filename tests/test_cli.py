@@ -12,7 +12,7 @@ from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_INPUT, InputError, Interrupt
 
 VERBS = {
     "doctor", "demo", "simulate", "preprocess", "info", "check", "train", "plan", "submit", "status", "logs", "cancel",
-    "report", "embed", "predict", "explore", "classify", "labels", "weights",
+    "report", "embed", "predict", "explore", "classify", "labels", "weights", "help", "new", "completion",
 }  # fmt: skip
 
 

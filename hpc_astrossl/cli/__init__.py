@@ -38,6 +38,8 @@ MODULES = (
     "follow",
     "report",
     "help",
+    "new",
+    "completion",
 )
 
 

@@ -18,19 +18,40 @@ def add(verbs) -> None:
         handler=None,
     )
     what = weights.add_subparsers(metavar="add|export|fetch|list", required=True)
-    verb = what.add_parser("add", help="copy VGG16's convolutions from a .safetensors, .pth or .pt file")
-    verb.add_argument("file", metavar="FILE", type=Path)
+    verb = add_verb(
+        what,
+        "add",
+        about="copy VGG16's convolutions from a .safetensors, .pth or .pt file to where runs find them",
+        example="astrossl weights add vgg16_features.pth --name mine",
+        handler=add_weights,
+    )
+    verb.add_argument("file", metavar="FILE", type=Path, help="the file with the weights")
     verb.add_argument("--name", default=IMAGENET, help="the name that runs use (default: %(default)s)")
-    verb.set_defaults(handler=add_weights)
-    verb = what.add_parser("fetch", help="download weights by name; needs internet")
+    verb = add_verb(
+        what,
+        "fetch",
+        about="download weights by name, in full precision; needs internet",
+        example=f"astrossl weights fetch {IMAGENET}",
+        handler=fetch_weights,
+    )
     verb.add_argument("name", metavar="NAME", help=IMAGENET)
-    verb.set_defaults(handler=fetch_weights)
-    verb = what.add_parser("export", help="write a finished run's convolutions for torchvision, with a model card")
+    verb = add_verb(
+        what,
+        "export",
+        about="write a finished run's convolutions for torchvision, with a model card",
+        example="astrossl weights export runs/paper/pretext_… survey.safetensors",
+        handler=export_weights,
+    )
     verb.add_argument("run", metavar="RUN", type=Path, help="the folder of a finished run")
     verb.add_argument("file", metavar="FILE", type=Path, help=".safetensors or .pth; FILE.md will be the card")
     verb.add_argument("--anyway", action="store_true", help="also of a run whose store or first weights are others now")
-    verb.set_defaults(handler=export_weights)
-    what.add_parser("list", help="name, SHA-256 and file of all weights here").set_defaults(handler=list_weights)
+    add_verb(
+        what,
+        "list",
+        about="show name, SHA-256 and file of all weights here",
+        example="astrossl weights list",
+        handler=list_weights,
+    )
 
 
 def add_weights(arguments: Namespace) -> None:

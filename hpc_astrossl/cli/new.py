@@ -1,0 +1,82 @@
+"""``astrossl new``: a commented file to start from."""
+
+import importlib.resources
+import re
+from argparse import Namespace
+from pathlib import Path
+
+FILES = ("recipe", "jobs", "run")
+WIDTH = 118
+
+
+def add(verbs) -> None:
+    """Add the verb."""
+    from hpc_astrossl.cli import add_verb
+
+    verb = add_verb(
+        verbs,
+        "new",
+        about="write a commented recipe, jobs recipe or run to start from",
+        example="astrossl new recipe folders --out mine.yaml\n\nkinds:\n"
+        + "\n".join(f"  {file}: {', '.join(kinds(file))}" for file in FILES),
+        handler=new,
+    )
+    verb.add_argument("file", metavar="|".join(FILES), choices=FILES)
+    verb.add_argument("kind", metavar="KIND", help="see below")
+    verb.add_argument("--out", metavar="FILE", type=Path, help="the file to write (default: KIND.yaml)")
+
+
+def kinds(file: str) -> list[str]:
+    """What there is a beginning of."""
+    folder = importlib.resources.files("hpc_astrossl").joinpath("templates", file)
+    return sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
+
+
+def new(arguments: Namespace) -> None:
+    """Write the file, and say how it is used. InputError for an unknown kind, or a file that is there."""
+    from hpc_astrossl.errors import InputError, unknown
+    from hpc_astrossl.files import write_aside
+
+    if arguments.kind not in kinds(arguments.file):
+        raise unknown(f"kind of {arguments.file}", arguments.kind, kinds(arguments.file))
+    out = arguments.out or Path(f"{arguments.kind}.yaml")
+    if out.exists():
+        raise InputError(f"{out}: is there already; give another name with --out, or remove it")
+    if not out.parent.is_dir():
+        raise InputError(f"{out.parent}: no such folder")
+    text = commented(arguments.file, arguments.kind, out)
+    write_aside(out, text.encode())
+    print(f"{out}: every key has its meaning above it; astrossl help {arguments.file} lists the others")
+    print(next(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#   astrossl ")))
+
+
+def commented(file: str, kind: str, out: Path) -> str:
+    """A template with the meaning of each key above it."""
+    from hpc_astrossl.specs import reference
+
+    template = importlib.resources.files("hpc_astrossl").joinpath("templates", file, f"{kind}.yaml").read_text("utf-8")
+    checkout = Path(__file__).parents[2]
+    lines, path = [], []
+    for line in template.format(file=out, checkout=checkout).splitlines():
+        if found := re.match(r"( *)([\w-]+):", line):
+            depth = len(found[1]) // 2
+            path = [*path[:depth], found[2]]
+            if words := _words(reference.keys(file), path):
+                lines += _wrapped(words, found[1])
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def _words(keys, path: list[str]) -> str:
+    """The words of the key at exactly this path."""
+    for one in keys:
+        parts = one.path.split(".")
+        if len(parts) == len(path) and all(a == b or a.isupper() for a, b in zip(parts, path, strict=True)):
+            return one.words
+    return ""
+
+
+def _wrapped(words: str, indent: str) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(words, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
