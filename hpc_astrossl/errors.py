@@ -11,6 +11,10 @@ class InputError(Exception):
     """
 
 
+class StoreChanged(InputError):
+    """A store was replaced or changed while it was read: never damage that may be left out."""
+
+
 class Interrupted(BaseException):
     """The run was asked to stop and has saved its state: exit status 75, "to be continued".
 

@@ -4,6 +4,7 @@ Zarr reads a shard of zero bytes, or a missing one, as zeros, without a word. So
 and SHA-256: a shard counts as written when its record is there and the file is what the record says.
 """
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -61,6 +62,15 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path) for path in found if str(path) != MANIFEST)
 
 
+def stats(folder: Path) -> dict[str, os.stat_result]:
+    """Size, time and inode of every file below, by its path relative to ``folder``; the manifest itself apart."""
+    found = {}
+    for name in files(folder):
+        with contextlib.suppress(FileNotFoundError):  # gone meanwhile, or a link to nothing: as if it were not there
+            found[name] = (folder / name).stat()
+    return found
+
+
 def write_manifest(folder: Path, records: list[Record]) -> None:
     """List every file of a complete store; those of ``records`` are known, the others are measured."""
     known = {record.file: record for record in records}
@@ -93,17 +103,20 @@ def _is_range(rows: Any) -> bool:
     return rows is None or (isinstance(rows, list) and len(rows) == 2 and all(type(row) is int for row in rows))
 
 
-def faults(folder: Path, *, deep: bool = False) -> list[str]:
-    """What is missing, cut short, foreign or (deep) altered among the files of a store, in words."""
+def faults(folder: Path, *, deep: bool = False, present: dict[str, os.stat_result] | None = None) -> list[str]:
+    """What is missing, cut short, foreign or (deep) altered among the files of a store, in words.
+
+    ``present`` is what ``stats`` tells, if that was asked already.
+    """
     listed, found = read_manifest(folder), []
-    present = set(files(folder))
+    present = stats(folder) if present is None else present
     for name, facts in listed.items():
         rows = f" (rows {facts['rows'][0]}..{facts['rows'][1] - 1})" if facts.get("rows") else ""
         if name not in present:
             found.append(f"{name}{rows}: missing")
-        elif (size := (folder / name).stat().st_size) != facts["bytes"]:
+        elif (size := present[name].st_size) != facts["bytes"]:
             found.append(f"{name}{rows}: {size:,} bytes, the manifest says {facts['bytes']:,}")
         elif deep and provenance.sha256(folder / name) != facts["sha256"]:
             found.append(f"{name}{rows}: altered, its SHA-256 is not the manifest's")
-    found += [f"{name}: foreign file, not in the manifest" for name in sorted(present - set(listed))]
+    found += [f"{name}: foreign file, not in the manifest" for name in sorted(present.keys() - listed)]
     return found

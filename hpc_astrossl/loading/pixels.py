@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hpc_astrossl.errors import InputError
+from hpc_astrossl.errors import InputError, StoreChanged
 from hpc_astrossl.loading import order
 from hpc_astrossl.loading.arrival import Arrivals, arrivals
 from hpc_astrossl.loading.buffers import Buffers
@@ -28,7 +28,7 @@ class Skipped:
 
     def add(self, rows: np.ndarray, error: InputError) -> None:
         """Take note of unreadable rows, or raise the error."""
-        if not self.allowed:
+        if not self.allowed or isinstance(error, StoreChanged):
             raise error
         self.rows |= dict.fromkeys(rows.tolist(), str(error))
 

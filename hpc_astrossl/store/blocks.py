@@ -19,6 +19,7 @@ from numcodecs import blosc, zstd
 
 from hpc_astrossl.store.checksum import crc32c
 
+Look = Callable[[str | None, int | None], None]  # told of each file (name, descriptor) before it is read
 OPEN = 64  # files of shards that stay open
 INDEX = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
 PLANES_FIRST = (0, 3, 1, 2)  # the order of a chunk's axes in its file where channels come first
@@ -38,13 +39,24 @@ class Extents:
 
 
 class Blocks:
-    """Reads the chunks of one array into memory; any number of threads may do so at a time."""
+    """Reads the chunks of one array into memory; any number of threads may do so at a time.
 
-    def __init__(self, path: Path, array: zarr.Array):
+    ``look`` may raise an error for a file that must not be read (``seal.Seal.look``).
+    """
+
+    def __init__(self, path: Path, array: zarr.Array, look: Look | None = None):
+        self._look = look
         self._array, self._rows, self._chunk = array, array.shape[0], array.chunks
         self._layout = layout = Layout.of(array)
-        self._shard = lru_cache(OPEN)(lambda number: Shard(path / "c" / layout.name(number), layout.chunks))
+        self._shard = lru_cache(OPEN)(lambda number: self._opened(path, layout.name(number)))
         self._packed = threading.local()
+
+    def _opened(self, path: Path, name: str) -> "Shard":
+        """The shard's file, opened; only then is it looked at, so that it cannot be exchanged in between."""
+        shard = Shard(path / "c" / name, self._layout.chunks)
+        if self._look:
+            self._look(f"images/c/{name}", shard.file)
+        return shard
 
     @property
     def direct(self) -> bool:
@@ -94,6 +106,8 @@ class Blocks:
             self._decode(index, out)
         else:
             out[...] = self._array[start : start + len(out)]
+            if self._look:
+                self._look(None, None)
         return out
 
     def _decode(self, index: int, out: np.ndarray) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from hpc_astrossl import manifest
+from hpc_astrossl.errors import StoreChanged
 from hpc_astrossl.store import claim
 from hpc_astrossl.store.layout import REJECTED, SPLITS
 from hpc_astrossl.store.reader import Store, open_store
@@ -16,7 +17,7 @@ def check(path: Path | str, *, deep: bool = False) -> list[str]:
     """The faults found, in words; empty when there are none.
 
     Deep also hashes every file, decodes every chunk, and looks for objects that two splits share. InputError when
-    the store cannot be opened at all.
+    the store cannot be opened at all, or is another one before all of it has been looked at.
     """
     store = open_store(path, verify=False)
     faults = manifest.faults(store.path, deep=deep)
@@ -28,6 +29,7 @@ def check(path: Path | str, *, deep: bool = False) -> list[str]:
     faults += _counts(store) + _table(store)
     if deep:
         faults += _leaks(store) + _images(store)
+    store.hold()
     return faults
 
 
@@ -98,6 +100,8 @@ def _images(store: Store) -> list[str]:
     for index in range(-(-len(store) // store.chunk_rows)):
         try:
             images = store.chunk(index)
+        except StoreChanged:
+            raise
         except Exception as error:  # whatever a damaged chunk makes the codecs raise is the finding
             faults.append(str(error).removeprefix(f"{store.path}: "))
             continue

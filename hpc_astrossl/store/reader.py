@@ -7,18 +7,19 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from hpc_astrossl import manifest, provenance
+from hpc_astrossl import manifest
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.store import claim, encoded
 from hpc_astrossl.store.blocks import Blocks, Extents
 from hpc_astrossl.store.layout import EXTRA, REJECTED, SPLITS, TABLE, StoreInfo
+from hpc_astrossl.store.seal import Seal
 
 
 class Store:
     """An opened store. ``path`` is where it lies; reading never changes it."""
 
-    def __init__(self, path: Path, group: zarr.Group, info: StoreInfo):
-        self.path, self.info = path, info
+    def __init__(self, path: Path, group: zarr.Group, info: StoreInfo, seal: Seal):
+        self.path, self.info, self._seal = path, info, seal
         self._group = group
         self._images = group["images"]
         self.encoding = encoded.Encoding.of(self._images.attrs)  # None: the numbers of ``images`` are pixels
@@ -79,10 +80,18 @@ class Store:
         """Row numbers of a split (train, validation or test), ascending, int64."""
         return np.flatnonzero(self.table["split"] == SPLITS.index(split))
 
-    @cached_property
-    def identity(self) -> str:
-        """SHA-256 of the list of its files and their hashes: the same store made of other data has another one."""
-        return provenance.sha256(self.path / manifest.MANIFEST)
+    @property
+    def identity(self) -> str | None:
+        """SHA-256 of the list of its files and their hashes, when it was opened: made of other data it has another."""
+        return self._seal.identity
+
+    def look(self) -> None:
+        """StoreChanged when another manifest lies there now; costs next to nothing."""
+        self._seal.look()
+
+    def hold(self) -> None:
+        """StoreChanged when the store has been replaced or changed since it was opened."""
+        self._seal.hold()
 
     @property
     def usable(self) -> np.ndarray:
@@ -107,6 +116,7 @@ class Store:
         try:
             return self._blocks.read(index, out)
         except (ValueError, RuntimeError, OSError) as error:
+            self._seal.look()
             raise self.damage(index, error) from None
 
     def decoded(self, index: int, raw: np.ndarray,
@@ -144,7 +154,7 @@ class Store:
 
     @cached_property
     def _blocks(self) -> Blocks:
-        return Blocks(self.path / "images", self._images)
+        return Blocks(self.path / "images", self._images, self._seal.look)
 
     def images(self, rows: np.ndarray) -> np.ndarray:
         """The images of ``rows`` in their order, (len(rows), height, width, channels); each chunk is read once."""
@@ -158,8 +168,11 @@ class Store:
 
     def _read(self, name: str, rows: slice) -> np.ndarray:
         try:
-            return self._group[name][rows]
+            found = self._group[name][rows]
+            self._seal.look()  # after it was read: what was exchanged before, or meanwhile, is noticed
+            return found
         except (ValueError, RuntimeError, OSError) as error:
+            self._seal.look()
             where = f"rows {rows.start}..{rows.stop - 1}" if rows.stop else "all rows"
             raise InputError(
                 f"{self.path}: array {name}, {where}: damaged or unreadable ({_words(error)}); "
@@ -178,6 +191,7 @@ class Columns(Mapping):
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self:
+            self._store.look()
             raise KeyError(name)
         if name not in self._read:
             column = self._store._read(name, slice(None))
@@ -234,6 +248,7 @@ def open_store(path: Path | str, *, verify: bool = True) -> Store:
             raise InputError(f"{path}: half-written, no such store yet: {claim.partial(path)} is in the making; "
                              "go on with astrossl preprocess")  # fmt: skip
         raise InputError(f"{path}: no such store; make it with astrossl preprocess")
+    seal = Seal(path)
     try:
         group = zarr.open_group(path, mode="r", zarr_format=3)
         attributes = dict(group.attrs)
@@ -241,7 +256,8 @@ def open_store(path: Path | str, *, verify: bool = True) -> Store:
         raise InputError(f"{path}: not a Zarr v3 group, or its zarr.json is damaged") from None
     info = StoreInfo.from_attributes(attributes, str(path))
     _check_arrays(group, info, str(path))
-    if verify and (faults := manifest.faults(path)):
+    if verify and (faults := manifest.faults(path, present=seal.files)):
         raise InputError(f"{path}: damaged store: {'; '.join(faults[:3])}. astrossl check says all; "
                          "make the store again with astrossl preprocess")  # fmt: skip
-    return Store(path, group, info)
+    seal.look()
+    return Store(path, group, info, seal)

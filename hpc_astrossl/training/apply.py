@@ -170,6 +170,7 @@ def apply(job: Job, verb: Verb) -> int | None:
         if engine.rank == 0:
             with parts.assembling() as complete:
                 if complete:
+                    source.hold()
                     assemble(job.outs, parts, verb.writers, about)
             if there:
                 parts.remove()
@@ -196,6 +197,7 @@ def _part(trained: Trained, source, rows: tuple[int, int], verb: Verb, engine) -
     for images in source.batches(*rows, engine):
         images = images.to(engine.device)
         found.append(verb.columns(trained, trained.model.encode(control.masked(images) if masked else images)))
+    source.hold()
     known = source.columns(*rows)
     kept = known if verb.labels else {"object_id": known["object_id"]}
     return kept | {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}

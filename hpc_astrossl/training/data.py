@@ -100,8 +100,8 @@ def open_source(run: RunSpec, workdir: Path, store: Store) -> Source:
         path = weights.cached(run.weights)
     sha256 = provenance.sha256(path)
     if noted not in (None, sha256):
-        raise InputError(f"{path}: damaged: it is not the file that its run wrote ({identity.both(noted, sha256)}); "
-                         "train that run again")  # fmt: skip
+        raise InputError(f"{path}: damaged: it is not the file that its run wrote; train that run again "
+                         f"({identity.both(noted, sha256)})")  # fmt: skip
     tensors = weights.read(path)
     if provenance.sha256(path) != sha256:
         raise InputError(f"{path}: was replaced while it was read; run this again")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hpc_astrossl.errors import StoreChanged
 from hpc_astrossl.loading import LoaderSpec, open_loader
 from hpc_astrossl.nets.vgg import VGG16, working_precision
 from hpc_astrossl.specs.run import RunSpec
@@ -43,6 +44,17 @@ class Encoder:
         self._kept: list[tuple[np.ndarray, Tensor]] = []
         self._unreadable = np.empty(0, dtype=np.int64)  # the same on every rank
         self.skipped: dict[int, str] = {}  # row -> reason, of those that this rank could not read
+
+    def hold(self) -> None:
+        """StoreChanged, on every rank, when the store was replaced or changed since it was opened. Collective."""
+        try:
+            self.store.hold()
+            found = None
+        except StoreChanged as error:
+            found = str(error)
+        for problem in self.engine.gather(found):
+            if problem:
+                raise StoreChanged(problem)
 
     def forget(self) -> None:
         """The convolutions change from here on: what is in memory is theirs no more, nor is the cache."""
@@ -123,6 +135,7 @@ class Encoder:
             found, features = collect(encode, loader, self.engine, self.stop)
         finally:
             loader.close()
+        self.hold()
         self._unreadable = np.union1d(self._unreadable, np.setdiff1d(rows, found))
         self.skipped |= loader.skipped.rows
         seconds = time.monotonic() - begin

@@ -23,6 +23,7 @@ NEEDED = {**dict.fromkeys(("run_id", "target"), str), **dict.fromkeys(("class_na
           **dict.fromkeys(("store", "metrics", "objects", "provenance", "weights"), dict)}  # fmt: skip
 WEIGHTS = identity.WEIGHTS
 AGAIN = "train it again (astrossl submit --remake makes again all that is out of date), or bring the old one back"
+MOVE = "astrossl submit --remake sets it aside and makes it again, or move its folder away"
 ANYWAY = f"{AGAIN}, or add --anyway to use the run as it is"
 EVENTS = "events.out.tfevents.0.astrossl"  # TensorBoard looks for the first two words
 
@@ -95,9 +96,14 @@ class RunFolder:
         return self.complete().get("files", {}).get(WEIGHTS)
 
     def finished(self) -> dict[str, Any] | None:
-        """The same, for who would train it: of a run that is done no checkpoint stays, wherever its end was cut off."""
+        """The same, for who would train it: of a run that is done no checkpoint stays, wherever its end was cut off.
+
+        InputError when it is out of date: done means done from what lies there now.
+        """
         result = self.result()
         if result is not None:
+            if note := identity.hold_run(self.path, result, f"it is not trained again by itself: {MOVE}"):
+                print(note, file=sys.stderr, flush=True)
             shutil.rmtree(self.checkpoints, ignore_errors=True)
         return result
 

@@ -31,6 +31,7 @@ class Keeper:
     def epoch(self, record: dict[str, Any], better: bool) -> None:
         """Keep an epoch's record, write it, and tell of it; save when it is time."""
         training = self.training
+        training.hold()
         if better:
             prefix = "head." if self.phase.net is self.phase.head else ""
             self.best = snapshot(self.phase.net, add=prefix)
@@ -42,6 +43,7 @@ class Keeper:
 
     def within(self, place: Within) -> None:
         """Save in the midst of an epoch."""
+        self.training.hold()
         if self.training.folder.writes:
             self.save(place)
 

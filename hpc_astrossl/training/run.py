@@ -107,8 +107,8 @@ class Training(Shared):
         begin = f"or remove {self.checkpoints.folder} to begin again"
         if (then := saved.get("store", store.identity)) != store.identity:
             words = both(then, store.identity)
-            raise InputError(f"{store.path}: has been made anew since {folder} was begun ({words}); bring the old "
-                             f"store back, {begin}")  # fmt: skip
+            raise InputError(f"{store.path}: has been made anew since {folder} was begun; bring the old store back, "
+                             f"{begin} ({words})")  # fmt: skip
         source = self.source
         if "weights" not in saved and source.name is not None:
             self.source = replace(source, sha256=None)
@@ -158,6 +158,7 @@ class Training(Shared):
             answers[split] = target.answer(raw).numpy()
         self.data.truth[:] = self.truth.cpu().numpy()  # a pretext's is another now
         lost = self.left_out()
+        self.hold()
         files = outcome.write_weights(self.folder, weights, self.run)
         outcome.write_predictions(self.folder, self.data, answers)
         outcome.write_samples(self.folder, self.data, shown, answers["validation"])

@@ -34,6 +34,10 @@ class Shared:
         self.began = time.monotonic()
         self.skipped: list[Skipped] = []  # by loader of images, what it could not read
 
+    def hold(self) -> None:
+        """StoreChanged, on every rank, when the store was replaced or changed since it was opened."""
+        self.encoder.hold()
+
     def readable(self, split: str) -> np.ndarray:
         """The rows of a split without those that the encoder found unreadable; from here on, the split is these."""
         self.data.rows[split] = self.encoder.readable(self.data.rows[split])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hpc_astrossl.errors import InputError
+from hpc_astrossl.errors import InputError, StoreChanged
 from hpc_astrossl.loading import LoaderSpec, open_loader
 from hpc_astrossl.loading.reference import scale
 from hpc_astrossl.loading.scaling import FROM_STORE
@@ -60,6 +60,10 @@ class StoreSource:
         rows = self.rows[start:stop]
         return {name: self.store.table[name][rows] for name in ("object_id", "label")}
 
+    def hold(self) -> None:
+        """StoreChanged when the store has been replaced or changed since it was opened."""
+        self.store.hold()
+
     def batches(self, start: int, stop: int, engine) -> Iterator[torch.Tensor]:
         """Images as the network takes them, in order; chunks are read as they are needed and not kept."""
         spec = LoaderSpec(batch_size=max(self.data.batch_size, 64), scaling=self.data.scaling, flips=False,
@@ -100,7 +104,8 @@ class PictureSource:
         if shape[0] != shape[1]:
             raise InputError(f"{folder}: pictures are cut to squares, the run takes {shape[0]} × {shape[1]} pixels; "
                              "give it a store")  # fmt: skip
-        self.size, self.data = shape[0], data
+        self.size, self.data, self.folder = shape[0], data, folder
+        self._seen = self._marks()
         self.about: dict[str, Any] = {"store": None, "images": str(folder.resolve()), "class_names": []}
 
     def __len__(self) -> int:
@@ -110,6 +115,17 @@ class PictureSource:
         """``object_id``, the names without suffix, and ``label``, −1."""
         names = np.array([file.stem for file in self.files[start:stop]])
         return {"object_id": names, "label": np.full(len(names), -1, dtype=np.int16)}
+
+    def hold(self) -> None:
+        """StoreChanged when a picture has come, gone or been replaced since the folder was read."""
+        if self._marks() != self._seen:
+            raise StoreChanged(
+                f"{self.folder}: its pictures have changed while they were read; run the same command again"
+            )
+
+    def _marks(self) -> list[tuple]:
+        files = sorted(file for file in self.folder.iterdir() if file.suffix.lower() in PICTURES)
+        return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
     def batches(self, start: int, stop: int, engine) -> Iterator[torch.Tensor]:
         """Images as the network takes them, in order."""

@@ -1,0 +1,71 @@
+"""Notices that a store is replaced or changed while it is read: pixels of one must never meet labels of another.
+
+At each file that is opened a look at the manifest's inode and time suffices; before a result is written, and at the end
+of an epoch, the manifest is read and hashed again, and every file is looked at.
+"""
+
+import os
+from pathlib import Path
+
+from hpc_astrossl import identity, manifest, provenance
+from hpc_astrossl.errors import StoreChanged
+
+Mark = tuple[int, int, int, int]  # device, inode, bytes, time of the last change in nanoseconds
+
+
+def mark(facts: os.stat_result) -> Mark:
+    """What tells a file from another of its name, or from itself after a change."""
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+class Seal:
+    """A store as it was when it was opened: ``identity``, the manifest's SHA-256, and its files by name."""
+
+    def __init__(self, path: Path):
+        self.path, self._manifest = path, path / manifest.MANIFEST
+        self._seen = self._stat(self._manifest)
+        self.identity = identity.of_store(path)
+        self.files = manifest.stats(path)
+        self._marks = {name: mark(facts) for name, facts in self.files.items()}
+
+    def look(self, name: str | None = None, file: int | None = None) -> None:
+        """StoreChanged when the manifest is another now, or ``file`` (a descriptor) is not the ``name`` there was."""
+        seen = self._stat(self._manifest)
+        if seen != self._seen:
+            self._hold_manifest()
+            self._seen = seen  # copied or touched, and the same
+        if name in self._marks and mark(os.fstat(file)) != self._marks[name]:
+            self._hold_file(name)
+
+    def hold(self) -> None:
+        """StoreChanged when the manifest is another now, or a file has changed since the store was opened."""
+        self._hold_manifest()
+        for name, known in self._marks.items():
+            if self._stat(self.path / name) != known:
+                self._hold_file(name)
+
+    def _hold_manifest(self) -> None:
+        if (now := identity.of_store(self.path)) != self.identity:
+            words = "is gone or being made anew" if now is None else identity.both(self.identity, now)
+            raise StoreChanged(f"{self.path}: was made anew while it was read (its manifest: {words}); nothing was "
+                               "written of what was read since; run the same command again")  # fmt: skip
+
+    def _hold_file(self, name: str) -> None:
+        """A file that was touched, or put back, is what it was when its hash is that of the manifest."""
+        path = self.path / name
+        seen, known = self._stat(path), manifest.read_manifest(self.path).get(name, {})
+        try:
+            same = seen is not None and provenance.sha256(path) == known.get("sha256")
+        except OSError:
+            same = False
+        if not same:
+            raise StoreChanged(f"{self.path}: was changed while it was read ({name} is another file now, or gone); "
+                               "look at it with astrossl check --deep, then run the same command again")  # fmt: skip
+        self._marks[name] = seen
+
+    @staticmethod
+    def _stat(path: Path) -> Mark | None:
+        try:
+            return mark(path.stat())
+        except OSError:
+            return None

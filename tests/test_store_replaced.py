@@ -1,0 +1,181 @@
+"""A store that is replaced or changed while it is read is noticed before the next result, by whoever reads it."""
+
+import os
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from training_toys import ALL, HEAD, make_run, make_store
+
+from hpc_astrossl import names
+from hpc_astrossl.cli import main
+from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT, InputError, StoreChanged
+from hpc_astrossl.loading import LoaderSpec, open_loader
+from hpc_astrossl.store import open_store
+from hpc_astrossl.training import apply, keeper, loop
+from hpc_astrossl.training.folder import run_path
+from hpc_astrossl.training.run import train
+from hpc_astrossl.training.source import Alone
+
+
+@pytest.fixture
+def path(tmp_path):
+    return make_store(tmp_path / "toy")
+
+
+def replace(path):
+    """Another store under the same name, as ``preprocess --overwrite`` leaves it."""
+    path.rename(path.with_name("old"))
+    make_store(path, seed=9)
+
+
+def in_place(path):
+    """Another store's files copied over this one's."""
+    other = make_store(path.with_name("other"), seed=9)
+    shutil.copytree(other, path, dirs_exist_ok=True)
+
+
+def one_shard(path):
+    """A shard of another store, whole and with right sums, in the place of this one's."""
+    other = make_store(path.with_name("other"), seed=9)
+    shard = next((path / "images/c").rglob("0"))
+    shard = shard if shard.is_file() else next(p for p in (path / "images/c").rglob("*") if p.is_file())
+    shutil.copyfile(other / shard.relative_to(path), shard)
+
+
+def gone(path):
+    path.rename(path.with_name("old"))
+
+
+CHANGES = [replace, in_place, one_shard, gone]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_pixels_of_another_store_are_never_given(path, change):
+    store = open_store(path)
+    ids = store.table["object_id"]
+    change(path)
+    with pytest.raises(StoreChanged, match="while it was read"):
+        store.images(np.arange(len(ids)))
+
+
+@pytest.mark.parametrize("change", [replace, gone])
+def test_nor_a_column_that_is_read_later(path, change):
+    store = open_store(path)
+    change(path)
+    with pytest.raises(StoreChanged, match="was made anew while it was read"):
+        store.table["label"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_with_its_files_open_it_is_noticed_at_the_next_hold(path, change):
+    store = open_store(path)
+    store.images(np.arange(len(store)))
+    change(path)
+    with pytest.raises(StoreChanged, match="while it was read"):
+        store.hold()
+
+
+@pytest.mark.parametrize("name", ["reference", "vectorised"])
+@pytest.mark.parametrize("corrupt", ["stop", "skip"])
+def test_no_loader_takes_it_for_damage_that_may_be_left_out(path, name, corrupt):
+    store = open_store(path)
+    rows = store.rows("train")
+    spec = LoaderSpec(batch_size=8, scaling="unit", flips=False, turns=False, seed=0, resident_mb=0, corrupt=corrupt)
+    loader = open_loader(store, rows, spec, engine=Alone(), device="cpu", name=name)
+    replace(path)
+    try:
+        with pytest.raises(StoreChanged):
+            list(loader.epoch(1))
+    finally:
+        loader.close()
+
+
+def test_what_was_touched_or_copied_and_is_the_same_is_no_change(path):
+    store = open_store(path)
+    for file in path.rglob("*"):
+        os.utime(file, ns=(1, 1))
+    store.images(np.arange(len(store)))
+    store.hold()
+    shutil.copytree(path, path.with_name("copy"))
+    shutil.rmtree(path)
+    path.with_name("copy").rename(path)
+    store.hold()
+
+
+@pytest.mark.parametrize("phase", [HEAD, ALL])
+def test_training_ends_at_the_end_of_the_epoch_and_leaves_no_result(path, monkeypatch, phase):
+    run = make_run(phase, keep_features=False)
+    original = loop.judge
+
+    def judge(*arguments):
+        if not path.with_name("old").exists():
+            replace(path)
+        return original(*arguments)
+
+    monkeypatch.setattr(loop, "judge", judge)
+    with pytest.raises(InputError, match="was made anew while it was read"):
+        train(run, path.parent)
+    folder = run_path(path.parent, run.experiment, names.resolved(run).run_id)
+    assert (folder / "metrics.jsonl").read_text() == ""
+    assert not list(folder.glob("checkpoint/*"))
+    assert not (folder / "result.json").exists()
+
+
+def test_features_of_a_store_that_went_are_not_kept(path, monkeypatch):
+    from hpc_astrossl.training import encoding
+
+    original = encoding.collect
+
+    def collect(*arguments):
+        found = original(*arguments)
+        replace(path)
+        return found
+
+    monkeypatch.setattr(encoding, "collect", collect)
+    with pytest.raises(StoreChanged):
+        train(make_run(HEAD), path.parent)
+    assert not list((path.parent / "features").rglob("*.npz"))
+
+
+@pytest.mark.parametrize("verb", ["embed", "predict"])
+def test_no_part_and_no_table_is_written_of_it(path, monkeypatch, verb):
+    run = make_run(HEAD)
+    train(run, path.parent)
+    folder, out = run_path(path.parent, run.experiment, names.resolved(run).run_id), path.with_name("out.npz")
+    original = apply._features if verb == "embed" else apply._answers
+
+    def columns(trained, encoded):
+        if not path.with_name("old").exists():
+            replace(path)
+        return original(trained, encoded)
+
+    monkeypatch.setattr(apply, original.__name__, columns)
+    with pytest.raises(StoreChanged):
+        getattr(apply, verb)(apply.Job(run=folder, source=path, outs=[out]))
+    assert not out.exists()
+    assert not list(path.parent.glob("out.npz.parts/part-*"))
+
+
+def test_check_notices_it_too(path, monkeypatch, capsys):
+    module = sys.modules["hpc_astrossl.store.check"]
+    original = module._leaks
+
+    def leaks(store):
+        replace(path)
+        return original(store)
+
+    monkeypatch.setattr(module, "_leaks", leaks)
+    assert main(["check", str(path), "--deep"]) == EXIT_INPUT
+    assert "was made anew while it was read" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert main(["check", str(path), "--deep"]) == EXIT_DONE
+
+
+def test_a_checkpoint_within_an_epoch_is_held_too(path, monkeypatch):
+    held = []
+    monkeypatch.setattr(keeper.Keeper, "save", lambda self, place: held.append("saved"))
+    monkeypatch.setattr("hpc_astrossl.training.shared.Shared.hold", lambda self: held.append("held"))
+    train(make_run(ALL, train_size=20), path.parent)
+    assert held[:2] == ["held", "saved"]
