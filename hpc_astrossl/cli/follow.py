@@ -74,8 +74,12 @@ def _show(arguments: Namespace, rows: Sequence, unasked: str | None) -> None:
         print(f"running  {row.key}: {_progress(row, now)} (job {row.job}{_nth(row)})")
     for row in [row for row in rows if row.state == "queued" and row.reason][:SHOWN]:
         print(f"queued   {row.key}: {row.reason} (job {row.job}{_nth(row)})")
-    for row in [row for row in rows if row.state in ("unknown", "failed", "stopped")][:SHOWN]:
+    for row in [row for row in rows if row.state in ("unknown", "failed", "stopped", status.OUTDATED)][:SHOWN]:
         print(f"{row.state:<8} {row.key}: {row.reason or 'begun, and not going on'}")
+    if any(row.state == status.OUTDATED for row in rows):
+        print("what is out of date is made again by astrossl submit … --remake")
+    if unmarked := [row for row in rows if row.state == "done" and row.reason]:
+        print(f"done     {len(unmarked)} runs ({unmarked[0].key}{', …' if unmarked[1:] else ''}): {unmarked[0].reason}")
     tell_reasons([(row.key, row.reason) for row in rows if row.state == "skipped"])
     if unasked:
         print(f"Slurm could not be asked, so it is not known what is queued or running: {unasked}")

@@ -31,6 +31,9 @@ def add(verbs) -> None:
     submit.add_argument(
         "--cluster", metavar="C", required=True, help="a name in jobs/clusters, or the path of a YAML file"
     )
+    submit.add_argument(
+        "--remake", action="store_true", help="make again what is out of date; the old results are set aside"
+    )
     submit.add_argument("--dry-run", action="store_true", help="print what would be sent; write and send nothing")
     for verb in (plan, submit):
         verb.add_argument("--workdir", metavar="DIR", type=Path, default=Path(), help=WORKDIR)
@@ -53,16 +56,18 @@ def _expand(arguments: Namespace):
 
 
 def _plan(arguments: Namespace) -> None:
-    from hpc_astrossl.launch import cost, prepare
-    from hpc_astrossl.launch.state import done_keys
+    from hpc_astrossl.launch import cost, current, prepare
 
     _, cluster, plan = _expand(arguments)
     prepare.check_stores(plan, arguments.workdir)
-    done = done_keys(plan, arguments.workdir)
+    found = current.standing(plan.items, plan.experiment, arguments.workdir)
+    done = found.done
     rates = cost.measured(plan, arguments.workdir) | (cluster.rates if cluster else {})
     costs = {stage.name: cost.cost(stage, done, arguments.workdir, rates) for stage in plan.stages}
     if arguments.json:
-        print(json.dumps({**_plan_record(plan, done, costs), "rates": rates}, indent=1))
+        record = _plan_record(plan, done, costs)
+        told = {"rates": rates, "outdated": found.outdated, "made_before_identities": found.unmarked}
+        print(json.dumps({**record, **told}, indent=1))
         return
     print(f"experiment {plan.experiment}: {len(plan.runs)} runs, {len(plan.skipped)} skipped\n")
     limit = cluster.max_array if cluster else 0
@@ -70,6 +75,7 @@ def _plan(arguments: Namespace) -> None:
     print(table(head, [_plan_line(stage, done, costs[stage.name], limit) for stage in plan.stages]))
     _tell_costs(costs.values(), rates)
     _tell_skipped(plan.skipped)
+    _tell_standing(found)
 
 
 def _plan_line(stage, done: set[str], cost, max_array: int) -> list[str]:
@@ -125,32 +131,49 @@ def _plan_record(plan, done: set[str], costs) -> dict:
     return {"experiment": plan.experiment, "stages": stages, "skipped": skipped}
 
 
+def _tell_standing(found) -> None:
+    """What is out of date, with the reasons, and what cannot be held against anything."""
+    from hpc_astrossl.identity import UNKNOWN
+    from hpc_astrossl.launch import current
+
+    for line in current.told(found.outdated):
+        print(f"out of date  {line}")
+    if found.outdated:
+        print("submit --remake sets these aside and makes them again")
+    if found.unmarked:
+        more = ", …" if found.unmarked[1:] else ""
+        print(f"done  {len(found.unmarked)} runs ({found.unmarked[0]}{more}): {UNKNOWN}")
+
+
 def _submit(arguments: Namespace) -> int | None:
-    from hpc_astrossl.launch import exposure, prepare, queue, shell
+    from hpc_astrossl.launch import current, exposure, prepare, queue, shell
     from hpc_astrossl.launch.ledger import Ledger
-    from hpc_astrossl.launch.state import Lives, done_keys, pending
+    from hpc_astrossl.launch.state import Lives, pending
 
     jobs, cluster, plan = _expand(arguments)
     workdir = arguments.workdir.absolute()
-    prepare.validate(plan, jobs, workdir)
     if cluster.kind == "slurm":
         cluster, told = shell.taken_up(cluster, os.environ)
         print("\n".join(told), end="\n" if told else "", file=sys.stderr)
+    found = _standing(arguments, plan, jobs, workdir)
     if not arguments.dry_run:
         queue.check_site(plan, cluster)
     _tell_skipped(plan.skipped)
     ledger = Ledger(workdir, plan.experiment)
     if arguments.dry_run:
         alive = Lives(ledger.entries()).by_item()
-        _dry_run(plan, pending(plan, done_keys(plan, workdir), alive), alive, cluster, ledger, workdir)
+        _dry_run(plan, pending(plan, found.done, alive), alive, cluster, ledger, workdir)
         return None
     with ledger.locked():
         if cluster.kind == "slurm":
             _settle(ledger)
         lives = Lives(ledger.entries())
         alive = lives.by_item()
-        done = done_keys(plan, workdir)
+        found = _standing(arguments, plan, jobs, workdir)
+        done = found.done
         todo = pending(plan, done, alive)
+        for moved in current.set_aside(plan.items, found, workdir, time.strftime("%Y%m%d-%H%M%S", time.gmtime())):
+            print(f"set aside  {moved}")
         prepare.write_experiment(plan, Path(arguments.jobs).stem, workdir)
         wanted = sum(len(items) for items in todo.values())
         print(f"{plan.experiment}: {len(done)} done, {len(alive)} queued or running, {wanted} to submit")
@@ -191,6 +214,19 @@ def _settle(ledger) -> None:
             f"Slurm has jobs of this experiment that its ledger does not know: {told}. astrossl cancel "
             f"{ledger.experiment} ends them with the rest; or wait for their end. Then submit again"
         )
+
+
+def _standing(arguments: Namespace, plan, jobs, workdir: Path):
+    """What is done from what lies there now; InputError when something is out of date and not to be made again."""
+    from hpc_astrossl.launch import current, prepare
+
+    found = current.standing(plan.items, plan.experiment, workdir)
+    prepare.validate(plan, jobs, workdir, found.outdated if arguments.remake else ())
+    if found.outdated and not arguments.remake:
+        raise current.refusal(found, plan.experiment)
+    if found.outdated and arguments.dry_run:
+        _tell_standing(found)
+    return found
 
 
 def _send(plan, todo, alive, cluster, ledger, workdir: Path) -> None:

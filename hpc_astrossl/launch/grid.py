@@ -131,10 +131,10 @@ def _store_items(spec: PreprocessSpec) -> list[Item]:
     for setting in spec.settings:
         command += ["--set", setting]
     if spec.tasks == 1:
-        return [Item(key=spec.out, command=tuple(command), produces=f"{spec.out}/zarr.json")]
+        return [Item(key=spec.out, command=tuple(command), produces=f"{spec.out}/zarr.json", store=spec)]
     return [
         Item(key=key, command=(*command, "--task", f"{number}/{spec.tasks}"),
-             produces=str(out.parent / task_note(out.stem, number, spec.tasks)))
+             produces=str(out.parent / task_note(out.stem, number, spec.tasks)), store=spec)
         for number, key in enumerate(_task_keys(spec), start=1)
     ]  # fmt: skip
 
@@ -142,7 +142,8 @@ def _store_items(spec: PreprocessSpec) -> list[Item]:
 def _check_item(spec: PreprocessSpec) -> Item:
     """The store that several tasks have made: whoever needs it waits until it was checked."""
     command = ("check", spec.out, "--deep")
-    return Item(key=spec.out, command=command, produces=f"{spec.out}/zarr.json", needs=_task_keys(spec))
+    produces = f"{spec.out}/zarr.json"
+    return Item(key=spec.out, command=command, produces=produces, needs=_task_keys(spec), store=spec)
 
 
 def _task_keys(spec: PreprocessSpec) -> tuple[str, ...]:

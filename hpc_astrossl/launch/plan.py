@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from hpc_astrossl import config
 from hpc_astrossl.files import task_note
-from hpc_astrossl.specs.jobs import Resources, kind_of
+from hpc_astrossl.specs.jobs import PreprocessSpec, Resources, kind_of
 from hpc_astrossl.specs.run import RunSpec
 
 REPORT = "report"
@@ -19,7 +19,7 @@ class Item:
 
     ``key`` names it (store path, run id, "report"), ``command`` is the astrossl command line that makes it in the
     work directory, ``produces`` the file (relative) whose presence means done, ``needs`` the keys of this plan that
-    must be made before.
+    must be made before. ``store`` is what the recipe says of the store that it makes, or has a part in.
     """
 
     key: str
@@ -27,6 +27,12 @@ class Item:
     produces: str
     needs: tuple[str, ...] = ()
     run: RunSpec | None = None
+    store: PreprocessSpec | None = None
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a run."""
+        return self.produces.endswith("/result.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +58,11 @@ class Plan:
     def runs(self) -> list[RunSpec]:
         """Every planned run, in order."""
         return [item.run for stage in self.stages for item in stage.items if item.run is not None]
+
+    @property
+    def items(self) -> list[Item]:
+        """Every item, each after those that it needs."""
+        return [item for stage in self.stages for item in stage.items]
 
     def item(self, key: str) -> Item:
         """The item of that key; KeyError when the plan has none."""

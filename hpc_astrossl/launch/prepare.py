@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.launch.foresight import check_images
 from hpc_astrossl.launch.ledger import Ledger
-from hpc_astrossl.launch.plan import Plan, Work, run_folder
+from hpc_astrossl.launch.plan import Item, Plan, Work, run_folder
 from hpc_astrossl.launch.task import TaskSpec, events_file
 from hpc_astrossl.specs.cluster import ClusterSpec
 from hpc_astrossl.specs.jobs import JobsSpec
@@ -57,11 +58,14 @@ def _restore(name: str, value: str | None) -> None:
         os.environ[name] = value
 
 
-def validate(plan: Plan, jobs: JobsSpec, workdir: Path) -> None:
-    """InputError for the first thing that a run of the plan would miss: recipes, sources, stores."""
+def validate(plan: Plan, jobs: JobsSpec, workdir: Path, again: Collection[str] = ()) -> None:
+    """InputError for the first thing that a run of the plan would miss: recipes, sources, stores.
+
+    The stores ``again`` are to be made though they lie there.
+    """
     made = {item.out for item in jobs.preprocess}
     for item in jobs.preprocess:
-        if (workdir / item.out / "zarr.json").exists():
+        if (workdir / item.out / "zarr.json").exists() and item.out not in again:
             continue
         for what, path in (("recipe", item.recipe), ("source", item.source)):
             if not (workdir / path).exists():
@@ -120,21 +124,40 @@ def write_experiment(plan: Plan, recipe: str, workdir: Path) -> None:
     own = {
         "planned": [run_record(run) for run in plan.runs],
         "skipped": [{**run_record(run), "reason": reason} for run, reason in plan.skipped],
+        "items": [_item_record(item) for item in plan.items],
     }
     parts = folder / ".tasks" / "plans"
     _write(parts / f"{recipe}.json", json.dumps(own, indent=1))
     planned: dict[str, Any] = {}
     skipped: dict[str, Any] = {}
+    items: dict[str, Any] = {}
     for part in sorted(parts.glob("*.json")):
         try:
             data = json.loads(part.read_text(encoding="utf-8"))
             planned.update({record["run_id"]: record for record in data["planned"]})
             skipped.update({record["run_id"]: record for record in data["skipped"]})
+            items.update({record["key"]: record for record in data.get("items", [])})  # younger than 0.1.0
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"{part}: damaged ({error}); remove it, and submit its recipe again") from None
     skipped = {key: record for key, record in skipped.items() if key not in planned}
-    whole = {"experiment": plan.experiment, "planned": [*planned.values()], "skipped": [*skipped.values()]}
+    whole = {"experiment": plan.experiment, "planned": [*planned.values()], "skipped": [*skipped.values()],
+             "items": [*items.values()]}  # fmt: skip
     _write(folder / "experiment.json", json.dumps(whole, indent=1) + "\n")
+
+
+def _item_record(item: Item) -> dict[str, Any]:
+    """What ``status`` needs to tell whether an item is out of date."""
+    store = config.plain(item.store) if item.store else None
+    return {"key": item.key, "produces": item.produces, "needs": list(item.needs), "store": store}
+
+
+def recorded_items(records: Iterable[Any]) -> list[Item]:
+    """The items that ``experiment.json`` tells of; those that are not to be read are left out."""
+    found = []
+    for record in records:
+        with contextlib.suppress(InputError, TypeError, AttributeError):
+            found.append(config.parse({**record, "command": []}, Item, "experiment.json"))
+    return found
 
 
 def run_record(run: RunSpec) -> dict[str, Any]:

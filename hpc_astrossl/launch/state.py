@@ -27,12 +27,14 @@ class Outcome:
 
 def done_keys(plan: Plan, workdir: Path) -> set[str]:
     """Keys of the items whose product is there. One listing of the experiment's folder spares most look-ups."""
-    folder = workdir / "runs" / plan.experiment
+    return present(plan.items, plan.experiment, workdir)
+
+
+def present(items: Iterable[Item], experiment: str, workdir: Path) -> set[str]:
+    """Keys of those of the items whose product is there."""
+    folder = workdir / "runs" / experiment
     begun = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
-    items = [item for stage in plan.stages for item in stage.items]
-    return {
-        item.key for item in items if (item.run is None or item.key in begun) and (workdir / item.produces).exists()
-    }
+    return {item.key for item in items if (not item.trains or item.key in begun) and (workdir / item.produces).exists()}
 
 
 def pending(plan: Plan, done: set[str], alive: Mapping[str, Entry]) -> dict[str, list[Item]]:

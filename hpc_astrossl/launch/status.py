@@ -9,15 +9,19 @@ from pathlib import Path
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.identity import UNKNOWN
 from hpc_astrossl.launch import answers
+from hpc_astrossl.launch.current import standing
 from hpc_astrossl.launch.ledger import Entry, Ledger
 from hpc_astrossl.launch.notes import Note, Notes, place
 from hpc_astrossl.launch.plan import REPORT, product_of
+from hpc_astrossl.launch.prepare import recorded_items
 from hpc_astrossl.launch.state import Lives, last_line, last_words, outcome
 from hpc_astrossl.specs.jobs import kind_of, stage_of
 from hpc_astrossl.specs.run import RunSpec
 
-STATES = ("done", "running", "queued", "unknown", "new", "stopped", "failed", "skipped")
+OUTDATED = "out of date"
+STATES = ("done", OUTDATED, "running", "queued", "unknown", "new", "stopped", "failed", "skipped")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,9 @@ class Picture:
         notes = Notes(self.ledger).all()
         self.sent = {key: note for note in notes for entry in note.entries for key in entry.items}
         self.latest = {key: entry for entry in self.lives.entries for key in entry.items}
+        items = recorded_items(self.known.get("items", []))
+        now = standing(items, experiment, workdir)
+        self.outdated, self.unmarked = now.outdated, set(now.unmarked)
         self._end = End(self.ledger, self.lives)
 
     def rows(self) -> list[Row]:
@@ -65,9 +72,16 @@ class Picture:
         stages |= {key: entry.stage for key, entry in self.latest.items()}
         for key in stages.keys() - planned.keys():
             made.append(self._row(key, stages[key], product_of(key, self.experiment)))
+        made = [self._as_of_now(row) for row in made]
         for record in self.known["skipped"]:
             made.append(Row(key=record["run_id"], stage=_stage(record), state="skipped", reason=record["reason"]))
         return made
+
+    def _as_of_now(self, row: Row) -> Row:
+        """A row that is done, and is not what would be made from what lies there now."""
+        if row.state == "done" and row.key in self.outdated:
+            return replace(row, state=OUTDATED, reason=self.outdated[row.key])
+        return replace(row, reason=UNKNOWN) if row.state == "done" and row.key in self.unmarked else row
 
     def _row(self, key: str, stage: str, product: str) -> Row:
         entry, there = self.latest.get(key), (self.workdir / product).exists()
