@@ -128,11 +128,21 @@ class Ground:
 
 def read(folder: Path) -> Made | None:
     """What the finished run in that folder was made from; None when there is none, or its result cannot be read."""
+    result = _result(folder)
+    return None if result is None else Made.of(result)
+
+
+def file_digest(folder: Path, name: str) -> str | None:
+    """SHA-256 of one of the files that a finished run left, as its result tells it; None where it does not."""
+    return _digest(_mapping((_result(folder) or {}).get("files")).get(name))
+
+
+def _result(folder: Path) -> Mapping[str, Any] | None:
     try:
         result = json.loads((folder / "result.json").read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    return Made.of(result) if isinstance(result, dict) else None
+    return result if isinstance(result, Mapping) else None
 
 
 def hold_run(folder: Path, result: Mapping[str, Any], remedy: str) -> str | None:

@@ -62,6 +62,7 @@ def _plan(arguments: Namespace) -> None:
     prepare.check_stores(plan, arguments.workdir)
     found = current.standing(plan.items, plan.experiment, arguments.workdir)
     done = found.done
+    _look_for_leaks(plan, found, arguments.workdir)
     rates = cost.measured(plan, arguments.workdir) | (cluster.rates if cluster else {})
     costs = {stage.name: cost.cost(stage, done, arguments.workdir, rates) for stage in plan.stages}
     if arguments.json:
@@ -145,6 +146,24 @@ def _tell_standing(found) -> None:
         print(f"done  {len(found.unmarked)} runs ({found.unmarked[0]}{more}): {UNKNOWN}")
 
 
+def _look_for_leaks(plan, found, workdir: Path) -> None:
+    """InputError when a run would begin from weights that have seen its objects: before a GPU is asked for.
+
+    Stores that are still to be made are looked at before training; so are all of them where numpy or zarr is not here.
+    """
+    made = {item.store.out for item in plan.items if item.store and item.key not in found.done}
+    left = {run.run_id for run in plan.runs} - found.done
+    if not any(run.run_id in left and (run.weights or "").startswith("run:") for run in plan.runs):
+        return
+    try:
+        from hpc_astrossl.training.leakage import check_plan
+    except ModuleNotFoundError as error:
+        print(f"{error.name} is not here: objects that the pretext shares with a set are looked for before training",
+              file=sys.stderr)  # fmt: skip
+        return
+    check_plan(plan.runs, workdir, left, made)
+
+
 def _submit(arguments: Namespace) -> int | None:
     from hpc_astrossl.launch import current, exposure, prepare, queue, shell
     from hpc_astrossl.launch.ledger import Ledger
@@ -156,6 +175,7 @@ def _submit(arguments: Namespace) -> int | None:
         cluster, told = shell.taken_up(cluster, os.environ)
         print("\n".join(told), end="\n" if told else "", file=sys.stderr)
     found = _standing(arguments, plan, jobs, workdir)
+    _look_for_leaks(plan, found, workdir)
     if not arguments.dry_run:
         queue.check_site(plan, cluster)
     _tell_skipped(plan.skipped)

@@ -16,7 +16,7 @@ from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import SPLITS, Store, nearest, open_store
 from hpc_astrossl.training import control
 from hpc_astrossl.training.folder import AGAIN, WEIGHTS, RunFolder, run_path
-from hpc_astrossl.training.leakage import check_leakage
+from hpc_astrossl.training.leakage import OBJECTS, check_leakage, seen_by
 from hpc_astrossl.training.source import same_channels
 from hpc_astrossl.training.subset import subset
 
@@ -94,8 +94,9 @@ def open_source(run: RunSpec, workdir: Path, store: Store) -> Source:
         path = folder.path / WEIGHTS
         if folder.result() is None or not path.exists():
             raise InputError(f"weights {run.weights}: {folder.path} is no finished run's folder; train it first")
-        noted, lineage = folder.weights_digest(), _lineage(run, workdir)
-        leakage = _check_lineage(lineage, workdir, store)
+        noted, earlier = folder.weights_digest(), _lineage(run, workdir)
+        leakage = _check_lineage(earlier, workdir, store)
+        lineage = tuple(one.record for one in earlier)
     else:
         path = weights.cached(run.weights)
     sha256 = provenance.sha256(path)
@@ -113,32 +114,42 @@ def open_source(run: RunSpec, workdir: Path, store: Store) -> Source:
     return Source(name=run.weights, sha256=sha256, tensors=tensors, leakage=leakage, lineage=lineage)
 
 
-def _lineage(run: RunSpec, workdir: Path) -> tuple[dict[str, Any], ...]:
-    """Follow ``run:`` weights back to the first run; what each was made from, as ``result.json`` tells it.
+@dataclass(frozen=True, kw_only=True)
+class _Earlier:
+    """A finished run that weights go back to."""
 
-    InputError when one of them was edited, or is out of date.
-    """
+    folder: RunFolder
+    result: dict[str, Any]
+    made: identity.Made
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """As ``lineage`` of a result tells it."""
+        made = self.made
+        return {
+            "run": made.run, "weights_sha256": made.own, "store": made.store, "store_sha256": made.store_sha256,
+            "begun_from": {"name": made.weights, "sha256": made.weights_sha256},
+        }  # fmt: skip
+
+
+def _lineage(run: RunSpec, workdir: Path) -> list[_Earlier]:
+    """Follow ``run:`` weights back to the first run. InputError when one of them was edited, or is out of date."""
     name, found = run.weights, []
     while name is not None and name.startswith(RUN):
         folder = RunFolder(run_path(workdir, run.experiment, name.removeprefix(RUN)))
         result, earlier = folder.held(AGAIN)
-        made, name = identity.Made.of(result), earlier.weights
-        found.append({
-            "run": made.run, "weights_sha256": made.own, "store": made.store, "store_sha256": made.store_sha256,
-            "begun_from": {"name": name, "sha256": made.weights_sha256},
-        })  # fmt: skip
-    return tuple(found)
+        found.append(_Earlier(folder=folder, result=result, made=identity.Made.of(result)))
+        name = earlier.weights
+    return found
 
 
-def _check_lineage(lineage: tuple[dict[str, Any], ...], workdir: Path, store: Store) -> tuple[dict[str, Any], ...]:
-    """Hold the store of each earlier run against ``store``; what was found."""
+def _check_lineage(lineage: list[_Earlier], workdir: Path, store: Store) -> tuple[dict[str, Any], ...]:
+    """Hold what each earlier run has seen against ``store``; what was found."""
     found = []
     for earlier in lineage:
-        pretext = open_store(workdir / earlier["store"])
-        if len(pretext.info.channels) == len(store.info.channels):  # other numbers are told of, or made to fit, later
-            same_channels(str(store.path), store.info.channels, pretext.info.channels)
-        told = {"store": earlier["store"], **check_leakage(pretext, store, earlier["run"])}
-        if earlier["store_sha256"] is None:  # what lies there now need not be what it saw
-            told |= {"shared": None, "why": identity.UNKNOWN}
-        found.append(told)
+        channels = tuple(earlier.result["store"].get("channels", ()))
+        if len(channels) == len(store.info.channels):  # other numbers are told of, or made to fit, later
+            same_channels(str(store.path), store.info.channels, channels)
+        digest = earlier.result.get("files", {}).get(OBJECTS)
+        found.append(check_leakage(seen_by(earlier.folder.path, earlier.made, digest, workdir), store))
     return tuple(found)

@@ -1,6 +1,7 @@
 """The run folder on disk (docs/run-folder.md): its lock, its log, its metrics, and files that appear whole."""
 
 import contextlib
+import hashlib
 import io
 import json
 import shutil
@@ -162,12 +163,14 @@ class RunFolder:
             with _written(self.path / EVENTS), (self.path / EVENTS).open("ab") as stream:
                 stream.write(events.epoch(record, time.time()))
 
-    def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
-        """A ``.npz`` that needs no pickle to be read."""
+    def write_arrays(self, name: str, **arrays: np.ndarray) -> str | None:
+        """A ``.npz`` that needs no pickle to be read; its SHA-256, where it was written."""
         if self.writes:
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **arrays)
             self.write(name, buffer.getbuffer())
+            return hashlib.sha256(buffer.getbuffer()).hexdigest()
+        return None
 
     def write_result(self, result: dict[str, Any]) -> None:
         """``result.json``, the last file of a run."""

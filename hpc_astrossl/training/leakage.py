@@ -1,34 +1,131 @@
-"""No object of a pretext run may be in a labelled set: by id, or within one arcsecond on the sky."""
+"""No object that a pretext run has seen may be in a labelled set: by id, or within one arcsecond on the sky.
 
+A run keeps the objects that it has read in ``objects.npz`` of its folder: the store that lies there later may be
+another.
+"""
+
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
 
+from hpc_astrossl import identity, provenance
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store import Store
+from hpc_astrossl.specs.run import RunSpec
+from hpc_astrossl.store import Store, open_store
 
 RADIUS = 1.0  # arcsec
+OBJECTS = "objects.npz"
+COLUMNS = ("object_id", "ra", "dec")
+Objects = Mapping[str, np.ndarray]
 
 
-def check_leakage(pretext: Store, labelled: Store, run_id: str) -> dict[str, Any]:
-    """InputError when the two stores share an object; ``run_id`` names the run whose weights would carry it over.
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """Objects that run ``run`` has read, or would: ``object_id``, ``ra``, ``dec`` of each, (N,); of ``store``, a path.
 
-    Returns what ``result.json`` tells of the check: the run, objects compared and shared (0), the radius in arcsec.
+    Not ``certain`` when that store need not be the one that the run was trained on.
     """
-    ids = np.intersect1d(pretext.table["object_id"], labelled.table["object_id"])
+
+    run: str
+    store: str
+    objects: Objects
+    certain: bool = True
+
+
+def columns(store: Store, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """What ``objects.npz`` holds of these rows of a store."""
+    return {name: store.table[name][rows] for name in COLUMNS}
+
+
+def seen_by(folder: Path, made: identity.Made, digest: str | None, workdir: Path) -> Seen:
+    """The objects that a finished run has seen; ``digest`` is the SHA-256 of ``objects.npz`` as its result tells it.
+
+    Of a run that kept none, all objects of its store, which is the one it was trained on if ``made`` says so.
+    InputError when the file is damaged, or neither is there.
+    """
+    if digest is None:
+        store = open_store(workdir / made.store)
+        certain = made.store_sha256 is not None and made.store_sha256 == store.identity
+        return Seen(run=made.run, store=made.store, objects=store.table, certain=certain)
+    path = folder / OBJECTS
+    try:
+        if provenance.sha256(path) != digest:
+            raise ValueError("it is not the file that its run wrote")
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            objects = {name: arrays[name] for name in COLUMNS}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path}: damaged or not there ({error}), so it cannot be told which objects run {made.run} "
+                         "has seen; train that run again") from None  # fmt: skip
+    return Seen(run=made.run, store=made.store, objects=objects)
+
+
+def check_leakage(seen: Seen, labelled: Store) -> dict[str, Any]:
+    """InputError when a run whose weights would carry it over has seen an object of the labelled store.
+
+    Returns what ``result.json`` tells of the check: the run and its store, objects compared and shared (0; None where
+    it is not certain what the run has seen), the radius in arcsec.
+    """
+    ids = np.intersect1d(seen.objects["object_id"], labelled.table["object_id"])
     if len(ids):
-        raise InputError(_message(pretext, labelled, run_id, f"{len(ids)} object ids, first {ids[0]}"))
-    near = close_pairs(pretext.table, labelled.table)
+        raise InputError(_message(seen, labelled, f"{len(ids)} object ids, first {ids[0]}"))
+    near = close_pairs(seen.objects, labelled.table)
     if len(near):
-        names = " and ".join(
-            str(store.table["object_id"][row]) for store, row in zip((pretext, labelled), near[0], strict=True)
-        )
-        raise InputError(_message(pretext, labelled, run_id, f"{len(near)} places on the sky within 1″, first {names}"))
-    return {"run": run_id, "compared": len(pretext), "shared": 0, "radius": RADIUS}
+        first, second = seen.objects["object_id"][near[0][0]], labelled.table["object_id"][near[0][1]]
+        words = f"{len(near)} places on the sky within 1″, first {first} and {second}"
+        raise InputError(_message(seen, labelled, words))
+    told = {"store": seen.store, "run": seen.run, "compared": len(seen.objects["object_id"]), "shared": 0,
+            "radius": RADIUS}  # fmt: skip
+    return told if seen.certain else told | {"shared": None, "why": identity.UNKNOWN}
 
 
-def close_pairs(first: dict[str, np.ndarray], second: dict[str, np.ndarray], radius: float = RADIUS) -> np.ndarray:
+def check_plan(runs: Iterable[RunSpec], workdir: Path, left: set[str], stores: set[str]) -> int:
+    """The same before anything is trained: of the runs that are ``left`` to train, and begin from another of the plan.
+
+    ``stores`` are to be made first, and are looked at before training. Returns how many pairs of stores were compared;
+    InputError for the first that share an object.
+    """
+    known, done = {run.run_id: run for run in runs}, set()
+    for run in (run for run in known.values() if run.run_id in left):
+        for earlier in _before(run, known):
+            pair = (earlier.data.store, run.data.store)
+            there = all(store not in stores and (workdir / store / "zarr.json").exists() for store in pair)
+            if there and pair not in done:
+                done.add(pair)
+                try:
+                    seen, labelled = _seen_or_to_see(earlier, workdir), open_store(workdir / pair[1])
+                except InputError:
+                    continue  # what cannot be read is told of by who is to train on it
+                check_leakage(seen, labelled)
+    return len(done)
+
+
+def _seen_or_to_see(run: RunSpec, workdir: Path) -> Seen:
+    """What a run has seen, or where it is not done, all objects of its store."""
+    folder = workdir / "runs" / run.experiment / run.run_id
+    made, digest = identity.read(folder), identity.file_digest(folder, OBJECTS)
+    if made is not None and digest is not None:
+        return seen_by(folder, made, digest, workdir)
+    return Seen(run=run.run_id, store=run.data.store, objects=open_store(workdir / run.data.store).table)
+
+
+def _before(run: RunSpec, known: Mapping[str, RunSpec]) -> Iterator[RunSpec]:
+    """The planned runs that a run's weights go back to."""
+    while run.weights and run.weights.startswith(identity.RUN):
+        run = known.get(run.weights.removeprefix(identity.RUN))
+        if run is None:
+            return
+        yield run
+
+
+def close_pairs(
+    first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], radius: float = RADIUS
+) -> np.ndarray:
     """Rows (M, 2) of two tables whose ``ra`` and ``dec`` (degrees) lie within ``radius`` arcsec of each other.
 
     Distances are chords between unit vectors, so that neither the wrap at 0 h nor the poles are special. Objects
@@ -49,8 +146,9 @@ def _vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
 
 
-def _message(pretext: Store, labelled: Store, run_id: str, what: str) -> str:
+def _message(seen: Seen, labelled: Store, what: str) -> str:
     return (
-        f"{labelled.path}: shares objects with {pretext.path}, on which run {run_id} was trained ({what}); "
-        "leave them out of the pretext store (its recipe's exclude) and pretrain again"
+        f"{labelled.path}: shares objects with {seen.store}, on which run {seen.run} was or would be trained ({what}); "
+        f"leave them out there: in the recipe of {seen.store} set disjoint_from to [{labelled.path}], make that store "
+        "again and train that run again (astrossl submit --remake does both)"
     )

@@ -13,6 +13,7 @@ from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store.display import displayed
 from hpc_astrossl.training.data import Data, Source
 from hpc_astrossl.training.folder import FORMAT, VERSION, WEIGHTS, RunFolder
+from hpc_astrossl.training.leakage import OBJECTS, columns
 
 FEATURES, CUTOUTS, MISTAKES = 2000, 64, 32  # validation objects; of the cutouts, those most confidently wrong
 
@@ -39,6 +40,12 @@ def write_predictions(folder: RunFolder, data: Data, answers: dict[str, np.ndarr
         output=np.concatenate(list(answers.values())),
         **data.target.uncertainty(data.store.table, rows),
     )
+
+
+def write_objects(folder: RunFolder, data: Data) -> dict[str, str | None]:
+    """``objects.npz``: ids and positions of all objects that the run has read, in row order. Its name and SHA-256."""
+    rows = np.sort(np.concatenate(list(data.rows.values())))
+    return {OBJECTS: folder.write_arrays(OBJECTS, **columns(data.store, rows))}
 
 
 def write_samples(folder: RunFolder, data: Data, features: np.ndarray, answer: np.ndarray) -> None:

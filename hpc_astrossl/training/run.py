@@ -159,7 +159,7 @@ class Training(Shared):
         self.data.truth[:] = self.truth.cpu().numpy()  # a pretext's is another now
         lost = self.left_out()
         self.hold()
-        files = outcome.write_weights(self.folder, weights, self.run)
+        files = outcome.write_weights(self.folder, weights, self.run) | outcome.write_objects(self.folder, self.data)
         outcome.write_predictions(self.folder, self.data, answers)
         outcome.write_samples(self.folder, self.data, shown, answers["validation"])
         result = outcome.summary(self.run, self.data, self.source, metrics=metrics, answers=answers) | {
