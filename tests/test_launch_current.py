@@ -16,6 +16,7 @@ from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT
 from hpc_astrossl.launch import current, grid
 from hpc_astrossl.launch.status import rows
 from hpc_astrossl.specs.jobs import JobsSpec
+from hpc_astrossl.store import layout
 from hpc_astrossl.training.run import train
 
 RECIPE = f"""\
@@ -159,6 +160,8 @@ def test_runs_of_before_stay_done_and_are_marked(workdir, capsys):
 @pytest.fixture
 def pictures(tmp_path, monkeypatch):
     """A folder of pictures, its recipe, and an experiment that makes a store of it in two tasks."""
+    monkeypatch.setattr(layout, "CHUNK_BYTES", 12_000)
+    monkeypatch.setattr(layout, "SHARD_ROWS", 8)
     source = np.random.default_rng(0)
     for number in range(24):
         folder = tmp_path / "src" / ("star" if number % 2 else "galaxy")

@@ -109,7 +109,7 @@ def build(recipe: Recipe, source: Path, out: Path, options: Options = Options(),
 def _leave_note(job: Job, options: Options) -> None:
     """Say beside the store that this task's part is done, for those who wait for it."""
     path = job.path.parent / task_note(job.name, options.task, options.tasks)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     own = list(options.own(len(job.shards)))
     facts = {"plan": job.plan, "shards": own, "ended": provenance.now(), "host": socket.gethostname()}
     write_aside(path, (json.dumps(facts, indent=1) + "\n").encode())

@@ -68,7 +68,7 @@ def _shards_lie(note: Path, store: Path) -> bool:
     try:
         shards = json.loads(note.read_bytes())["shards"]
         records = store.with_name(f"{store.name}.partial") / "manifest"
-        return all((records / f"images-{int(number):05d}.json").is_file() for number in shards) and records.is_dir()
+        return all((records / f"images-{int(number):05d}.json").is_file() for number in shards)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

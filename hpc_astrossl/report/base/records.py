@@ -25,6 +25,7 @@ class StoreRecord:
     path: str = ""
     survey: str = ""
     release: str = ""
+    sha256: str | None = None  # of its manifest
     counts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -78,6 +79,12 @@ class Run:
     leakage: tuple[LeakageRecord, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     pretext: dict[str, Any] = field(default_factory=dict)  # of a pretext that shows views: kind, switches, chance
+
+    @property
+    def made_from(self) -> dict[tuple[str, str], str | None]:
+        """SHA-256 of its store and of its first weights, by (kind, name); None where that was not kept."""
+        found = {("store", self.store.path): self.store.sha256}
+        return found | ({("weights", self.weights.name): self.weights.sha256} if self.weights.name else {})
 
     @property
     def slot(self) -> tuple[str, str, int | None, int]:

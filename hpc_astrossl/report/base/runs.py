@@ -15,6 +15,7 @@ from typing import Any
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.report.base.current import without_outdated
 from hpc_astrossl.report.base.records import NOT_STARTED, Pending, Problem, Run, Study
 from hpc_astrossl.specs.run import RunSpec
 
@@ -58,7 +59,7 @@ def read_study(folder: Path) -> Study:
     experiment = plan.get("experiment") or (names.most_common(1)[0][0] if names else folder.resolve().name)
     kept = _without_foreign(done, experiment, problems)
     slots = {_slot(one): one.run_id for one in planned}
-    kept = _one_a_slot(kept, _ids(planned), slots, problems)
+    kept = without_outdated(_one_a_slot(kept, _ids(planned), slots, problems), folder, problems)
     begun = _without_abandoned(begun, _ids(planned), slots, problems)
     if not kept and all(one.state == NOT_STARTED for one in begun):
         raise InputError(_nothing(folder, len(planned), problems))

@@ -3,6 +3,7 @@
 from hpc_astrossl.report.accuracy import words
 from hpc_astrossl.report.base import cells as c
 from hpc_astrossl.report.base import published
+from hpc_astrossl.report.base.current import sameness
 from hpc_astrossl.report.base.desk import Desk, Section
 from hpc_astrossl.report.base.published import ANCHORS
 from hpc_astrossl.report.base.tables import Table, number, text
@@ -21,7 +22,7 @@ def what_was_run(desk: Desk) -> Section | None:
     if (differing := inventory.differences(study)) is not None:
         section.tables.append(differing)
     else:
-        section.notes.append("Runs of one set, scheme and training size differ in nothing but their seed.")
+        section.notes.append(sameness(study.runs))
     section.folded.append(inventory.versions(study))
     return section
 
