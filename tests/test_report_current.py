@@ -1,4 +1,4 @@
-"""The report averages over one store and one pretext run only; the others are named, and the page says what is alike."""
+"""The report averages over one store and one pretext run only; others are named, and the page says what is alike."""
 
 import hashlib
 
