@@ -59,8 +59,8 @@ def _plan(arguments: Namespace) -> None:
     from hpc_astrossl.launch import cost, current, prepare
 
     _, cluster, plan = _expand(arguments)
-    prepare.check_stores(plan, arguments.workdir)
     found = current.standing(plan.items, plan.experiment, arguments.workdir)
+    prepare.check_stores(plan, arguments.workdir, found.outdated)
     done = found.done
     _look_for_leaks(plan, found, arguments.workdir)
     rates = cost.measured(plan, arguments.workdir) | (cluster.rates if cluster else {})

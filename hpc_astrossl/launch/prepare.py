@@ -75,15 +75,15 @@ def validate(plan: Plan, jobs: JobsSpec, workdir: Path, again: Collection[str] =
     wanted = {(run.data.store, run.data.target): run for run in runs if run.data.store not in made}
     for (store, _), run in wanted.items():
         _check_store(workdir / store, run)
-    check_stores(plan, workdir)
+    check_stores(plan, workdir, again)
 
 
-def check_stores(plan: Plan, workdir: Path) -> None:
-    """InputError for the first run that cannot learn from its store, of the stores that are there now."""
+def check_stores(plan: Plan, workdir: Path, again: Collection[str] = ()) -> None:
+    """InputError for the first run that cannot learn from its store, of those that are there now, and to stay."""
     runs = sorted(plan.runs, key=lambda run: run.data.train_size or 0)
     wanted = {(run.data.store, run.data.target, run.data.scaling): run for run in runs}
     for (store, *_), run in wanted.items():
-        if (workdir / store / "zarr.json").exists():
+        if store not in again and (workdir / store / "zarr.json").exists():
             _check_store(workdir / store, run)
 
 
