@@ -77,12 +77,13 @@ class TestSurvey:
         counts = {name: open_store(made[1] / f"{name}.zarr").info.counts for name in ("pretext", "SG", "SGQ")}
         assert counts["pretext"]["kept"] == 90 - 60 - 3
         assert counts["pretext"]["rejected"] == {
-            "in SG or within 1 arcsec of it": 45, "in SGQ or within 1 arcsec of it": 15,
-            "near the edge": 1, "flagged": 1, "uncertainty above 0.1 mag or unknown": 1,
+            "in SG or within 1 arcsec of it": 44, "in SGQ or within 1 arcsec of it": 15,
+            "near the edge": 2, "flagged": 1, "uncertainty above 0.1 mag or unknown": 1,
         }  # fmt: skip
         assert counts["SG"]["classes"] == {"star": 29, "galaxy": 15}
         assert counts["SG"]["rejected"] == {
-            "no spectrum within 1 arcsec": 29, "class not asked for": 15, "near the edge": 1, "flagged": 1}  # fmt: skip
+            "no spectrum within 1 arcsec": 29, "class not asked for: QSO": 15, "near the edge": 1, "flagged": 1,
+        }  # fmt: skip
         assert counts["SGQ"]["classes"] == {"star": 15, "galaxy": 15, "quasar": 15}
         assert counts["SGQ"]["rejected"]["beyond the size of the smallest class"] == 14
         assert counts["SGQ"]["splits"] == {"train": 36, "validation": 5, "test": 4}
@@ -90,8 +91,8 @@ class TestSurvey:
     def test_a_line_is_printed_for_each_store(self, survey, tmp_path, capsys):
         assert preprocess(survey.write(), tmp_path / "out", "--store", "SG") == 0
         assert capsys.readouterr().out == (
-            "SG: kept 44 · left out no spectrum within 1 arcsec 29, class not asked for 15, near the edge 1, flagged 1"
-            f" · train 35, validation 5, test 4 · star 29, galaxy 15 · {tmp_path}/out/SG.zarr\n"
+            "SG: kept 44 · left out no spectrum within 1 arcsec 29, class not asked for: QSO 15, near the edge 1, "
+            f"flagged 1 · train 35, validation 5, test 4 · star 29, galaxy 15 · {tmp_path}/out/SG.zarr\n"
         )
 
     def test_the_table_is_the_catalogues(self, made):

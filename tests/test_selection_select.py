@@ -8,7 +8,7 @@ from ingest_survey import RECIPES, Survey
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.selection.catalogue import read_objects
-from hpc_astrossl.selection.select import codes, select
+from hpc_astrossl.selection.select import codes, require_classes, select
 from hpc_astrossl.specs.recipe import LabelSpec, load_recipe
 from hpc_astrossl.store import StoreInfo, create
 
@@ -121,7 +121,7 @@ def test_labels_from_spectra_and_the_reasons_to_have_none(survey):
     spectrum(survey, rows[6], "STAR", offset=0.6)
     selections = chosen(survey)
     assert selections["SG"].reasons.tolist() == [
-        "", "", "class not asked for", "redshift with a warning", "spectra of different classes",
+        "", "", "class not asked for: QSO", "redshift with a warning", "spectra of different classes",
         "no spectrum within 1 arcsec", "", "the spectrum belongs to a nearer object",
         "no spectrum within 1 arcsec", "no spectrum within 1 arcsec",
     ]  # fmt: skip
@@ -192,3 +192,102 @@ def test_a_store_of_another_recipe_is_not_shared_by_id_or_position(survey, tmp_p
     found = chosen(survey, f"stores.pretext.disjoint_from=[SG, SGQ, '{other}']")["pretext"]
     assert np.flatnonzero(found.reasons).tolist() == [3, 5]
     assert found.reasons[3] == found.reasons[5] == f"in {other} or within 1 arcsec of it"
+
+
+def twins(tmp_path, places, recipe_text, table="t.csv"):
+    """The selection of objects at ``places``: (id, ra, magnitude, class) at dec 0."""
+    (tmp_path / table).write_text("id,ra,dec,x,y,field,r,class\n" + "".join(
+        f"{name},{ra},0,50,50,F,{magnitude},{label}\n" for name, ra, magnitude, label in places))  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(recipe_text)
+    recipe = load_recipe(tmp_path / "recipe.yaml")
+    return recipe, read_objects(recipe, tmp_path)
+
+
+TWINS = """
+survey: s
+release: r
+size: 16
+catalogue: {file: t.csv, id: id, ra: ra, dec: dec, x: x, y: y, field: field, bands: [r], magnitude: "{band}",
+            reference: r}
+fields: {rgb: "{field}.png", pixel_scale: 1}
+stores: {S: {}}
+"""
+
+
+def test_a_twin_that_fails_elsewhere_removes_nobody(tmp_path):
+    places = [("bright", 10, 15.0, "a"), ("faint", 10, 15.1, "a"), ("alone", 20, 16.0, "b")]
+    recipe, objects = twins(tmp_path, places, TWINS)
+    assert select(recipe, objects, tmp_path)["S"].rows.tolist() == [0, 2]
+
+    def outside(store, rows):
+        return objects.object_id == "bright"
+
+    chosen = select(recipe, objects, tmp_path, outside)["S"]
+    assert chosen.reasons.tolist() == ["near the edge", "", ""]
+
+
+def test_placeholder_positions_cost_no_more_than_others(tmp_path):
+    many = [(f"p{i}", 0, 18.0, "a") for i in range(3000)]
+    recipe, objects = twins(tmp_path, [("g", 10, 15.0, "a"), *many], TWINS)
+    reasons = select(recipe, objects, tmp_path)["S"].reasons
+    assert (reasons == "").sum() == 2
+    assert (reasons == "within 1 arcsec of a brighter object").sum() == 2999
+
+
+LABELLED = TWINS.replace("S: {}", "S: {labels: {source: column, column: class, classes: CLASSES}}")
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "codes"),
+    [
+        (["-0.5", "0.5", "0.75", "3"], "{low: [-1..<0.5], high: [0.5..1]}", [0, 1, 1, -1]),
+        (["True", "FALSE", "t", "x"], "{no: [false], yes: [true]}", [1, 0, 1, -1]),
+        (["4.5", "9", "10", "1_0"], "{disc: [0..9], irregular: [10]}", [0, 0, 1, -1]),
+        (["0.5", "0.50", "half", ""], "{a: [0.5], b: [half]}", [0, 0, 1, -1]),
+    ],
+)
+def test_values_and_ranges_of_classes(tmp_path, values, classes, codes):
+    places = [(f"o{i}", 10 * i, 15.0, value) for i, value in enumerate(values)]
+    recipe, objects = twins(tmp_path, places, LABELLED.replace("CLASSES", classes))
+    chosen = select(recipe, objects, tmp_path)["S"]
+    assert chosen.labels.tolist() == codes
+    expected = [
+        f"class not asked for: {value or 'no value'}" for value, code in zip(values, codes, strict=True) if code < 0
+    ]
+    assert [reason for reason in chosen.reasons if reason] == expected
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        ("{a: [0..0.5], b: [0.5..1]}", r"value 0.5 belongs to two classes, a and b; a range without its upper end"),
+        ("{a: [0..5], b: [3]}", r"value 3.0 belongs to two classes, b and a"),
+        ("{a: [5..1], b: [3]}", r"range 5..1 is empty"),
+    ],
+)
+def test_ranges_that_meet_are_refused(tmp_path, classes, words):
+    with pytest.raises(InputError, match=words):
+        twins(tmp_path, [("o", 1, 1.0, "1")], LABELLED.replace("CLASSES", classes))
+
+
+def test_more_classes_than_a_store_can_tell_apart():
+    with pytest.raises(InputError, match="classes must name 2 to 32,767 classes, found 32,768"):
+        LabelSpec(source="column", column="class", classes={f"c{i}": (i,) for i in range(32768)})
+
+
+def test_a_class_without_an_object_is_refused_with_what_is_there(tmp_path):
+    places = [("o1", 1, 15.0, "star"), ("o2", 2, 15.0, "galaxy"), ("o3", 3, 15.0, "galaxy")]
+    text = LABELLED.replace("CLASSES", "{star: [star], galaxy: [glaaxy]}")
+    recipe, objects = twins(tmp_path, places, text)
+    labels = recipe.stores["S"].labels
+    with pytest.raises(InputError, match=r"store S: no object of class 'galaxy' is left; column 'class' has: galaxy 2, "
+                       r"star 1. Left out: class not asked for: galaxy 2"):  # fmt: skip
+        require_classes("S", labels, select(recipe, objects, tmp_path)["S"])
+    allowed = text.replace("classes:", "allow_empty: true, classes:")
+    recipe, objects = twins(tmp_path, places, allowed)
+    require_classes("S", recipe.stores["S"].labels, select(recipe, objects, tmp_path)["S"])
+
+
+def test_an_object_without_an_id(tmp_path):
+    recipe, objects = twins(tmp_path, [("", 1, 15.0, "a"), ("o", 2, 15.0, "a")], TWINS)
+    assert select(recipe, objects, tmp_path)["S"].reasons.tolist() == ["id unknown", ""]

@@ -18,7 +18,7 @@ from hpc_astrossl.cutting.shards import Hashes, Portion, Target
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import task_note, write_aside
 from hpc_astrossl.ingest.finishing import finish
-from hpc_astrossl.ingest.planning import Job, plan_jobs, summary
+from hpc_astrossl.ingest.planning import Edges, Job, plan_jobs, summary
 from hpc_astrossl.objects import Objects, subset
 from hpc_astrossl.selection.catalogue import read_objects
 from hpc_astrossl.selection.select import select
@@ -87,7 +87,7 @@ def build(recipe: Recipe, source: Path, out: Path, options: Options = Options(),
     for note in objects.notes:
         progress.say(note)
     objects = locate(recipe, source, objects, progress.say)
-    selections = select(recipe, objects, source)
+    selections = select(recipe, objects, source, Edges(recipe, source, objects))
     chosen = {name: selections[name] for name in recipe.stores if options.only in (None, name)}
     jobs = plan_jobs(recipe, source, out, objects, chosen)
     made = {job.name: standing for job in jobs if (standing := _standing(job, source, options))}

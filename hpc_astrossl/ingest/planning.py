@@ -5,6 +5,7 @@ Everything here is final before any pixel is read, so any number of tasks agree 
 
 import hashlib
 import importlib.metadata
+import os
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from hpc_astrossl import __version__, config, provenance
-from hpc_astrossl.cutting.cutouts import EDGE, open_source
+from hpc_astrossl.cutting.cutouts import open_source
 from hpc_astrossl.cutting.geometry import over_edge
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects
 from hpc_astrossl.selection import splits
 from hpc_astrossl.selection.catalogue import table_files
-from hpc_astrossl.selection.select import KEPT, Selection
+from hpc_astrossl.selection.select import KEPT, Selection, require_classes
 from hpc_astrossl.specs.recipe import Recipe, StoreSpec, is_path
 from hpc_astrossl.store import Arrays, open_store
 from hpc_astrossl.store.encoded import Encoding
@@ -55,6 +56,7 @@ class Job:
     inputs: dict[str, Any]
     extra: list[tuple[str, str]]
     files: list[Path]
+    folder: Path  # where they are
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -77,24 +79,52 @@ class Job:
     def plan(self) -> dict[str, Any]:
         """What must agree between all who write this store. Contents of images are not in it: each shard's record
         has those that it was cut from, so that a mended file costs its own shards only."""
-        labels = self.selection.labels[self.rows]
-        table = hashlib.sha256("\n".join(self.ids[self.rows].tolist()).encode() + self.split.tobytes())
-        table.update(labels.astype("<i2").tobytes())
         return {
-            "store": self.name, "digest": self.digest, "shape": list(self.shape), "objects": table.hexdigest()[:16],
+            "store": self.name, "digest": self.digest, "shape": list(self.shape), "objects": self.objects,
             "program": __version__, "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
         }  # fmt: skip
 
     @property
     def digest(self) -> str:
         """Of the recipe, the tables, and which images there are."""
-        names = sorted(path.name for path in self.files)
-        return config.digest({"recipe": self.recipe, "inputs": self.inputs, "images": names})
+        names = sorted(os.path.relpath(path, self.folder) for path in self.files)
+        facts = {"recipe": self.recipe, "inputs": self.inputs, "images": names, "objects": self.objects}
+        return config.digest(facts)
+
+    @cached_property
+    def objects(self) -> str:
+        """Of the rows: ids, splits and labels in the store's order."""
+        table = hashlib.sha256("\n".join(self.ids[self.rows].tolist()).encode() + self.split.tobytes())
+        table.update(self.selection.labels[self.rows].astype("<i2").tobytes())
+        return table.hexdigest()[:16]
+
+
+class Edges:
+    """Which cutouts would reach over the edge of their field; each field's size is read once."""
+
+    def __init__(self, recipe: Recipe, source: Path, objects: Objects):
+        self._place, self._objects = (recipe, source), objects
+        self._known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def __call__(self, store: StoreSpec, rows: np.ndarray) -> np.ndarray:
+        """True for those of ``rows`` that do; bool, N of the catalogue."""
+        (recipe, source), count = self._place, len(self._objects)
+        if recipe.fields is None:
+            return np.zeros(count, dtype=bool)
+        asked, outside = self._known.setdefault(store.images, (np.zeros(count, bool), np.zeros(count, bool)))
+        new = rows[~asked[rows]]
+        if len(new):
+            cutter = open_source(recipe, source, self._objects, store.images)
+            outside |= over_edge(recipe, cutter, self._objects, new)
+            asked[new] = True
+        return outside
 
 
 def plan_jobs(recipe: Recipe, source: Path, out: Path, objects: Objects, chosen: dict[str, Selection]) -> list[Job]:
     """A job for each chosen store. InputError for a store without objects and for images that are not there."""
-    tables = provenance.inputs(table_files(recipe, source))
+    files = table_files(recipe, source)
+    tables = [facts | {"file": os.path.relpath(path, source)}
+              for path, facts in zip(files, provenance.inputs(files), strict=True)]  # fmt: skip
     return [_job(recipe.part(name), name, (source, out / f"{name}.zarr"), objects, selection, tables)
             for name, selection in chosen.items()]  # fmt: skip
 
@@ -105,8 +135,7 @@ def _job(recipe: Recipe, name: str, places: tuple[Path, Path], objects: Objects,
     spec = recipe.stores[name]
     cutter = open_source(recipe, folder, objects, spec.images)
     require_some(name, selection.reasons)
-    selection.reject(over_edge(recipe, cutter, objects, selection.rows), EDGE)
-    require_some(name, selection.reasons)
+    require_classes(name, spec.labels, selection)
     if spec.balanced:
         rows = selection.rows
         stay = splits.balance(objects.object_id[rows], selection.labels[rows], recipe.split.seed)
@@ -119,7 +148,7 @@ def _job(recipe: Recipe, name: str, places: tuple[Path, Path], objects: Objects,
         row=cutter.row_shape(rows), encoding=cutter.encoding,
         pixel_scale=cutter.pixel_scale, selection=selection, ids=objects.object_id, rows=rows, split=split,
         inputs={"tables": tables, "images_without_row": len(extra), **_other_stores(spec)}, extra=extra,
-        files=list(dict.fromkeys(files)),
+        files=list(dict.fromkeys(files)), folder=folder,
     )  # fmt: skip
 
 
@@ -153,7 +182,6 @@ def require_some(name: str, reasons: np.ndarray) -> None:
 def summary(files: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Number and total size of many files, and one hash over all their names, sizes and hashes."""
     entries = [
-        {"file": Path(name).name, "bytes": facts["bytes"], "sha256": facts["sha256"]}
-        for name, facts in sorted(files.items())
+        {"file": name, "bytes": facts["bytes"], "sha256": facts["sha256"]} for name, facts in sorted(files.items())
     ]
     return {"files": len(files), "bytes": sum(entry["bytes"] for entry in entries), "digest": config.digest(entries)}

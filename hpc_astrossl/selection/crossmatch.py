@@ -61,7 +61,14 @@ def _pairs(places: tuple[np.ndarray, np.ndarray], others: tuple[np.ndarray, np.n
 def near_any(ra: np.ndarray, dec: np.ndarray, others: tuple[np.ndarray, np.ndarray], radius: float) -> np.ndarray:
     """True where any of ``others`` (ra, dec) is nearer than ``radius``; bool, N."""
     mask = np.zeros(len(ra), dtype=bool)
-    mask[pairs(ra, dec, *others, radius)[:, 0]] = True
+    asking = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+    alone = np.ones(len(others[0]), dtype=bool)
+    shared, place = _places(np.arange(len(alone)), others)
+    alone[_followers(shared, place, np.sort(shared))[0]] = False
+    rows, tree = _tree(others[0][alone], others[1][alone])
+    if len(rows) and len(asking):
+        bound = np.nextafter(_chord(radius), 1)
+        mask[asking] = np.isfinite(tree.query(_vectors(ra[asking], dec[asking]), distance_upper_bound=bound)[0])
     return mask
 
 
@@ -95,7 +102,9 @@ def duplicates(ids: np.ndarray, position: tuple[np.ndarray, np.ndarray], magnitu
     same_id[order[np.unique(codes[order], return_index=True)[1]]] = False
     if radius == 0:
         return same_id, same_place
-    rows = np.flatnonzero(~same_id)
+    shared, place = _places(np.flatnonzero(~same_id), position)
+    same_place[_followers(shared, place, _brightest_first(shared, ids, magnitude))[0]] = True
+    rows = np.flatnonzero(~same_id & ~same_place)
     close = rows[_close(position[0][rows], position[1][rows], radius)]
     involved = np.unique(close)
     rank = np.empty(len(involved), dtype=np.int64)
@@ -106,6 +115,28 @@ def duplicates(ids: np.ndarray, position: tuple[np.ndarray, np.ndarray], magnitu
 
 def _brightest_first(rows: np.ndarray, ids: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
     return rows[np.lexsort((rows, ids[rows], magnitude[rows]))]  # NaN sorts last
+
+
+def _places(rows: np.ndarray, position: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(rows that share their place exactly with another, a number for each such place).
+
+    Placeholders may be thousands at one place: as pairs they would fill the memory.
+    """
+    ra, dec = position[0][rows] % 360 + 0.0, position[1][rows] + 0.0  # -0.0 is 0.0, and 360 is 0
+    order = np.lexsort((dec, ra))
+    same = (ra[order][1:] == ra[order][:-1]) & (dec[order][1:] == dec[order][:-1])
+    shared = np.concatenate([[False], same]) | np.concatenate([same, [False]])
+    number = np.cumsum(np.concatenate([[True], ~same]))
+    return rows[order][shared[: len(rows)]], number[: len(rows)][shared[: len(rows)]]
+
+
+def _followers(shared: np.ndarray, place: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(rows that share a place with one earlier in ``order``, the first of that place)."""
+    place = place[np.argsort(shared, kind="stable")][np.searchsorted(np.sort(shared), order)]
+    first, inverse = np.unique(place, return_index=True, return_inverse=True)[1:]
+    later = np.ones(len(order), dtype=bool)
+    later[first] = False
+    return order[later], order[first[inverse]][later]
 
 
 def _close(ra: np.ndarray, dec: np.ndarray, radius: float) -> np.ndarray:
@@ -138,7 +169,13 @@ def groups(ids: np.ndarray, position: tuple[np.ndarray, np.ndarray], radius: flo
     first = np.unique(codes, return_index=True)[1][codes]
     links = [np.stack([np.arange(len(ids)), first], axis=1)]
     if radius > 0:
-        links.append(_close(*position, radius))
+        known = np.isfinite(position[0]) & (np.abs(position[0]) <= 360) & (np.abs(position[1]) <= 90)
+        shared, place = _places(np.flatnonzero(known), position)
+        followers, heads = _followers(shared, place, np.sort(shared))
+        links.append(np.stack([followers, heads], axis=1))
+        known[followers] = False
+        alone = np.flatnonzero(known)
+        links.append(alone[_close(position[0][alone], position[1][alone], radius)])
     one, other = np.concatenate(links).T
     graph = coo_array((np.ones(len(one), dtype=bool), (one, other)), shape=(len(ids), len(ids)))
     members = connected_components(graph, directed=False)[1]

@@ -4,6 +4,8 @@ One YAML in ``preprocess/`` a release. File names may hold ``{field}``, ``{band}
 folder given as ``--source``. Only the recipe knows a release's column names.
 """
 
+import itertools
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -15,6 +17,8 @@ from hpc_astrossl.errors import unknown
 from hpc_astrossl.specs.images import BandImages, CutoutsSpec, FieldsSpec, FilesSpec
 from hpc_astrossl.specs.run import require
 from hpc_astrossl.specs.tables import CatalogueSpec, SpectraSpec
+
+MOST_CLASSES = 32767  # a store keeps their codes in 16 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,36 +87,76 @@ class SplitSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSpec:
-    """Classes in the order of their codes; each lists the source's values that belong to it (``-6..-4`` is a range)."""
+    """Classes in the order of their codes; each lists the source's values that belong to it.
+
+    ``-6..-4`` is a range with both ends, of decimals as well (``-0.5..0.5``), ``0..<0.5`` one without its upper end.
+    ``true`` and ``false`` are values of a boolean column, however the table writes them.
+    """
 
     source: Literal["spectra", "column"]
     column: str | None = None  # of the catalogue, for source: column
-    classes: dict[str, tuple[int | str, ...]]
+    classes: dict[str, tuple[bool | int | float | str, ...]]
+    allow_empty: bool = False  # whether a class may be left without a single object; else that is refused
 
     def __post_init__(self):
         require((self.source == "column") == (self.column is not None), "give column with source: column, only then")
-        require(len(self.classes) >= 2, f"classes must name at least two classes, found {len(self.classes)}")
-        self.codes()
+        require(2 <= len(self.classes) <= MOST_CLASSES,
+                f"classes must name 2 to {MOST_CLASSES:,} classes, found {len(self.classes):,}")  # fmt: skip
+        self._check_overlaps()
 
     def codes(self) -> dict[str | float, int]:
-        """Value of the source -> class code; numbers are keyed as float."""
+        """Value of the source -> class code; numbers are keyed as float, booleans as true and false. Of a range it
+        holds the whole numbers, if they are not too many."""
+        found = self._singles()
+        for low, high, closed, code in self.ranges():
+            if low.is_integer() and high - low <= MOST_CLASSES:
+                last = math.floor(high) if closed or not high.is_integer() else int(high) - 1
+                found |= {float(value): code for value in range(int(low), last + 1)}
+        return found
+
+    def _singles(self) -> dict[str | float, int]:
         found: dict[str | float, int] = {}
         for code, (name, values) in enumerate(self.classes.items()):
-            for value in _values(values):
+            for value in (_single(entry) for entry in values if _range(entry) is None):
                 require(value not in found, f"value {value} belongs to two classes, the second is {name}")
                 found[value] = code
         return found
 
+    def ranges(self) -> list[tuple[float, float, bool, int]]:
+        """(low, high, whether high belongs to it, class code) of each range, from the lowest on."""
+        found = [(*bounds, code) for code, values in enumerate(self.classes.values())
+                 for entry in values if (bounds := _range(entry)) is not None]  # fmt: skip
+        return sorted(found, key=lambda bounds: bounds[:2])
 
-def _values(entries: Iterable[int | str]) -> Iterable[str | float]:
-    for entry in entries:
-        bounds = re.fullmatch(r"(-?\d+)\.\.(-?\d+)", entry) if isinstance(entry, str) else None
-        if bounds:
-            low, high = int(bounds[1]), int(bounds[2])
-            require(low <= high, f"range {entry} is empty; write the smaller number first")
-            yield from map(float, range(low, high + 1))
-        else:
-            yield float(entry) if isinstance(entry, int) else entry
+    def _check_overlaps(self) -> None:
+        names, ranges = list(self.classes), self.ranges()
+        for (_, end, closed, one), (low, _, _, other) in itertools.pairwise(ranges):
+            require(end < low or (end == low and not closed),
+                    f"value {low:g} belongs to two classes, {names[one]} and {names[other]}; a range without its "
+                    "upper end is written 0..<1")  # fmt: skip
+        for value, code in self._singles().items():
+            inside = [other for low, high, closed, other in ranges if isinstance(value, float)
+                      and (low <= value < high or (closed and value == high))]  # fmt: skip
+            require(not inside, f"value {value} belongs to two classes, {names[code]} and {names[(inside or [0])[0]]}")
+
+
+def _single(entry: bool | int | float | str) -> str | float:
+    if isinstance(entry, bool):
+        return str(entry).lower()
+    require(not isinstance(entry, int) or abs(entry) < 2**53, f"value {entry} of a class must be below 2**53")
+    return float(entry) if isinstance(entry, int | float) else entry
+
+
+def _range(entry: bool | int | float | str) -> tuple[float, float, bool] | None:
+    """(low, high, whether high belongs to it) of an entry that is a range."""
+    number = r"([+-]?(?:\d+\.?\d*|\.\d+))"
+    bounds = re.fullmatch(rf"{number}\.\.(<?){number}", entry) if isinstance(entry, str) else None
+    if bounds is None:
+        return None
+    low, high = float(bounds[1]), float(bounds[3])
+    require(low <= high, f"range {entry} is empty; write the smaller number first")
+    require(low < high or not bounds[2], f"range {entry} is empty")
+    return low, high, not bounds[2]
 
 
 @dataclass(frozen=True, kw_only=True)

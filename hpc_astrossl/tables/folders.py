@@ -1,7 +1,8 @@
 """A tree of folders as a table: names of folders and files are its columns, and nothing else is needed."""
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def read_folders(folder: Path, pattern: str, wanted: Mapping[str, str]) -> dict[
         if name not in columns:
             raise InputError(f"{folder / pattern}: no column {name!r}; the names of folders and files give: "
                              f"{', '.join(columns)}")  # fmt: skip
-    images = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if _is_image(path))
+    images = sorted(_images(folder))
     rows = [found.groupdict(default="") | {FILE: name} for name in images if (found := shape.fullmatch(name))]
     if not rows:
         hint = f"; the first of {len(images):,} is {images[0]}" if images else f" with a name in {' '.join(SUFFIXES)}"
@@ -33,8 +34,50 @@ def read_folders(folder: Path, pattern: str, wanted: Mapping[str, str]) -> dict[
     return {name: np.array([row[name] for row in rows], dtype=str) for name in wanted}
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+def _images(folder: Path) -> Iterator[str]:
+    """The image files below a folder, links to folders followed, as paths relative to it.
+
+    InputError for a folder that cannot be read, a link in a circle or to nothing, and a name that is no UTF-8.
+    """
+    seen = {_place(folder)}
+    for root, below, names in os.walk(folder, followlinks=True, onerror=_closed):
+        for name in list(below):
+            place = _place(Path(root, name))
+            if name.startswith("."):
+                below.remove(name)
+            elif place in seen:
+                raise InputError(f"{Path(root, name)}: is a folder that is read already, by a link; remove the link")
+            seen.add(place)
+        for name in names:
+            if Path(name).suffix.lower() not in SUFFIXES or name.startswith("."):
+                continue
+            path = str(Path(root, name))
+            if not name.isprintable() or any("\ud800" <= letter <= "\udfff" for letter in path):
+                raise InputError(f"{path!r}: this name is no plain text in UTF-8; rename the file")
+            if not _is_file(Path(path)):
+                raise InputError(f"{path}: is a link to a file that is not there; mend or remove it")
+            yield os.path.relpath(path, folder).replace(os.sep, "/")
+
+
+def _place(folder: Path) -> tuple[int, int]:
+    try:
+        facts = folder.stat()
+    except OSError as error:
+        raise _closed(error) from None
+    return facts.st_dev, facts.st_ino
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise _closed(error) from None
+
+
+def _closed(error: OSError) -> InputError:
+    """Raised here, for ``os.walk`` goes on when this returns."""
+    raise InputError(f"{error.filename}: cannot be entered ({error.strerror}); its images would be missing without a "
+                     "word") from None  # fmt: skip
 
 
 def _expression(pattern: str) -> re.Pattern:
