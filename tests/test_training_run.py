@@ -184,7 +184,7 @@ def test_objects_of_the_pretext_store_may_not_be_in_the_labelled_one(workdir, pr
         ),
     ],
 )
-def test_what_is_wrong_is_told_before_anything_is_written(workdir, monkeypatch, changes, message):
+def test_what_is_wrong_is_told_before_anything_is_written(workdir, monkeypatch, no_bundled_weights, changes, message):
     monkeypatch.setenv("ASTROSSL_CACHE", str(workdir / "cache"))
     with pytest.raises(InputError, match=message):
         train(make_run(HEAD, **changes), workdir)

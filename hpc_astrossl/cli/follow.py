@@ -19,7 +19,9 @@ def add(verbs) -> None:
     status = add_verb(
         verbs, "status", about="show how far an experiment is", handler=_status, example="astrossl status demo --watch",
     )  # fmt: skip
-    status.add_argument("experiment", metavar="EXPERIMENT", help="its name, a folder in runs/")
+    status.add_argument(
+        "experiment", metavar="EXPERIMENT", nargs="?", help="its name, a folder in runs/; default: list the experiments"
+    )
     status.add_argument("--json", action="store_true", help="print JSON")
     status.add_argument(
         "--watch", metavar="SECONDS", type=float, nargs="?", const=10.0,
@@ -45,6 +47,9 @@ def add(verbs) -> None:
 def _status(arguments: Namespace) -> None:
     from hpc_astrossl.launch.status import Picture
 
+    if arguments.experiment is None:
+        _list(arguments)
+        return
     while True:
         picture = Picture(arguments.experiment, arguments.workdir)
         rows = picture.rows()
@@ -54,6 +59,25 @@ def _status(arguments: Namespace) -> None:
         if arguments.watch is None or not any(row.state in ("queued", "running", "unknown") for row in rows):
             return
         time.sleep(arguments.watch)
+
+
+def _list(arguments: Namespace) -> None:
+    """The experiments of the work directory, each with its number of finished and planned runs."""
+    found = []
+    for folder in sorted(path for path in (arguments.workdir / "runs").glob("*") if path.is_dir()):
+        done = sum(1 for _ in folder.glob("*/result.json"))
+        try:
+            planned = len(json.loads((folder / "experiment.json").read_bytes())["planned"])
+        except (OSError, ValueError, KeyError, TypeError):
+            planned = None
+        found.append({"experiment": folder.name, "done": done, "planned": planned})
+    if arguments.json:
+        print(json.dumps(found))
+    elif found:
+        body = [[one["experiment"], str(one["done"]), str(one["planned"] or "-")] for one in found]
+        print(table(["experiment", "done", "planned"], body))
+    else:
+        print(f"no experiment in {arguments.workdir / 'runs'}; astrossl submit begins one")
 
 
 def _show(arguments: Namespace, rows: Sequence, unasked: str | None) -> None:
@@ -107,9 +131,13 @@ def duration(seconds: float) -> str:
 def _logs(arguments: Namespace) -> None:
     from hpc_astrossl.launch.logs import find, tail
 
-    for path in find(arguments.run, arguments.workdir):
+    found = [(path, tail(path, arguments.lines)) for path in find(arguments.run, arguments.workdir)]
+    for place, (path, text) in enumerate(found):
+        others = [other for index, (_, other) in enumerate(found) if index > place or (index < place and other != text)]
+        if text and any(text in other for other in others):
+            continue  # a task's log holds what its run has written
         print(f"==> {path} <==")
-        print(tail(path, arguments.lines))
+        print(text)
 
 
 def _cancel(arguments: Namespace) -> None:

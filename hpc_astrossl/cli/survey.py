@@ -18,7 +18,13 @@ def add(verbs) -> None:
     )  # fmt: skip
     verb.add_argument("recipe", metavar="RECIPE", type=Path, help="YAML file that describes the release")
     verb.add_argument("--source", metavar="DIR", type=Path, required=True, help="folder of the release")
-    verb.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the stores, NAME.zarr each")
+    verb.add_argument("--out", metavar="DIR", type=Path, help="folder for the stores, NAME.zarr each")
+    verb.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show what would be kept and left out, from the tables alone; write nothing",
+    )
+    verb.add_argument("--json", action="store_true", help="print JSON")
     verb.add_argument("--store", metavar="NAME", help="make this store only")
     verb.add_argument(
         "--task", metavar="I/N", default="1/1", help="write part I of N, whole shards; any order, any node"
@@ -38,6 +44,7 @@ def add(verbs) -> None:
                     example="astrossl check stores/SG.zarr --deep", handler=_check)  # fmt: skip
     verb.add_argument("store", metavar="STORE", type=Path)
     verb.add_argument("--deep", action="store_true", help="also read every chunk and verify its checksum")
+    verb.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _preprocess(arguments) -> None:
@@ -45,11 +52,19 @@ def _preprocess(arguments) -> None:
     from hpc_astrossl.ingest import Options, build
     from hpc_astrossl.specs.recipe import load_recipe
 
+    if arguments.dry_run:
+        _preview(arguments)
+        return
+    if arguments.out is None:
+        raise InputError("--out DIR is needed: the folder for the stores (or --dry-run, which makes none)")
     task, tasks = _task(arguments.task)
     options = Options(only=arguments.store, task=task, tasks=tasks, workers=arguments.workers,
                       overwrite=arguments.overwrite)  # fmt: skip
     recipe = load_recipe(arguments.recipe, arguments.set)
     made = build(recipe, arguments.source, arguments.out, options, Progress(sys.stderr))
+    if arguments.json:
+        print(json.dumps([_made(store) for store in made], indent=2, ensure_ascii=False))
+        return
     for store in made:
         if store.info is None:
             print(f"{store.path}: {store.shards} of {store.of_shards} shards are there, task {arguments.task} is done; "
@@ -61,6 +76,41 @@ def _preprocess(arguments) -> None:
         parts += [_numbers(counts["classes"])] if counts["classes"] else ["unlabelled"]
         parts.append(f"{store.path}" + ("" if store.fresh else " was there, same recipe and inputs: left as it is"))
         print(" · ".join(parts))
+
+
+def _made(store) -> dict:
+    """A store that was made, or this task's part of it, as plain data."""
+    facts = {"path": str(store.path), "done": store.info is not None, "fresh": store.fresh,
+             "shards": store.shards, "of_shards": store.of_shards}  # fmt: skip
+    return facts | ({"name": store.info.name, "counts": store.info.counts} if store.info else {})
+
+
+def _preview(arguments) -> None:
+    """``preprocess --dry-run``."""
+    from dataclasses import asdict
+
+    from hpc_astrossl.ingest.dryrun import preview
+    from hpc_astrossl.specs.recipe import load_recipe
+
+    recipe = load_recipe(arguments.recipe, arguments.set)
+    found = preview(recipe, arguments.source, arguments.store, lambda words: print(words, file=sys.stderr))
+    if arguments.json:
+        print(json.dumps([asdict(one) for one in found], indent=2, ensure_ascii=False))
+        return
+    for one in found:
+        height, width, channels = one.shape
+        size = f"{one.bytes / 1e6:,.1f} MB without compression"
+        lines = [
+            (one.store, f"{one.kept:,} of {one.objects:,} objects would be kept"),
+            ("splits", _numbers(one.splits)),
+            ("classes", _numbers(one.classes) or "none: unlabelled"),
+            ("magnitudes", _numbers(one.magnitudes) or "none"),
+            ("images", f"{height} × {width} × {channels} {one.dtype}, {size}"),
+            ("shards", f"{one.shards:,}"),
+        ]
+        lines += [("left out", f"{count:,} {reason}") for reason, count in one.rejected.items()]
+        lines += [("note", note) for note in one.notes]
+        print("\n".join(f"{name:<11} {text}" for name, text in lines))
 
 
 def _task(text: str) -> tuple[int, int]:
@@ -132,5 +182,8 @@ def _check(arguments) -> int:
     from hpc_astrossl.store import check
 
     faults = check(arguments.store, deep=arguments.deep)
+    if arguments.json:
+        print(json.dumps({"store": str(arguments.store), "deep": arguments.deep, "faults": faults}, ensure_ascii=False))
+        return EXIT_INPUT if faults else EXIT_DONE
     print("\n".join(f"{arguments.store}: {fault}" for fault in faults) or f"{arguments.store}: no fault found")
     return EXIT_INPUT if faults else EXIT_DONE
