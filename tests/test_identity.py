@@ -169,8 +169,9 @@ def test_an_embedding_of_a_run_that_was_trained_again_is_named(workdir, capsys):
 def test_an_edited_configuration_of_a_finished_run_is_refused(workdir, capsys):
     path = folder(workdir, LATER) / "config.yaml"
     path.write_text(path.read_text().replace("scaling: unit", "scaling: none"))
-    for use in ("predict", "embed", "export", "weights"):
-        assert uses(workdir)[use]() == EXIT_INPUT
+    calls = [uses(workdir)[use] for use in ("predict", "embed", "export", "weights")]
+    for call in [*calls, lambda: main(["train", str(path), "--workdir", str(workdir)])]:
+        assert call() == EXIT_INPUT
         assert "config.yaml: was edited after the run" in capsys.readouterr().err
 
 

@@ -27,6 +27,15 @@ def add(verbs) -> None:
     )
 
 
+def _hold(path: Path) -> None:
+    """InputError when it is the ``config.yaml`` of a finished run, and was edited since."""
+    from hpc_astrossl.training.folder import RunFolder
+
+    folder = RunFolder(path.parent)
+    if path.name == "config.yaml" and (result := folder.result()) is not None and "run_id" in result:
+        folder.spec(result)
+
+
 def train(arguments: Namespace) -> None:
     """Train the runs that YAML files and ``--set`` describe; their folders are told in the last lines.
 
@@ -41,6 +50,8 @@ def train(arguments: Namespace) -> None:
     data = {path: config.apply_settings(config.read_yaml(path), arguments.set) for path in arguments.run}
     read = [config.parse(one, RunSpec, str(path)) for path, one in data.items()]
     runs = [names.resolved(run, floats=foresight.floats(run, arguments.workdir)) for run in read]
+    for path in arguments.run:
+        _hold(path)
     unlike = {run.run_id: run for run in runs}
     from hpc_astrossl.training.run import train  # torch, DALI: after the configurations have been read
     from hpc_astrossl.training.together import train_together

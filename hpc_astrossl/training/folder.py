@@ -77,7 +77,7 @@ class RunFolder:
         if (found := names.resolved(run).run_id) != result["run_id"]:
             raise InputError(
                 f"{path}: was edited after the run: it describes run {found}, and the result beside it is of "
-                f"{result['run_id']}; put it back as it was (its other copy is a new file for astrossl train)"
+                f"{result['run_id']}; put it back as it was; for another run, give astrossl train a copy elsewhere"
             )
         return run
 
