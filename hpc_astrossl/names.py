@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.specs import pretexts
+from hpc_astrossl.specs.backbones import BACKBONES, imagenet
 from hpc_astrossl.specs.run import PhaseSpec, RunSpec
 
 IMAGENET = "imagenet-vgg16"
@@ -59,8 +60,10 @@ PAPER = DOWNSTREAM[:5]  # the five schemes of the paper, in the order of its tab
 # Pretexts that are more than a target: they show the network views of an image (specs/pretexts.py has their switches).
 PRETEXTS = {
     "rotation": "hpc_astrossl.pretexts.rotation:Rotation",
+    "patches": "hpc_astrossl.pretexts.patches:Patches",
     "clusters": "hpc_astrossl.pretexts.clusters:Clusters",
     "simclr": "hpc_astrossl.pretexts.simclr:Contrastive",
+    "byol": "hpc_astrossl.pretexts.byol:Averaged",
 }
 TARGETS = {
     "magnitudes": "hpc_astrossl.targets.magnitudes:Magnitudes",
@@ -121,13 +124,18 @@ def resolved(run: RunSpec, *, floats: bool = False) -> RunSpec:
     lookup(TARGETS | PRETEXTS, run.data.target, "target")
     if run.engine != "auto":
         lookup(ENGINES, run.engine, "engine")
+    if (run.weights or "").startswith("imagenet-") and run.weights != imagenet(run.model.backbone):
+        raise InputError(f"weights {run.weights} are not for backbone {run.model.backbone}; take weights "
+                         f"{imagenet(run.model.backbone)}, or set model.backbone")  # fmt: skip
     phases = run.phases
     if not phases:
         low_data = run.data.train_size is not None and found.low_data_phases
         phases = found.low_data_phases if low_data else found.phases
     scaling = run.data.scaling
     if scaling == "auto":
-        scaling = "asinh" if floats else "caffe" if run.weights == IMAGENET else "unit"
+        of_imagenet = run.weights in map(imagenet, BACKBONES)
+        scaling = "caffe" if run.weights == IMAGENET else "imagenet" if of_imagenet else "unit"
+        scaling = "asinh" if floats else scaling
     whole = dataclasses.replace(run, phases=phases, data=dataclasses.replace(run.data, scaling=scaling))
     if run.data.target not in PRETEXTS:
         if run.pretext:

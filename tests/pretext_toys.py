@@ -59,9 +59,9 @@ class Tiny(nn.Module):
         pretext.extend(self, torch.Generator().manual_seed(0))
         torch.set_rng_state(source)
 
-    def encode(self, images: torch.Tensor) -> torch.Tensor:
+    def encode(self, images: torch.Tensor, features: nn.Module | None = None) -> torch.Tensor:
         """Flattened maps, (B, D)."""
-        return self.features(images).flatten(1)
+        return (self.features if features is None else features)(images).flatten(1)
 
     def forward(self, views: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
         """Raw outputs, one row an object."""

@@ -21,7 +21,11 @@ from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.run import train
 
 KINDS = tuple(names.PRETEXTS)
-SWITCHES: dict[str, dict] = {"clusters": {"k": 3, "components": 4}, "simclr": {"crop": 0.5, "colour": 0.5}}
+SWITCHES: dict[str, dict] = {
+    "clusters": {"k": 3, "components": 4},
+    "simclr": {"crop": 0.5, "colour": 0.5},
+    "patches": {"channels": "shift"},
+}
 # Gradients are summed in another order, see test_ranks_agree.py; Adam divides by their size.
 TOLERANCE = 1e-4
 

@@ -47,7 +47,7 @@ def _expand(arguments: Namespace):
 
     jobs = config.load(arguments.jobs, JobsSpec)
     cluster = prepare.find_cluster(arguments.cluster) if arguments.cluster else None
-    missing = prepare.unavailable(cluster)
+    missing = prepare.unavailable(cluster, prepare.backbones_of(jobs))
     floats = foresight.float_stores(jobs, arguments.workdir)
     plan = grid.expand(jobs, cluster=cluster, unavailable=missing, where=arguments.jobs, floats=floats)
     for remark in foresight.remarks(plan, jobs, cluster, arguments.workdir):

@@ -21,12 +21,16 @@ def add(verbs) -> None:
     verb = add_verb(
         what,
         "add",
-        about="copy VGG16's convolutions from a .safetensors, .pth or .pt file to where runs find them",
+        about="copy a network's weights from a .safetensors, .pth or .pt file to where runs find them",
         example="astrossl weights add vgg16_features.pth --name mine",
         handler=add_weights,
     )
     verb.add_argument("file", metavar="FILE", type=Path, help="the file with the weights")
-    verb.add_argument("--name", default=IMAGENET, help="the name that runs use (default: %(default)s)")
+    verb.add_argument(
+        "--name",
+        default=IMAGENET,
+        help="the name that runs use (default: %(default)s); imagenet-NAME is for backbone NAME",
+    )
     verb = add_verb(
         what,
         "fetch",

@@ -9,6 +9,7 @@ from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import task_note
 from hpc_astrossl.launch.plan import REPORT, Item, Plan, Stage, report_page, run_folder
 from hpc_astrossl.specs import pretexts
+from hpc_astrossl.specs.backbones import imagenet
 from hpc_astrossl.specs.cluster import ClusterSpec
 from hpc_astrossl.specs.jobs import (
     ALL,
@@ -44,7 +45,7 @@ def expand(
     runs: dict[str, list[RunSpec]] = {scheme: [] for scheme in jobs.schemes}
     skipped = []
     for run in _downstream_runs(jobs, trained, where, floats):
-        if reason := unavailable.get(names.scheme(run.scheme).weights):
+        if reason := _reason(run, unavailable):
             skipped.append((run, reason))
         else:
             runs[run.scheme].append(run)
@@ -61,6 +62,13 @@ def expand(
     stages = _stages({name: items for name, items in groups.items() if items}, layers)
     plan = Plan(experiment=jobs.experiment, stages=stages, skipped=tuple(skipped))
     return fitted(plan, cluster) if cluster else plan
+
+
+def _reason(run: RunSpec, unavailable: Mapping[str, str]) -> str | None:
+    """Why a run's weights cannot be had: of its kind, or of its backbone's."""
+    if names.scheme(run.scheme).weights != "imagenet":
+        return unavailable.get(names.scheme(run.scheme).weights)
+    return unavailable.get("imagenet" if run.weights == names.IMAGENET else run.weights)
 
 
 def fitted(plan: Plan, cluster: ClusterSpec) -> Plan:
@@ -224,8 +232,26 @@ def _downstream_runs(
                 }
                 for name in (ALL, set_name, scheme):
                     data = config.merge(data, jobs.overrides.get(name, {}))
+                if names.scheme(scheme).weights == "imagenet":
+                    data["weights"] = imagenet(_backbone(data))
                 first = _run(data, f"{where}: set {set_name}, scheme {scheme}", floats)
+                if (name := names.pretext_of(scheme)) in trained:
+                    _check_backbones(first, trained[name][1], where)
                 yield from (replace(first, seed=seed) for seed in jobs.seeds)
+
+
+def _backbone(data: Mapping) -> str:
+    model = data.get("model", {})
+    return str(model.get("backbone", "vgg16")) if isinstance(model, Mapping) else "vgg16"
+
+
+def _check_backbones(run: RunSpec, pretext: RunSpec, where: str) -> None:
+    """InputError unless a run has the network whose weights it begins with."""
+    if run.model.backbone != pretext.model.backbone:
+        raise InputError(
+            f"{where}: set {run.set}, scheme {run.scheme}: model.backbone {run.model.backbone}, and pretext "
+            f"{pretext.set} trains {pretext.model.backbone}; give both the same, in overrides.all"
+        )
 
 
 def _weights(scheme: str, trained: Mapping[str, tuple[str, RunSpec]]) -> str | None:

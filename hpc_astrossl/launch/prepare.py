@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from hpc_astrossl.launch.foresight import check_images
 from hpc_astrossl.launch.ledger import Ledger
 from hpc_astrossl.launch.plan import Item, Plan, Work, run_folder
 from hpc_astrossl.launch.task import TaskSpec, events_file
+from hpc_astrossl.specs.backbones import BACKBONES, imagenet
 from hpc_astrossl.specs.cluster import ClusterSpec
 from hpc_astrossl.specs.jobs import JobsSpec
 from hpc_astrossl.specs.run import RunSpec
@@ -35,20 +36,33 @@ def find_cluster(name: str) -> ClusterSpec:
     raise InputError(f"{unknown('cluster', name, known)}; or give the path of a YAML file")
 
 
-def unavailable(cluster: ClusterSpec | None) -> dict[str, str]:
+def unavailable(cluster: ClusterSpec | None, backbones: Iterable[str] = ("vgg16",)) -> dict[str, str]:
     """Kinds of initial weights that cannot be had, with the reason: ImageNet's when the cache lacks them."""
     held = os.environ.get("ASTROSSL_CACHE")
     with contextlib.ExitStack() as stack:
         if cluster is not None and "ASTROSSL_CACHE" in cluster.environment:
             os.environ["ASTROSSL_CACHE"] = cluster.environment["ASTROSSL_CACHE"]
             stack.callback(_restore, "ASTROSSL_CACHE", held)
-        path, found = cache.weights_file(names.IMAGENET), cache.found_weights(names.IMAGENET)
-    if found is not None:
-        return {}
+        files = {name: cache.weights_file(name) for name in map(imagenet, backbones)}
+        there = {name for name in files if cache.found_weights(name) is not None}
     return {
-        "imagenet": f"no ImageNet weights: bring them with astrossl weights fetch {names.IMAGENET}, "
-        f"or astrossl weights add FILE (there is no {path})"
+        "imagenet" if name == names.IMAGENET else name: f"no ImageNet weights: bring them with astrossl weights fetch "
+        f"{name}, or astrossl weights add FILE{_named(name)} (there is no {path})"
+        for name, path in files.items()
+        if name not in there
     }
+
+
+def backbones_of(jobs: JobsSpec) -> set[str]:
+    """The networks that runs of a recipe may have: VGG16, and those its overrides name."""
+    changes = [*jobs.overrides.values(), *(one.get("overrides", {}) for one in jobs.pretexts.values())]
+    models = [change.get("model", {}) for change in changes if isinstance(change, Mapping)]
+    named = {str(model["backbone"]) for model in models if isinstance(model, Mapping) and "backbone" in model}
+    return {"vgg16"} | (named & set(BACKBONES))
+
+
+def _named(name: str) -> str:
+    return "" if name == names.IMAGENET else f" --name {name}"
 
 
 def _restore(name: str, value: str | None) -> None:

@@ -43,7 +43,7 @@ class LoaderSpec:
     """
 
     batch_size: int
-    scaling: Literal["unit", "caffe", "none", "standard", "asinh"]
+    scaling: Literal["unit", "caffe", "imagenet", "none", "standard", "asinh"]
     flips: bool
     turns: bool
     seed: int
@@ -259,14 +259,14 @@ def check(store: Store, spec: LoaderSpec) -> None:
     height, width, channels = store.image_shape
     if store.dtype not in (np.uint8, np.float32):
         raise InputError(f"{store.path}: images are {store.dtype}; training reads uint8 and float32")
-    if store.dtype != np.uint8 and spec.scaling in ("unit", "caffe"):
+    if store.dtype != np.uint8 and spec.scaling in ("unit", "caffe", "imagenet"):
         raise InputError(
             f"{store.path}: scaling {spec.scaling} is for uint8 images, this store holds {store.dtype}; "
             "set data.scaling to asinh, standard or none"
         )
-    if spec.scaling == "caffe" and channels != len(CAFFE_MEANS):
+    if spec.scaling in ("caffe", "imagenet") and channels != len(CAFFE_MEANS):
         raise InputError(
-            f"{store.path}: scaling caffe is for red, green and blue, this store has {channels} channels "
+            f"{store.path}: scaling {spec.scaling} is for red, green and blue, this store has {channels} channels "
             f"({', '.join(store.info.channels)}); set data.scaling to unit"
         )
     if spec.turns and height != width:

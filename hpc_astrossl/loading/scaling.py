@@ -9,7 +9,9 @@ import numpy as np
 from hpc_astrossl.errors import InputError
 
 CAFFE_MEANS = (123.68, 116.779, 103.939)  # of ImageNet's red, green, blue in 0..255, as VGG subtracts them
-KINDS = ("unit", "caffe", "none", "standard", "asinh")
+IMAGENET_MEANS = (0.485, 0.456, 0.406)  # of red, green, blue in 0..1, as torchvision's other networks are trained
+IMAGENET_DEVIATIONS = (0.229, 0.224, 0.225)
+KINDS = ("unit", "caffe", "imagenet", "none", "standard", "asinh")
 FROM_STORE = ("standard", "asinh")  # these need the statistics that the store keeps of its training split
 NAMES = ("mean", "std", "noise")  # of a channel's pixels, see hpc_astrossl/store/statistics.py
 
@@ -39,7 +41,8 @@ class Scaling:
 def scaling(kind: str, channels: int, statistics: Mapping[str, Any] | None = None) -> Scaling:
     """The scaling of that name.
 
-    "unit" divides 0..255 by 255, "caffe" subtracts CAFFE_MEANS, "none" leaves the numbers, "standard" makes mean 0
+    "unit" divides 0..255 by 255, "caffe" subtracts CAFFE_MEANS, "imagenet" takes 0..1 less IMAGENET_MEANS over
+    IMAGENET_DEVIATIONS, "none" leaves the numbers, "standard" makes mean 0
     and standard deviation 1 of each channel, "asinh" is asinh(pixel / noise): linear in the noise, logarithmic above.
     InputError when the statistics of a store are needed and it has none.
     """
@@ -50,6 +53,9 @@ def scaling(kind: str, channels: int, statistics: Mapping[str, Any] | None = Non
         return Scaling(subtract=zero, multiply=np.full(channels, 1 / 255, dtype=np.float32))
     if kind == "caffe":
         return Scaling(subtract=np.array(CAFFE_MEANS, dtype=np.float32), multiply=one)
+    if kind == "imagenet":
+        mean, std = (255 * np.array(values) for values in (IMAGENET_MEANS, IMAGENET_DEVIATIONS))
+        return Scaling(subtract=mean.astype(np.float32), multiply=(1 / std).astype(np.float32))
     if kind == "none":
         return Scaling(subtract=zero, multiply=one)
     if not statistics:

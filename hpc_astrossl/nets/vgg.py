@@ -75,17 +75,21 @@ class VGG16(nn.Module):
         self.features = make_layers(cfgs["D"], batch_norm=False)
         if channels != 3:
             self.features[0] = nn.Conv2d(channels, 64, kernel_size=3, padding=1)
-        self.pooling, self.precision = spec.pooling, spec.precision
+        self.pooling, self.precision, self.channels = spec.pooling, spec.precision, channels
         cells = (height // SHRINK) * (width // SHRINK) if spec.pooling == "flatten" else 1
         self.head = Head(CHANNELS * cells, outputs, spec)
 
-    def encode(self, images: Tensor) -> Tensor:
-        """What the head sees of images: (B, 512), or (B, 512 × cells) when the last map is flattened."""
+    def encode(self, images: Tensor, features: nn.Module | None = None) -> Tensor:
+        """What the head sees of images: (B, 512), or (B, 512 × cells) when the last map is flattened.
+
+        ``features`` are other convolutions of the same kind, in the place of its own.
+        """
+        features = self.features if features is None else features
         low = working_precision(self.precision, images.device) == "bfloat16"
         few = images.device.type == "cpu" and images[:, 0].numel() < FEW_PIXELS
         layout = torch.contiguous_format if few else torch.channels_last
         with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
-            maps = self.features(images.contiguous(memory_format=layout)).to(images.dtype)
+            maps = features(images.contiguous(memory_format=layout)).to(images.dtype)
         return maps.mean(dim=(2, 3)) if self.pooling == "average" else maps.flatten(1)
 
     def pooled(self, features: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+import torchvision
 from safetensors.torch import load, load_file, save
 from torch import Tensor
 from torchvision.models import VGG16_Weights
@@ -22,17 +23,23 @@ from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.identity import both
 from hpc_astrossl.names import IMAGENET
+from hpc_astrossl.nets.backbones import expected
+from hpc_astrossl.specs.backbones import BACKBONES, backbone_of, imagenet
 
-PREFIX = "features."
+PREFIX, COUNT = "features.", "num_batches_tracked"
 # The convolutions that take RGB 0..255 minus the ImageNet mean, which is what scaling "caffe" gives them. The end
 # of the file's name is the beginning of its SHA-256.
-SOURCES = {IMAGENET: VGG16_Weights.IMAGENET1K_FEATURES.url}
+SOURCES = {IMAGENET: VGG16_Weights.IMAGENET1K_FEATURES.url} | {
+    imagenet(name): torchvision.models.get_model_weights(name).IMAGENET1K_V1.url
+    for name in BACKBONES
+    if name != "vgg16"
+}
 # torchvision's own training, IMAGENET1K_V1: for images ÷ 255, then by mean and deviation. Another input altogether.
 OTHER_SCALING = VGG16_Weights.IMAGENET1K_V1.url
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """The convolutions' weights in a safetensors, ``.pth`` or ``.pt`` file, checked: names, shapes, finite numbers.
+def read(path: Path, backbone: str = "vgg16") -> dict[str, Tensor]:
+    """A backbone's weights in a safetensors, ``.pth`` or ``.pt`` file, checked: names, shapes, finite numbers.
 
     InputError when the file is missing, holds anything else, or would run code when read.
     """
@@ -51,7 +58,13 @@ def read(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: not a file of plain weights, or damaged; nothing in it was run ({reason})") from None
     if not isinstance(tensors, Mapping):
         raise InputError(f"{path}: expected tensors by name (a state dict), found {type(tensors).__name__}")
-    return checked({name: t for name, t in tensors.items() if str(name).startswith(PREFIX)}, str(path))
+    tensors = {str(name): tensor for name, tensor in tensors.items()}
+    if backbone != "vgg16":
+        if first_layer(backbone) not in tensors:  # torchvision's own names
+            tensors = {PREFIX + name: tensor for name, tensor in tensors.items()}
+        counts = [name for name in wanted(backbone) if name.endswith(COUNT)]  # older files lack them
+        tensors = {name: torch.zeros((), dtype=torch.int64) for name in counts} | tensors
+    return checked({name: t for name, t in tensors.items() if name.startswith(PREFIX)}, str(path), backbone)
 
 
 def _check_sums(path: Path) -> None:
@@ -65,22 +78,36 @@ def _check_sums(path: Path) -> None:
                 raise ValueError(f"{name} is not what its checksum says")
 
 
-def checked(tensors: dict[str, Tensor], where: str) -> dict[str, Tensor]:
-    """``tensors`` as float32 when they are VGG16's convolutions, for any number of channels; else InputError."""
+def first_layer(backbone: str) -> str:
+    """The name of a backbone's first weights, which go by the number of channels."""
+    return f"{PREFIX}{BACKBONES[backbone].first}.weight"
+
+
+def wanted(backbone: str) -> dict[str, torch.Size]:
+    """Names and shapes of a backbone's tensors, for three channels."""
+    if backbone != "vgg16":
+        return {PREFIX + name: shape for name, shape in expected(backbone).items()}
     with torch.device("meta"):
-        expected = {PREFIX + name: p.shape for name, p in make_layers(cfgs["D"], batch_norm=False).named_parameters()}
-    if missing := sorted(set(expected) - set(tensors)):
-        raise InputError(f"{where}: not VGG16's convolutions: {len(missing)} of {len(expected)} tensors are missing, "
+        return {PREFIX + name: p.shape for name, p in make_layers(cfgs["D"], batch_norm=False).named_parameters()}
+
+
+def checked(tensors: dict[str, Tensor], where: str, backbone: str = "vgg16") -> dict[str, Tensor]:
+    """``tensors`` as float32 when they are that backbone's, for any number of channels; else InputError."""
+    whose, first = "VGG16" if backbone == "vgg16" else backbone, first_layer(backbone)
+    needed = wanted(backbone)
+    if missing := sorted(set(needed) - set(tensors)):
+        raise InputError(f"{where}: not {whose}'s convolutions: {len(missing)} of {len(needed)} tensors are missing, "
                          f"first {missing[0]}")  # fmt: skip
-    for name, shape in expected.items():
+    for name, shape in needed.items():
         if not isinstance(tensors[name], Tensor):
             raise InputError(f"{where}: {name} is {type(tensors[name]).__name__}, expected a tensor")
         found = tensors[name].shape
-        any_channels = name == "features.0.weight" and found[:1] + found[2:] == shape[:1] + shape[2:]
+        any_channels = name == first and found[:1] + found[2:] == shape[:1] + shape[2:]
         if found != shape and not any_channels:
-            raise InputError(f"{where}: {name} has shape {tuple(found)}, VGG16's is {tuple(shape)}")
-    _require_finite({name: tensors[name] for name in expected}, where)
-    return {name: tensors[name].float().contiguous() for name in expected}
+            raise InputError(f"{where}: {name} has shape {tuple(found)}, {whose}'s is {tuple(shape)}")
+    _require_finite({name: tensors[name] for name in needed}, where)
+    kept = {name: tensors[name].contiguous() for name in needed}
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in kept.items()}
 
 
 def read_whole(path: Path, sha256: str | None) -> tuple[dict[str, Tensor], str]:
@@ -111,13 +138,14 @@ def _require_finite(tensors: Mapping[str, Tensor], where: str) -> None:
             raise InputError(f"{where}: {name} holds numbers that are not finite")
 
 
-def widened(tensors: dict[str, Tensor], channels: int) -> dict[str, Tensor]:
+def widened(tensors: dict[str, Tensor], channels: int, backbone: str = "vgg16") -> dict[str, Tensor]:
     """Convolutions for ``channels`` input channels, from those for three: the first layer takes the mean of its red,
     green and blue weights in every channel, times 3 / channels, so that an image that is alike in all channels gives
     what it gave (docs/decisions/more-channels.md)."""
-    first = tensors["features.0.weight"]
+    name = first_layer(backbone)
+    first = tensors[name]
     mean = first.mean(dim=1, keepdim=True) * (first.shape[1] / channels)
-    return tensors | {"features.0.weight": mean.repeat(1, channels, 1, 1)}
+    return tensors | {name: mean.repeat(1, channels, 1, 1)}
 
 
 def install(tensors: dict[str, Tensor], name: str, source: str) -> tuple[Path, str]:
@@ -130,7 +158,10 @@ def install(tensors: dict[str, Tensor], name: str, source: str) -> tuple[Path, s
 
 def add(file: Path, name: str = IMAGENET) -> tuple[Path, str]:
     """Copy a weights file into the cache. Returns where it lies and its SHA-256; InputError when it does not fit."""
-    tensors = read(file)
+    backbone = backbone_of(name)
+    tensors = read(file, backbone)
+    if name == imagenet(backbone) and (channels := tensors[first_layer(backbone)].shape[1]) != 3:
+        raise InputError(f"{file}: {name} weights take 3 channels, these take {channels}")
     if name == IMAGENET:
         prefix = _digest_prefix(OTHER_SCALING)
         if provenance.sha256(file).startswith(prefix):
@@ -138,9 +169,6 @@ def add(file: Path, name: str = IMAGENET) -> tuple[Path, str]:
                 f"{file}: these are torchvision's IMAGENET1K_V1 weights, for images scaled by mean and deviation; "
                 f"{IMAGENET} are those of IMAGENET1K_FEATURES, for RGB 0..255 minus the mean ({SOURCES[IMAGENET]})"
             )
-        channels = tensors["features.0.weight"].shape[1]
-        if channels != 3:
-            raise InputError(f"{file}: {IMAGENET} weights take 3 channels, these take {channels}")
     return install(tensors, name, source=file.name)
 
 

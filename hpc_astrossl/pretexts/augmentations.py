@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hpc_astrossl.errors import InputError
 from hpc_astrossl.loading.draws import splitmix64, uniform
 from hpc_astrossl.specs.pretexts import Augmentations
 
@@ -18,6 +19,18 @@ FIRST = 40  # streams of draws from here on, see loading/draws.py: view × EACH 
 EACH = 16
 MIRROR, UPSIDE, TURN, DOWN, RIGHT, AREA, SHAPE, CROP_Y, CROP_X, BRIGHT, CONTRAST, CHANNEL, NOISE = range(13)
 ASPECT = math.log(4 / 3)  # a crop's sides differ by up to 3:4, as published
+
+
+def two_views(images: Tensor, switches: Augmentations, seed: int, epoch: int, rows: np.ndarray) -> Tensor:
+    """Two views of each image, drawn apart, (B, 2, channels, height, width)."""
+    return torch.stack([view(images, switches, Draws(seed, epoch, rows, number)) for number in (0, 1)], dim=1)
+
+
+def check_turns(kind: str, switches: Augmentations, shape: tuple[int, int, int]) -> None:
+    """InputError when images that are not square were to be turned."""
+    if switches.turns and shape[0] != shape[1]:
+        raise InputError(f"pretext {kind}: images of {shape[0]} × {shape[1]} pixels cannot be turned by 90°; "
+                         "set turns to false")  # fmt: skip
 
 
 class Draws:

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from hpc_astrossl.nets.vgg import Head, begin_head, build, generator
+from hpc_astrossl.nets.backbones import build
+from hpc_astrossl.nets.vgg import Head, begin_head, generator
 from hpc_astrossl.pretexts.pretext import Pretext
 
 EXTRA = 1  # the second number of the key that a pretext's own modules are drawn from
@@ -34,4 +35,4 @@ def learner(pretext: Pretext) -> Viewed:
     net = Viewed(model, pretext)
     with torch.no_grad():
         pretext.extend(net, source)
-    return net
+    return net.eval()

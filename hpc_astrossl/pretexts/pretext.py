@@ -66,6 +66,7 @@ class Pretext:
         self.image_shape = shape
         self.switches = config.parse(run.pretext, switches.KINDS[self.kind], "pretext")
         self.engine: Gathers | None = None  # while it trains
+        self.about: dict[str, Any] = {}  # what else the result should say of it
         self.told: dict[str, float] = {}  # of the epoch under way, for its record
 
     @property
@@ -145,7 +146,8 @@ class Pretext:
 
     def shares(self, answers: dict[str, np.ndarray], truths: dict[str, np.ndarray]) -> dict[str, Any]:
         """``pretext``: its kind and switches, the headline metric and that of guessing, what the last epoch told."""
-        about = {"kind": self.kind, "switches": self.run.pretext, "headline": self.headline, "chance": self.chance}
+        about = {"kind": self.kind, "switches": self.run.pretext, "headline": self.headline, "chance": self.chance,
+                 **self.about}  # fmt: skip
         return {"pretext": about | {"last_epoch": self.told}}
 
     def batch(self, batch: Batch, epoch: int) -> Batch:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.pretexts.augmentations import Draws, view
+from hpc_astrossl.pretexts.augmentations import check_turns, two_views
 from hpc_astrossl.pretexts.pretext import Pretext, Shape
 from hpc_astrossl.specs.run import RunSpec
 
@@ -28,15 +28,12 @@ class Contrastive(Pretext):
         self.outputs, self.temperature = self.switches.width, self.switches.temperature
         if run.data.batch_size < 2:
             raise InputError("pretext simclr: a batch of one image has no negatives; set data.batch_size to 2 or more")
-        if self.switches.turns and shape[0] != shape[1]:
-            raise InputError(f"pretext simclr: images of {shape[0]} × {shape[1]} pixels cannot be turned by 90°; "
-                             "set turns to false")  # fmt: skip
+        check_turns("simclr", self.switches, shape)
         self.chance = 1 / (2 * run.data.batch_size - 1)
 
     def seen(self, images: Tensor, rows: np.ndarray, epoch: int) -> Tensor:
         """Two views, drawn apart."""
-        both = [view(images, self.switches, Draws(self.seed, epoch, rows, number)) for number in range(self.views)]
-        return torch.stack(both, dim=1)
+        return two_views(images, self.switches, self.seed, epoch, rows)
 
     def losses(self, raw: Tensor, truth: Tensor) -> Tensor:
         """The mean of NT-Xent of an object's two views, (B,), in nats."""

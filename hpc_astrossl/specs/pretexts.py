@@ -5,7 +5,7 @@ A run's configuration holds all of them, so that what was chosen is recorded and
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError, unknown
@@ -66,7 +66,49 @@ class Contrastive(Augmentations):
         require(self.width >= 2, f"width must be at least 2, found {self.width}")
 
 
-KINDS: dict[str, type] = {"rotation": Rotation, "clusters": Clusters, "simclr": Contrastive}
+@dataclass(frozen=True, kw_only=True)
+class Averaged(Augmentations):
+    """Predict what a slow average of the network makes of another view (Grill et al. 2020, BYOL); no negatives."""
+
+    momentum: float = 0.99  # of the average at first; it rises to 1 by a cosine, as published (0.996 for long runs)
+    width: int = 128  # of the space in which views are compared
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(0 <= self.momentum < 1, f"momentum must be in [0, 1), found {self.momentum}")
+        require(self.width >= 2, f"width must be at least 2, found {self.width}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patches:
+    """Where a neighbour lies of the patch in the centre of a 3 × 3 grid (Doersch et al. 2015).
+
+    Null means: from the image's side s, so that the grid fills it in the published proportions: a patch of s / 4.15, a
+    gap of half a patch, and the rest as jitter.
+    """
+
+    patch: int | None = None  # pixels
+    gap: int | None = None  # pixels between two patches
+    jitter: int | None = None  # pixels by which each patch is moved, each way
+    enlarge: int | None = None  # pixels to which a patch is enlarged; null: as it is, or 32, the least that VGG16 takes
+    plane: bool = True  # take a plane fitted to each channel off: the gradient of a known centre tells the place
+    channels: Literal["keep", "shift", "drop"] = (
+        "keep"  # shift: each by up to half a pixel; drop: all but one, as published
+    )
+
+    def __post_init__(self):
+        for name, least in (("patch", 4), ("gap", 0), ("jitter", 0), ("enlarge", 1)):
+            value = getattr(self, name)
+            require(value is None or value >= least, f"{name} must be at least {least} pixels, found {value}")
+
+
+KINDS: dict[str, type] = {
+    "rotation": Rotation,
+    "patches": Patches,
+    "clusters": Clusters,
+    "simclr": Contrastive,
+    "byol": Averaged,
+}
 TARGETS = ("magnitudes", "measured")  # pretexts without switches: the run's target, one view
 # What a run of a kind begins from in a jobs recipe, where neither overrides nor the pretext's own say otherwise.
 PLAIN_HEAD = {"model": {"dropout": 0.0, "max_norm": None}}  # a projection as published
@@ -74,6 +116,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "rotation": {"data": {"flips": False}},
     "clusters": {},
     "simclr": PLAIN_HEAD,
+    "byol": PLAIN_HEAD,
+    "patches": {},
 }
 
 

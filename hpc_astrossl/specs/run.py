@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hpc_astrossl import config
-from hpc_astrossl.errors import InputError
+from hpc_astrossl.errors import InputError, unknown
+from hpc_astrossl.specs.backbones import BACKBONES
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 PLACE = {"identity": False}
@@ -45,8 +46,9 @@ class DataSpec:
     turns: bool = False  # 90° turns
     rotation: float = field(default=0.0, metadata=LATER)  # turned by up to so many degrees, both ways
     shift: float = field(default=0.0, metadata=LATER)  # moved by up to so many pixels, each way
-    # auto: caffe for ImageNet weights, else unit; standard and asinh are for fluxes (docs/loading.md)
-    scaling: Literal["auto", "unit", "caffe", "none", "standard", "asinh"] = "auto"
+    # auto: caffe for VGG16's ImageNet weights, imagenet for those of other backbones, else unit; standard and asinh
+    # are for fluxes (docs/loading.md)
+    scaling: Literal["auto", "unit", "caffe", "imagenet", "none", "standard", "asinh"] = "auto"
     # Images that cannot be read: stop, or leave them out and count them.
     corrupt: Literal["stop", "skip"] = field(default="stop", metadata=LATER)
     bands: tuple[str, ...] = field(default=(), metadata=LATER)  # magnitudes (or properties) to predict; empty: all
@@ -70,8 +72,11 @@ class DataSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """VGG16's convolutions and the top that the paper puts on them."""
+    """A network's convolutions, VGG16's by default, and the top that the paper puts on them."""
 
+    backbone: str = field(default="vgg16", metadata=LATER)  # one of specs/backbones.py
+    # Of networks with batch normalisation: by fixed statistics, or by each batch's, on one rank alone.
+    norm: Literal["frozen", "batch"] = field(default="frozen", metadata=LATER)
     hidden: int = 2048
     dropout: float = 0.5
     max_norm: float | None = 2.0  # of each hidden unit's incoming weights; null: no constraint
@@ -80,6 +85,13 @@ class ModelSpec:
     precision: Literal["auto", "float32", "bfloat16"] = field(default="auto", metadata=LATER)
 
     def __post_init__(self):
+        if self.backbone not in BACKBONES:
+            raise unknown("backbone", self.backbone, BACKBONES)
+        has = BACKBONES[self.backbone].norm
+        require(has == "batch" or self.norm == "frozen",
+                f"norm {self.norm}: {self.backbone} has no batch normalisation; leave norm out")  # fmt: skip
+        require(self.backbone == "vgg16" or self.pooling == "average",
+                f"pooling {self.pooling}: {self.backbone} averages its last map; leave pooling out")  # fmt: skip
         require(self.hidden >= 1, f"hidden must be at least 1, found {self.hidden}")
         require(0 <= self.dropout < 1, f"dropout must be in [0, 1), found {self.dropout}")
         require(self.max_norm is None or self.max_norm > 0, f"max_norm must be positive, found {self.max_norm}")

@@ -183,7 +183,7 @@ WORDS: dict[str, dict[str, str]] = {
         "data": "What is read, and how it reaches the network.",
         "weights": "First weights: null (from scratch), a name as astrossl weights list tells, or run:RUN-ID.",
         "model": "The network.",
-        "pretext": "Switches of a pretext's kind (specs of rotation, clusters, simclr).",
+        "pretext": "Switches of a pretext's kind (rotation, patches, clusters, simclr, byol), see docs/pretexts.md.",
         "phases": "Stretches of training, one after another; empty: the scheme's own.",
         "training": "When training stops and when the learning rate falls.",
         "engine": "What trains: single, horovod, torch_distributed; auto: what fits.",
@@ -199,8 +199,8 @@ WORDS: dict[str, dict[str, str]] = {
         "turns": "Whether images are turned by quarter turns at random.",
         "rotation": "Largest random rotation, degrees, 0 to 180.",
         "shift": "Largest random shift, pixels.",
-        "scaling": "How pixels become numbers: unit (÷ 255), caffe (minus ImageNet's mean), standard (by mean and "
-        "deviation), asinh (of flux over noise), none. auto: for uint8 images unit, or caffe for ImageNet's weights; "
+        "scaling": "How pixels become numbers: unit (÷ 255), caffe (minus ImageNet's mean), imagenet (as "
+        "torchvision's other networks), standard (by mean and deviation), asinh (of flux over noise), none. auto: for uint8 images unit, or caffe or imagenet for such weights; "
         "for float32 asinh.",
         "corrupt": "What an image that cannot be read does: stop, or skip and count it.",
         "bands": "Magnitudes or properties to predict; empty: all.",
@@ -212,6 +212,9 @@ WORDS: dict[str, dict[str, str]] = {
         "keep_features": "Whether frozen features stay in WORKDIR/features for other runs.",
     },
     "ModelSpec": {
+        "backbone": "The network: vgg16 (the paper's), resnet18, resnet50, convnext_tiny or efficientnet_b0.",
+        "norm": "Of networks with batch normalisation: frozen (fixed statistics, on any number of ranks) or batch (each "
+        "batch's own, on one rank).",
         "hidden": "Units of the hidden layer.",
         "dropout": "Share of units that dropout silences, 0 to below 1.",
         "max_norm": "Largest norm of each hidden unit's incoming weights; null: no constraint.",

@@ -20,7 +20,8 @@ from hpc_astrossl import identity, names
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.nets import weights
-from hpc_astrossl.nets.vgg import VGG16, empty
+from hpc_astrossl.nets.backbones import Network, empty
+from hpc_astrossl.nets.vgg import VGG16
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import StoreInfo
 from hpc_astrossl.training import control
@@ -41,14 +42,14 @@ class Trained:
 
     run: RunSpec
     result: dict[str, Any]
-    model: VGG16
+    model: VGG16 | Network
     size: tuple[int, int]
     sha256: str = ""
 
     @property
     def takes(self) -> Takes:
         """The images it takes."""
-        shape = (*self.size, self.model.features[0].in_channels)
+        shape = (*self.size, self.model.channels)
         known = self.result["store"]
         channels = tuple(known.get("channels", ()))  # runs of earlier programs did not note them, nor statistics
         return Takes(shape=shape, channels=channels, data=self.run.data, statistics=known.get("statistics") or {})
@@ -69,7 +70,7 @@ def open_trained(path: Path, *, anyway: bool = False) -> Trained:
     tensors, sha256 = weights.read_whole(file, RunFolder(path).weights_digest())
     size = _size(path / "cutouts.npz")
     try:
-        channels, outputs = tensors["features.0.weight"].shape[1], len(tensors["head.output.bias"])
+        channels, outputs = tensors[weights.first_layer(run.model.backbone)].shape[1], len(tensors["head.output.bias"])
         model = empty(run.model, shape=(*size, channels), outputs=outputs)
         if run.data.target in names.PRETEXTS:  # its head is for views, and nothing is asked of it any more
             model.head = nn.Identity()

@@ -103,12 +103,13 @@ def open_source(run: RunSpec, workdir: Path, store: Store) -> Source:
     if noted not in (None, sha256):
         raise InputError(f"{path}: damaged: it is not the file that its run wrote; train that run again "
                          f"({identity.both(noted, sha256)})")  # fmt: skip
-    tensors = weights.read(path)
+    backbone = run.model.backbone
+    tensors = weights.read(path, backbone)
     if provenance.sha256(path) != sha256:
         raise InputError(f"{path}: was replaced while it was read; run this again")
-    channels, needed = tensors["features.0.weight"].shape[1], store.image_shape[2]
+    channels, needed = tensors[weights.first_layer(backbone)].shape[1], store.image_shape[2]
     if channels == 3 and needed != 3:
-        tensors = weights.widened(tensors, needed)
+        tensors = weights.widened(tensors, needed, backbone)
     elif channels != needed:
         raise InputError(f"weights {run.weights}: they take {channels} channels, {store.path} has {needed}")
     return Source(name=run.weights, sha256=sha256, tensors=tensors, leakage=leakage, lineage=lineage)

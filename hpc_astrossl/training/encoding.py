@@ -157,6 +157,8 @@ def open_cache(
         "device": engine.device.type,
         "precision": working_precision(run.model.precision, engine.device),
     }
+    if run.model.backbone != "vgg16":
+        about["backbone"] = run.model.backbone
     if run.data.control == MASKED:
         about["control"] = MASKED
     return FeatureCache(workdir / "features", about, say)

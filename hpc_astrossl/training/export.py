@@ -11,19 +11,24 @@ from hpc_astrossl import identity, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.nets import weights
+from hpc_astrossl.specs.backbones import BACKBONES
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.training.folder import ANYWAY, WEIGHTS, RunFolder
 
 SCALINGS = {
     "unit": "bytes 0..255 times 1/255",
     "caffe": "bytes 0..255 minus (123.68, 116.779, 103.939) of red, green, blue",
+    "imagenet": "bytes 0..255 times 1/255, minus (0.485, 0.456, 0.406), over (0.229, 0.224, 0.225)",
     "none": "the store's numbers as they are",
+    "standard": "each channel minus its mean, over its deviation, of the training split (the store's statistics)",
+    "asinh": "asinh of each channel over its noise (the store's statistics)",
 }
+ARCHITECTURE = "VGG16 convolutions (torchvision `features`), 13 layers without batch normalisation"
 LOADING = """\
-from torchvision.models import vgg16
+from torchvision.models import {backbone}
 {read}
-model = vgg16(weights=None){wide}
-model.load_state_dict(state, strict=False)  # features.*; the classifier keeps its own beginning"""
+model = {backbone}(weights=None){wide}
+model.load_state_dict(state, strict=False)  # the classifier keeps its own beginning"""
 
 
 def export(run: Path, file: Path, *, anyway: bool = False) -> Path:
@@ -36,7 +41,8 @@ def export(run: Path, file: Path, *, anyway: bool = False) -> Path:
     if file.suffix not in (".safetensors", ".pth"):
         raise InputError(f"{file}: weights are exported as .safetensors or .pth")
     tensors, _ = weights.read_whole(run / WEIGHTS, RunFolder(run).weights_digest())
-    state = {name: tensor for name, tensor in tensors.items() if name.startswith("features.")}
+    prefix = "" if spec.model.backbone == "vgg16" else "features."  # of others it is ours, not torchvision's
+    state = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith("features.")}
     if file.suffix == ".pth":
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -46,9 +52,17 @@ def export(run: Path, file: Path, *, anyway: bool = False) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     write_aside(file, data)
     card = file.with_name(file.name + ".md")
-    channels = state["features.0.weight"].shape[1]
+    channels = tensors[weights.first_layer(spec.model.backbone)].shape[1]
     write_aside(card, _card(spec, result, file, channels).encode())
     return card
+
+
+def _architecture(spec: RunSpec) -> str:
+    name, found = spec.model.backbone, BACKBONES[spec.model.backbone]
+    if name == "vgg16":
+        return ARCHITECTURE
+    norm = f"{found.norm}, {spec.model.norm}" if found.norm == "batch" else found.norm
+    return f"{found.about} (torchvision {name}) without its last layer; normalisation: {norm}"
 
 
 def _card(spec: RunSpec, result: dict[str, Any], file: Path, channels: int) -> str:
@@ -56,13 +70,16 @@ def _card(spec: RunSpec, result: dict[str, Any], file: Path, channels: int) -> s
     read = "import torch; state = torch.load({!r}, weights_only=True)"
     if file.suffix == ".safetensors":
         read = "from safetensors.torch import load_file; state = load_file({!r})"
+    backbone, first = spec.model.backbone, BACKBONES[spec.model.backbone].first
     wide = "" if channels == 3 else f"; model.features[0] = torch.nn.Conv2d({channels}, 64, 3, padding=1)"
+    if backbone != "vgg16":
+        wide = "" if channels == 3 else f"  # then put a convolution for {channels} channels at {first}"
     store, code = result["store"], result["provenance"]["code"]
     asked = result["class_names"] if result["target"] == "classes" else result["bands"]
     if "pretext" in result:
         asked = [f"{name} {value}" for name, value in result["pretext"]["switches"].items()]
     rows = {
-        "architecture": "VGG16 convolutions (torchvision `features`), 13 layers without batch normalisation",
+        "architecture": _architecture(spec),
         "trained on": f"{store['name']} of {store['survey']} {store['release']}, {result['objects']['train']} objects",
         "store": f"manifest SHA-256 {store.get('sha256') or identity.UNKNOWN}",
         "task": f"{result['target']}: {', '.join(asked)}",
@@ -80,7 +97,7 @@ def _card(spec: RunSpec, result: dict[str, Any], file: Path, channels: int) -> s
     ]
     return "\n".join([
         f"# {file.name}", "", *(f"- **{key}**: {value}" for key, value in rows.items()), "",
-        "```python", LOADING.format(read=read.format(file.name), wide=wide), "```", "",
+        "```python", LOADING.format(read=read.format(file.name), wide=wide, backbone=backbone), "```", "",
         "| metric | validation | test |", "|---|---|---|", *metrics, "",
         "The validation split chose the epoch; the test split was looked at once.", "",
         "Method: A. Martinazzo, M. Espadoto, N. S. T. Hirata (2020), Self-supervised learning for astronomical image "

@@ -189,7 +189,9 @@ def train_step(phase: Phase, step: Step) -> Tensor:
     keep = phase.head.keep(batch.total, step.key)
     if keep is not None:
         keep = keep[batch.offset : batch.offset + len(batch.rows)].to(batch.images.device, non_blocking=True)
+    phase.net.train()  # of account for batch normalisation alone
     raw = phase.wrapped(batch.images, keep)
+    phase.net.eval()
     loss = phase.target.losses(raw, rows_of(phase.truth, batch.rows)).sum()
     phase.optimizer.zero_grad()
     (loss * (phase.engine.size / batch.total)).backward()

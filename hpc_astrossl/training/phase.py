@@ -1,8 +1,12 @@
 """The objects of one phase: network, loaders, optimiser and what watches them, made from a run's configuration."""
 
+from typing import Any
+
+import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hpc_astrossl.errors import InputError
 from hpc_astrossl.loading import Loader, LoaderSpec, MappedLoader, open_loader
 from hpc_astrossl.nets.vgg import VGG16
 from hpc_astrossl.pretexts import Pretext
@@ -19,12 +23,16 @@ from hpc_astrossl.training.watch import Watch
 Weights = dict[str, Tensor]
 
 
+Rows = np.ndarray | None
+
+
 def prepare(training: Shared, spec: PhaseSpec, model: VGG16) -> Phase:
     """The objects of a phase on ``model``, the engine around network and optimiser."""
     run, data, engine = training.run, training.data, training.engine
     if spec.trains == "head":
         net, loaders = model.head, {split: _features(training, model, split) for split in ("train", "validation")}
     else:
+        check_norm(training)
         net, loaders = model, {split: images(training, split) for split in ("train", "validation")}
         training.encoder.loader = loaders["train"].name
     agree(engine, loaders["train"].steps, "steps of an epoch")
@@ -48,8 +56,8 @@ def prepare(training: Shared, spec: PhaseSpec, model: VGG16) -> Phase:
     )
 
 
-def images(training: Shared, split: str) -> Loader | MappedLoader:
-    """A loader of a split's images, or of a pretext's views of them."""
+def images(training: Shared, split: str, *, rows: Rows = None, ranks: Any = None) -> Loader | MappedLoader:
+    """A loader of a split's images, or of a pretext's views of them; of some ``rows`` and for other ``ranks``."""
     data = training.run.data
     spec = LoaderSpec(
         batch_size=data.batch_size,
@@ -63,11 +71,25 @@ def images(training: Shared, split: str) -> Loader | MappedLoader:
         corrupt=data.corrupt,
     )
     engine = training.engine
-    loader = open_loader(training.data.store, training.data.rows[split], spec, engine=engine, device=engine.device)
+    rows = training.data.rows[split] if rows is None else rows
+    loader = open_loader(training.data.store, rows, spec, engine=ranks or engine, device=engine.device)
     training.skipped.append(loader.skipped)
     training.folder.say(f"{split}: loader {loader.name}, {loader.reason}")
     loader, target = controlled(loader, data.control), training.data.target
     return MappedLoader(loader, target.batch) if isinstance(target, Pretext) else loader
+
+
+def check_norm(training: Shared) -> None:
+    """InputError where normalisation by batches would make ranks disagree, or has one image to go by."""
+    if training.run.model.norm != "batch":
+        return
+    if training.engine.size > 1:
+        raise InputError(f"model.norm batch: each of {training.engine.size} ranks would go by its own part of a batch, "
+                         "and the result by their number; train on one rank, or set model.norm to frozen")  # fmt: skip
+    size = training.run.data.batch_size
+    if len(training.data.rows["train"]) % size == 1 or size == 1:
+        raise InputError(f"model.norm batch: batches of {size} leave one image alone, which has no statistics; change "
+                         "data.batch_size, or set model.norm to frozen")  # fmt: skip
 
 
 def changing(training: Shared, spec: PhaseSpec, net: nn.Module, optimizer: Optimizer, steps: int) -> Still:

@@ -16,7 +16,8 @@ from hpc_astrossl.cache import bundled
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import InputError, Interrupted, TrainingError
 from hpc_astrossl.identity import UNKNOWN, both
-from hpc_astrossl.nets.vgg import VGG16, build, empty
+from hpc_astrossl.nets.backbones import Network, build, empty, has_statistics, settle
+from hpc_astrossl.nets.vgg import VGG16
 from hpc_astrossl.pretexts import Pretext, Viewed, learner
 from hpc_astrossl.specs.run import PhaseSpec, RunSpec
 from hpc_astrossl.training import outcome, progress
@@ -27,7 +28,10 @@ from hpc_astrossl.training.keeper import Keeper
 from hpc_astrossl.training.loop import Within, collect, fit, measure, rows_of
 from hpc_astrossl.training.phase import Weights, images, prepare, snapshot
 from hpc_astrossl.training.shared import Shared
+from hpc_astrossl.training.source import Alone
 from hpc_astrossl.training.watch import Stop
+
+SETTLING = 128  # training images that frozen normalisations take their statistics from, where no weights bring them
 
 
 def train(run: RunSpec, workdir: Path) -> dict[str, Any]:
@@ -123,9 +127,20 @@ class Training(Shared):
         target = self.data.target
         whole = isinstance(target, Pretext)
         model = learner(target) if whole else build(self.run.model, **self.sizes(), seed=self.run.seed)
+        if has_statistics(model) and not self.source.tensors:
+            settle(model, self._first_images())
         start = self.data.target.first_output(self.data.truth[self.data.rows["train"]])
         model.head.output.bias.data.copy_(torch.from_numpy(start))
         return snapshot(model) | self.source.tensors
+
+    def _first_images(self) -> Tensor:
+        """Training images, or views of them, that normalisations take their statistics from; alike on every rank."""
+        loader = images(self, "train", rows=self.data.rows["train"][:SETTLING], ranks=Alone())
+        try:
+            found = torch.cat([batch.images.cpu() for batch in loader.evaluate()])
+        finally:
+            loader.close()
+        return found.flatten(0, -4)
 
     def begin(
         self, index: int, spec: PhaseSpec, weights: Weights, saved: dict[str, Any] | None
@@ -202,7 +217,7 @@ class Training(Shared):
         finally:
             loader.close()
 
-    def placed(self, weights: Weights) -> VGG16 | Viewed:
+    def placed(self, weights: Weights) -> VGG16 | Network | Viewed:
         """A fresh network with these weights, on the device: an engine's hooks stay on the parameters they are put."""
         target = self.data.target
         model = learner(target) if isinstance(target, Pretext) else empty(self.run.model, **self.sizes())

@@ -10,7 +10,9 @@ from hpc_astrossl.errors import TrainingError
 
 def fingerprint(net: nn.Module) -> list[int]:
     """A number a parameter that changes with any bit of it."""
-    sums = [tensor.detach().view(torch.int32).sum(dtype=torch.int64) for tensor in net.state_dict().values()]
+    sums = [
+        tensor.detach().reshape(-1).view(torch.int32).sum(dtype=torch.int64) for tensor in net.state_dict().values()
+    ]
     return torch.stack(sums).tolist()
 
 

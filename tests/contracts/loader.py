@@ -392,7 +392,7 @@ class LoaderContract:
             ("bands", {"scaling": "caffe"}, "scaling caffe is for uint8 images"),
             ("oblong", {"scaling": "caffe"}, "this store has 1 channels \\(c0\\); set data.scaling to unit"),
             ("oblong", {"turns": True}, "6 × 9 pixels cannot be turned by 90°; set data.turns to false"),
-            ("rgb", {"scaling": "log"}, "scaling must be unit, caffe, none, standard or asinh, found 'log'"),
+            ("rgb", {"scaling": "log"}, "scaling must be unit, caffe, imagenet, none, standard or asinh, found 'log'"),
             ("rgb", {"corrupt": "hide"}, "corrupt must be stop or skip, found 'hide'"),
         ],
     )  # fmt: skip
