@@ -33,6 +33,7 @@ def test_recipe_is_dry_run_on_every_site(recipe, tmp_path):
     jobs = config.load(recipe, JobsSpec)
     made = {item.out for item in jobs.preprocess}
     stores = {one.store for one in jobs.sets.values()} | ({jobs.pretext.store} if jobs.pretext else set())
+    stores |= {one["store"] for one in jobs.pretexts.values()}
     make_workdir(tmp_path, *stores - made)
     for item in jobs.preprocess:
         (tmp_path / item.recipe).parent.mkdir(parents=True, exist_ok=True)

@@ -200,7 +200,8 @@ WORDS: dict[str, dict[str, str]] = {
         "rotation": "Largest random rotation, degrees, 0 to 180.",
         "shift": "Largest random shift, pixels.",
         "scaling": "How pixels become numbers: unit (÷ 255), caffe (minus ImageNet's mean), imagenet (as "
-        "torchvision's other networks), standard (by mean and deviation), asinh (of flux over noise), none. auto: for uint8 images unit, or caffe or imagenet for such weights; "
+        "torchvision's other networks), standard (by mean and deviation), asinh (of flux over noise), none. auto: for "
+        "uint8 images unit, or caffe or imagenet for such weights; "
         "for float32 asinh.",
         "corrupt": "What an image that cannot be read does: stop, or skip and count it.",
         "bands": "Magnitudes or properties to predict; empty: all.",
@@ -213,8 +214,8 @@ WORDS: dict[str, dict[str, str]] = {
     },
     "ModelSpec": {
         "backbone": "The network: vgg16 (the paper's), resnet18, resnet50, convnext_tiny or efficientnet_b0.",
-        "norm": "Of networks with batch normalisation: frozen (fixed statistics, on any number of ranks) or batch (each "
-        "batch's own, on one rank).",
+        "norm": "Of networks with batch normalisation: frozen (fixed statistics, on any number of ranks) or batch (of "
+        "each batch, on one rank).",
         "hidden": "Units of the hidden layer.",
         "dropout": "Share of units that dropout silences, 0 to below 1.",
         "max_norm": "Largest norm of each hidden unit's incoming weights; null: no constraint.",
