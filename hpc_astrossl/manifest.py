@@ -15,6 +15,7 @@ from hpc_astrossl import provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import write_aside
 
+PIXELS = 10  # bytes of the hash of one row's pixels: among 10⁹ rows, two by chance with a probability below 10⁻⁶
 MANIFEST = "images/manifest.json"  # beside the shards: in the group's own folder, Zarr would warn of a foreign file
 
 
@@ -23,7 +24,8 @@ class Record:
     """A shard that is on the disk: its file, rows (start, stop), size and hash.
 
     ``rejected`` lists (row, reason) of rows whose pixels are of no use; ``inputs`` maps each image file that was read
-    to its {bytes, sha256}; ``facts`` holds columns that only the pixels tell, by name, a value or a list for each row.
+    to its {bytes, sha256}; ``facts`` holds columns that only the pixels tell, by name, a value or a list for each row;
+    ``pixels`` are hashes of the rows' images, one behind the other, in hexadecimal digits.
     """
 
     file: str
@@ -33,6 +35,7 @@ class Record:
     rejected: tuple[tuple[int, str], ...] = ()
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     facts: dict[str, list] = field(default_factory=dict)
+    pixels: str = ""
 
 
 def write_record(path: Path, record: Record) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from hpc_astrossl import provenance
 from hpc_astrossl import store as stores
 from hpc_astrossl.cutting import workers
+from hpc_astrossl.cutting.cutouts import open_source
 from hpc_astrossl.cutting.locate import locate
 from hpc_astrossl.cutting.progress import Progress
 from hpc_astrossl.cutting.shards import Hashes, Portion, Target
@@ -90,7 +91,7 @@ def build(recipe: Recipe, source: Path, out: Path, options: Options = Options(),
     selections = select(recipe, objects, source, Edges(recipe, source, objects))
     chosen = {name: selections[name] for name in recipe.stores if options.only in (None, name)}
     jobs = plan_jobs(recipe, source, out, objects, chosen)
-    made = {job.name: standing for job in jobs if (standing := _standing(job, source, options))}
+    made = {job.name: standing for job in jobs if (standing := _standing(job, source, objects, options))}
     due = [job for job in jobs if job.name not in made]
     try:
         faults = _write(due, source, objects, options, progress)
@@ -115,10 +116,10 @@ def _leave_note(job: Job, options: Options) -> None:
     write_aside(path, (json.dumps(facts, indent=1) + "\n").encode())
 
 
-def _standing(job: Job, source: Path, options: Options) -> Made | None:
+def _standing(job: Job, source: Path, objects: Objects, options: Options) -> Made | None:
     """The store that is there already, if it is what the job would make; None if the job must run.
 
-    One task of several trusts names and tables; a process alone also reads the images and compares their hashes.
+    A process alone reads all images and compares their hashes; one task of several those of its own shards.
     """
     if not job.path.exists():
         return None
@@ -131,8 +132,14 @@ def _standing(job: Job, source: Path, options: Options) -> Made | None:
     except InputError as error:
         raise InputError(f"{error}. To replace it say --overwrite") from None
     same = info.provenance.get("digest") == job.digest
+    made_from = info.provenance.get("inputs", {})
     if same and options.tasks == 1:
-        same = info.provenance["inputs"]["images"] == summary(Hashes(source).of(job.files))
+        same = made_from["images"] == summary(Hashes(source).of(job.files))
+    elif same and "shards" in made_from:  # stores of 0.1.0 have none
+        cutter, hashes = open_source(job.recipe, source, objects, job.images), Hashes(source)
+        for number in options.own(len(job.shards)):
+            files = [path for unit in cutter.units(job.shards[number]) for path in cutter.files(unit)]
+            same = same and summary(hashes.of(files))["digest"] == made_from["shards"][number]
     if not same:
         raise InputError(f"{job.path}: already there, made by another recipe or from other inputs; "
                          "say --overwrite to replace it, or choose another --out")  # fmt: skip
@@ -207,7 +214,7 @@ def _end(job: Job, objects: Objects, progress: Progress) -> Made:
     if there < count:
         return Made(path=job.path, info=None, shards=there, of_shards=count)
     progress.say(f"all {count} shards of {job.path} are there: finishing it")
-    return Made(path=job.path, info=finish(job, objects), shards=count, of_shards=count)
+    return Made(path=job.path, info=finish(job, objects, progress.say), shards=count, of_shards=count)
 
 
 def _clear(due: list[Job], options: Options) -> None:

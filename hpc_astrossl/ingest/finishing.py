@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,16 @@ import numpy as np
 from hpc_astrossl import config, provenance
 from hpc_astrossl import store as stores
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.ingest.equal import put_together
 from hpc_astrossl.ingest.planning import Job, summary
 from hpc_astrossl.manifest import Record
 from hpc_astrossl.objects import Objects
 from hpc_astrossl.selection.select import KEPT
 
 
-def finish(job: Job, objects: Objects) -> stores.StoreInfo:
-    """Write what remains when all shards are there, and let the store appear. Any task may; one does.
+def finish(job: Job, objects: Objects, say: Callable[[str], None] = lambda text: None) -> stores.StoreInfo:
+    """Write what remains when all shards are there, and let the store appear. Any task may; one does. Equal pictures
+    are put into one split, and ``say`` tells of them.
 
     InputError when an image file was replaced while others were cutting it, or no object has an image.
     """
@@ -30,8 +32,12 @@ def finish(job: Job, objects: Objects) -> stores.StoreInfo:
         rejected = [pair for record in records for pair in record.rejected]
         split, labels = job.split.copy(), job.selection.labels[job.rows]
         split[[row for row, _ in rejected]] = stores.REJECTED
+        equal = put_together(job, objects, records, split)
+        split = equal.split
         left_out = _left_out(job, objects, rejected)
         info = _info(job, (split, labels), Counter(reason for _, reason in left_out), inputs(records))
+        info = replace(info, counts=info.counts | equal.facts)
+        info.provenance["inputs"]["shards"] = [summary(record.inputs)["digest"] for record in records]
         if info.counts["kept"] == 0:
             raise InputError(f"store {job.name}: none of its {len(split):,} objects has an image that can be used: "
                              f"{dict(Counter(reason for _, reason in rejected))}")  # fmt: skip
@@ -41,6 +47,8 @@ def finish(job: Job, objects: Objects) -> stores.StoreInfo:
         if job.encoding is None:
             info = replace(info, statistics=writer.statistics(split))
         writer.finish(info)
+    for line in equal.words(job.name):
+        say(line)
     return info
 
 

@@ -182,6 +182,15 @@ def groups(ids: np.ndarray, position: tuple[np.ndarray, np.ndarray], radius: flo
     return np.unique(members, return_index=True)[1][members].astype(np.int64)
 
 
+def joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Which of N objects are joined by a chain of equal numbers in either list; the same number for those; N."""
+    count = len(one)
+    first = [np.unique(codes, return_index=True, return_inverse=True) for codes in (one, other)]
+    links = np.concatenate([np.stack([np.arange(count), at[inverse]]) for _, at, inverse in first], axis=1)
+    graph = coo_array((np.ones(links.shape[1], dtype=bool), tuple(links)), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Match:
     """What matching spectra to N objects found.

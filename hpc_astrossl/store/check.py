@@ -6,8 +6,9 @@ import numpy as np
 
 from hpc_astrossl import manifest
 from hpc_astrossl.errors import StoreChanged
+from hpc_astrossl.manifest import PIXELS
 from hpc_astrossl.store import claim
-from hpc_astrossl.store.layout import REJECTED, SPLITS
+from hpc_astrossl.store.layout import REJECTED, SPLITS, hashed
 from hpc_astrossl.store.reader import Store, open_store
 
 NEAR = 1.0  # arcsec: two objects nearer than this are one, and must not be in two splits
@@ -84,9 +85,12 @@ def _leaks(store: Store) -> list[str]:
     rows, ra, dec = rows[known], ra[known], dec[known]
     if not len(rows):
         return []
+    split, ids = store.table["split"], store.table["object_id"]
+    # Of many objects at one place (placeholders) one a split is enough to tell, and all pairs would fill the memory.
+    rows = rows[np.unique(np.stack([ra, dec, split[rows]]), axis=1, return_index=True)[1]]
+    ra, dec = (np.radians(store.table[name][rows]) for name in ("ra", "dec"))
     tree = cKDTree(np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1))
     near = rows[tree.query_pairs(2 * np.sin(np.radians(NEAR / 3600) / 2), output_type="ndarray")]
-    split, ids = store.table["split"], store.table["object_id"]
     near = near[split[near[:, 0]] != split[near[:, 1]]] if len(near) else near
     if not len(near):
         return []
@@ -97,6 +101,7 @@ def _leaks(store: Store) -> list[str]:
 
 def _images(store: Store) -> list[str]:
     faults, rejected = [], store.table["split"] == REJECTED
+    hashes = np.zeros(len(store), dtype=f"S{PIXELS}")
     for index in range(-(-len(store) // store.chunk_rows)):
         try:
             images = store.chunk(index)
@@ -106,6 +111,7 @@ def _images(store: Store) -> list[str]:
             faults.append(str(error).removeprefix(f"{store.path}: "))
             continue
         first = index * store.chunk_rows
+        hashes[first : first + len(images)] = [hashed(image) for image in images]
         flat = images.reshape(len(images), -1)
         bad = ~np.isfinite(flat).all(axis=1)
         if bad.any():
@@ -114,4 +120,17 @@ def _images(store: Store) -> list[str]:
         filled = flat.any(axis=1) & rejected[first : first + len(flat)]  # an empty encoded row decodes to zeros
         if filled.any():
             faults.append(f"row {first + int(filled.argmax())} is rejected, but has pixels")
-    return faults
+    return faults + _equal(store, hashes)
+
+
+def _equal(store: Store, hashes: np.ndarray) -> list[str]:
+    """Pictures that are the same, pixel for pixel, in different splits."""
+    rows = store.usable
+    first, picture = np.unique(hashes[rows], return_index=True, return_inverse=True)[1:]
+    split, ids = store.table["split"], store.table["object_id"]
+    one = rows[first[picture]]
+    apart = np.flatnonzero((split[one] != split[rows]) & (hashes[rows] != b""))  # unreadable ones have no hash
+    if not len(apart):
+        return []
+    return [f"{len(apart)} images are the same, pixel for pixel, as one of another split, first {ids[one[apart[0]]]} "
+            f"and {ids[rows[apart[0]]]}"]  # fmt: skip

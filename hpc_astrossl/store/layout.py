@@ -3,6 +3,7 @@
 docs/store-format.md is the authority; this module is its code.
 """
 
+import hashlib
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.manifest import PIXELS
 
 FORMAT, VERSION = "astrossl-store", 1
 SPLITS = ("train", "validation", "test")  # their codes in the array `split` are 0, 1, 2
@@ -98,3 +100,8 @@ def chunk_rows(shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, int]:
     fits = 1 << ((SHARD_BYTES // max(size, 1)).bit_length() - 1) if size <= SHARD_BYTES else 1
     shard = max(chunk, min(SHARD_ROWS, fits))
     return chunk, min(shard, -(-max(shape[0], 1) // chunk) * chunk)
+
+
+def hashed(image: np.ndarray) -> bytes:
+    """A hash of one row's pixels, by which equal pictures are known; PIXELS bytes."""
+    return hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=PIXELS).digest()

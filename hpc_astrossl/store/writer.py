@@ -21,7 +21,7 @@ from hpc_astrossl.manifest import Record
 from hpc_astrossl.store import claim, encoded
 from hpc_astrossl.store.blocks import PLANES_FIRST, Blocks
 from hpc_astrossl.store.encoded import Encoding
-from hpc_astrossl.store.layout import AXES, EXTRA, SPLITS, TABLE, TABLE_CHUNK, StoreInfo, chunk_rows
+from hpc_astrossl.store.layout import AXES, EXTRA, SPLITS, TABLE, TABLE_CHUNK, StoreInfo, chunk_rows, hashed
 from hpc_astrossl.store.statistics import statistics
 
 COMPRESSIONS = {"none": [], "zstd": [ZstdCodec(level=1)]}  # by the name that a recipe gives them
@@ -87,7 +87,7 @@ class StoreWriter:
             path = self.folder / file
             about = {"bytes": path.stat().st_size, "sha256": provenance.sha256(path)}
             record = Record(file=file, rows=(start, stop), **about, rejected=rejected, inputs=inputs or {},
-                            facts=facts or {})  # fmt: skip
+                            facts=facts or {}, pixels=b"".join(map(hashed, images)).hex())  # fmt: skip
             manifest.write_record(self._record_file(number), record)
         except FileNotFoundError:
             raise _gone(self.path) from None

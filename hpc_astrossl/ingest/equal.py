@@ -1,0 +1,86 @@
+"""Pictures that are the same, pixel for pixel, under other names: found by hashes taken while they were cut.
+
+Tasks cut without a word to one another, so this is decided by the one that finishes the store: equal pictures share a
+split, and with them all that belongs together on the sky. The test set wins over validation, and that over training, so
+that what a catalogue calls its test set stays whole.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_astrossl import store as stores
+from hpc_astrossl.ingest.planning import Job
+from hpc_astrossl.manifest import PIXELS, Record
+from hpc_astrossl.objects import Objects
+from hpc_astrossl.selection import crossmatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Equal:
+    """N rows: their splits after equal pictures were put together; how many there are, how many were moved, and the
+    ids of pictures that stand in two classes, in pairs."""
+
+    split: np.ndarray
+    count: int = 0
+    moved: int = 0
+    contrary: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def facts(self) -> dict[str, int | list]:
+        """For the store's counts; empty when no two pictures are equal."""
+        if not self.count:
+            return {}
+        return {"equal_pixels": {"objects": self.count, "moved": self.moved, "in_two_classes": len(self.contrary),
+                                 "first": [list(pair) for pair in self.contrary[:10]]}}  # fmt: skip
+
+    def words(self, name: str) -> list[str]:
+        """What is to be said of it, a line each."""
+        if not self.count:
+            return []
+        lines = [f"{name}: {self.count:,} objects have the pixels of another one; {self.moved:,} were moved so that "
+                 "equal pictures share a split"]  # fmt: skip
+        if self.contrary:
+            one, other = self.contrary[0]
+            lines.append(f"{name}: {len(self.contrary):,} pairs of equal pictures stand in different classes, first "
+                         f"{one} and {other}; correct the labels")  # fmt: skip
+        return lines
+
+
+def put_together(job: Job, objects: Objects, records: Sequence[Record], split: np.ndarray) -> Equal:
+    """Let equal pictures among the rows that are not rejected share a split."""
+    digests = hashes(records, len(split))
+    kept = np.flatnonzero(split != stores.REJECTED)
+    if digests is None or not len(kept):
+        return Equal(split=split)
+    picture = np.unique(digests[kept], return_inverse=True)[1]
+    twice = np.bincount(picture)[picture] > 1
+    if not twice.any():
+        return Equal(split=split)
+    rows = job.rows[kept]
+    place = np.arange(len(kept))
+    if job.recipe.split.by != "column":
+        position = (objects.ra[rows], objects.dec[rows])
+        place = crossmatch.groups(objects.object_id[rows], position, job.recipe.split.together)
+    member = crossmatch.joined(picture, place)
+    concerned = np.bincount(member, weights=twice)[member] > 0
+    highest = np.zeros(member.max() + 1, dtype=split.dtype)
+    np.maximum.at(highest, member, split[kept])
+    new = split.copy()
+    new[kept[concerned]] = highest[member[concerned]]
+    return Equal(split=new, count=int(twice.sum()), moved=int((new != split).sum()),
+                 contrary=_contrary(picture, job.selection.labels[rows], objects.object_id[rows]))  # fmt: skip
+
+
+def hashes(records: Sequence[Record], count: int) -> np.ndarray | None:
+    """The hash of each row's pixels; None if some shards have none, which an older version made."""
+    found = np.concatenate([np.frombuffer(bytes.fromhex(record.pixels), dtype=f"S{PIXELS}") for record in records])
+    return found if len(found) == count else None
+
+
+def _contrary(picture: np.ndarray, labels: np.ndarray, ids: np.ndarray) -> tuple[tuple[str, str], ...]:
+    """Pairs of ids whose pictures are equal and whose labels are not: each with the first of its picture."""
+    first = np.unique(picture, return_index=True)[1][picture]
+    different = np.flatnonzero((labels != labels[first]) & (labels >= 0) & (labels[first] >= 0))
+    return tuple((str(ids[first[row]]), str(ids[row])) for row in different)
