@@ -37,6 +37,10 @@ def test_every_requirement_has_a_pin_that_satisfies_it():
 def test_the_tests_run_on_the_pinned_versions():
     for name in ("torch", "torchvision", "nvidia-dali-cuda130", "numpy", "astropy", "zarr", "submitit", "PyYAML"):
         assert importlib.metadata.version(name).split("+")[0] == PINS[name]
+
+
+@pytest.mark.horovod
+def test_the_tests_run_on_the_pinned_horovod():
     assert importlib.metadata.version("horovod") == "0.28.1"
 
 
@@ -61,6 +65,49 @@ def test_horovod_s_edits_refuse_a_source_that_they_do_not_fit(tmp_path):
     done = edit(tmp_path)
     assert done.returncode == 1
     assert "CMakeLists.txt holds 'set(CMAKE_CXX_STANDARD 14)' 0 times, expected 1" in done.stderr
+
+
+SOURCE = {  # what the edits look for, in as few lines as will do
+    "CMakeLists.txt": "set(CMAKE_CXX_STANDARD 14)\ncheck_language(CUDA)\nif(NOT CMAKE_CUDA_COMPILER)\n",
+    "horovod/torch/CMakeLists.txt": "set(CMAKE_CXX_STANDARD 14)\n",
+    "horovod/common/gloo/gloo_controller.cc": "  global_ranks_.reserve(size_);\n",
+    "horovod/common/group_table.h": "#include <unordered_map>\n#include <vector>\n",
+    "third_party/flatbuffers/include/flatbuffers/stl_emulation.h": "  const size_type count_;\n",
+    "cmake/Modules/FindPytorch.cmake": 'string(TOUPPER "${Pytorch_CUDA}" Pytorch_CUDA)\n',
+}
+
+
+def test_horovods_edits_mend_what_newer_compilers_refuse(tmp_path):
+    for name, text in SOURCE.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    done = edit(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    edited = {name: (tmp_path / name).read_text() for name in SOURCE}
+    assert "#include <string>\n" in edited["horovod/common/group_table.h"]
+    assert edited["third_party/flatbuffers/include/flatbuffers/stl_emulation.h"] == "  size_type count_;\n"
+    assert "CMAKE_CXX_STANDARD 20" in edited["CMakeLists.txt"]
+    assert "resize(size_)" in edited["horovod/common/gloo/gloo_controller.cc"]
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        ("cc1plus: note\nhorovod/common/group_table.h:35:47: error: 'string' in namespace 'std' does not name a type\n"
+         "x\nfoo.h:1:1: error: second\n" + "pip\n" * 90 + "CalledProcessError: exit 2\n", "'string' in namespace"),
+        ("a\nCMake Error at CMakeLists.txt:1 (cmake_minimum_required):\n  Compatibility with CMake < 3.5\n" + "b\n" * 9,
+         "Compatibility with CMake < 3.5"),
+        ("g++: fatal error: Killed signal terminated program cc1plus\nmake[2]: *** [a.o] Error 1\n", "Killed signal"),
+        ("x\nld: a.o: undefined reference to `f'\ncollect2: error: ld returned 1\n", "undefined reference"),
+        ("nothing\nof the sort\n", "of the sort"),
+    ],
+)  # fmt: skip
+def test_a_failed_build_shows_its_first_error(tmp_path, log, words):
+    (tmp_path / "log").write_text(log)
+    done = subprocess.run([ROOT / "containers/first_error.sh", tmp_path / "log"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert words in done.stdout
+    assert len(done.stdout.splitlines()) < 21
 
 
 @pytest.mark.parametrize(
@@ -90,6 +137,7 @@ def test_everything_that_a_definition_copies_or_asks_for_is_there(name):
     assert extra == (["train,report"] if check == "train" else ["preprocess"])
 
 
+@pytest.mark.horovod
 def test_the_check_of_an_image_passes_in_this_environment(tmp_path):
     """Two Horovod ranks agree, and real galaxies become a store and a run."""
     (tmp_path / "astrossl").write_text(f'#!/bin/sh\nexec {sys.executable} -m hpc_astrossl "$@"\n')

@@ -29,6 +29,7 @@ SLURM = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "3"}
         ("horovod", {}, "horovod", "asked for; one process, no launcher"),
         ("horovod", SLURM, "horovod", "started by Slurm, 3 ranks"),
         ("torch", TORCHRUN, "torch", "started by torchrun, 2 ranks"),
+        ("torch", SLURM, "torch", "asked for; started by Slurm, 3 ranks"),
     ],
 )
 def test_choice(name, environment, chosen, reason):
@@ -40,7 +41,6 @@ def test_choice(name, environment, chosen, reason):
     [
         ("single", HOROVODRUN, "engine single was asked for, but horovodrun started this process as one of 4; "
                                "set engine to auto or horovod"),
-        ("torch", SLURM, "but Slurm started this process as one of 3"),
         ("horovod", TORCHRUN, "but torchrun started .* set engine to auto or torch"),
         ("torch", {}, "engine torch was asked for outside torchrun; start with: torchrun"),
         ("mpi", {}, "unknown engine 'mpi'; allowed: horovod, single, torch"),
@@ -55,7 +55,12 @@ def test_horovod_not_installed():
     with pytest.raises(InputError, match=r"engine horovod is not installed here; build it with containers/build_hor"):
         choose("horovod", {}, lambda module: False)
     with pytest.raises(InputError, match="Slurm started 3 ranks, and engine horovod is not installed"):
-        choose("auto", SLURM, lambda module: False)
+        choose("horovod", SLURM, lambda module: False)
+
+
+def test_without_horovod_slurms_ranks_are_torch_distributeds_and_it_is_said():
+    words = "started by Slurm, 3 ranks; Horovod is not installed here, so torch.distributed"
+    assert choose("auto", SLURM, lambda module: False) == ("torch", words)
 
 
 def test_horovod_that_cannot_be_imported(monkeypatch):

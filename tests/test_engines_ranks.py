@@ -3,10 +3,12 @@
 import sys
 from pathlib import Path
 
+import pytest
 from contracts import engine_worker
 from contracts.engine import EngineContract, RanksContract
 
 
+@pytest.mark.horovod
 class TestHorovodrun(RanksContract):
     name, ranks, local_ranks, reason = "horovod", 2, [0, 1], "started by horovodrun, 2 ranks"
     told = "Process name: 1"
@@ -26,11 +28,10 @@ class TestTorchrun(RanksContract):
         return [([*torchrun, *worker[1:]], {})]
 
 
-class TestSlurmTasks(RanksContract):
+class SlurmTasks(RanksContract):
     """Three tasks on two nodes, two on the first: plain processes with the environment that Slurm would give them."""
 
-    name, ranks, local_ranks, reason = "horovod", 3, [0, 1, 0], "started by Slurm, 3 ranks"
-    told = "A rank has ended"
+    ranks, local_ranks = 3, [0, 1, 0]
 
     @classmethod
     def commands(cls, worker):
@@ -49,6 +50,23 @@ class TestSlurmTasks(RanksContract):
             )
             for rank, (node, local) in enumerate([(0, 0), (0, 1), (1, 0)])
         ]
+
+
+@pytest.mark.horovod
+class TestSlurmTasks(SlurmTasks):
+    name, reason = "horovod", "started by Slurm, 3 ranks"
+    told = "A rank has ended"
+
+
+class TestSlurmTasksOfTorch(SlurmTasks):
+    """The same tasks without Horovod: what ``engine: torch`` and machines that cannot build it take."""
+
+    name, reason = "torch", "asked for; started by Slurm, 3 ranks"
+    told = "Connection closed by peer"
+
+    @classmethod
+    def commands(cls, worker):
+        return [(command, extra | {"CONTRACT_ENGINE": "torch"}) for command, extra in super().commands(worker)]
 
 
 class TestSingle(EngineContract):

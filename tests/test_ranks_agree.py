@@ -71,7 +71,7 @@ def alone(tmp_path_factory):
 
 
 @pytest.mark.parametrize("run", [RUN, MAGNITUDES], ids=["classes", "magnitudes"])
-@pytest.mark.parametrize("engine", ["horovod", "torch"])
+@pytest.mark.parametrize("engine", [pytest.param("horovod", marks=pytest.mark.horovod), "torch"])
 def test_two_ranks_give_the_weights_of_one_process(alone, tmp_path, engine, run):
     shutil.copytree(alone / "toy", tmp_path / "toy")
     done = start(engine, tmp_path, run)
@@ -93,7 +93,7 @@ def test_what_is_wrong_is_told_by_every_rank_and_hangs_none(alone, tmp_path):
     assert "toy: no such store; make it with astrossl preprocess" in done.stderr
 
 
-@pytest.mark.parametrize("engine", ["horovod", "torch"])
+@pytest.mark.parametrize("engine", [pytest.param("horovod", marks=pytest.mark.horovod), "torch"])
 def test_ranks_whose_weights_drift_apart_are_stopped_after_the_epoch(alone, tmp_path, engine):
     shutil.copytree(alone / "toy", tmp_path / "toy")
     (tmp_path / "odd.py").write_text(ODD)

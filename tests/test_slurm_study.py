@@ -108,6 +108,7 @@ def python_first() -> dict[str, str]:
     return {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"}
 
 
+@pytest.mark.horovod
 @pytest.mark.parametrize("shape", [{"ranks": 2}, {"nodes": 2}])
 def test_ranks_meet_over_gloo_on_one_node_and_on_two(slurm, workdir, shape):
     """Two runs in one task: the second meets anew on the same ranks."""

@@ -23,6 +23,7 @@ def choose(
     """(engine, reason in words) for the name asked for.
 
     "auto" follows the launcher: horovodrun or several Slurm tasks give horovod, torchrun gives torch, else single.
+    Slurm's tasks do without Horovod, too: torch.distributed serves them where it is not installed, or asked for.
     InputError when the name and the launcher contradict each other: the ranks would all do the same run.
     """
     launcher, ranks = _launcher(environment)
@@ -30,16 +31,23 @@ def choose(
         lookup(ENGINES, name, "engine")
     served = {"horovodrun": "horovod", "Slurm": "horovod", "torchrun": "torch", None: "single"}[launcher]
     chosen = served if name == "auto" else name
+    if launcher == "Slurm" and chosen == "horovod" and name == "auto" and not installed("horovod"):
+        return "torch", f"started by Slurm, {ranks} ranks; Horovod is not installed here, so torch.distributed"
     if chosen == "horovod" and not installed("horovod"):
         started = f"{launcher} started {ranks} ranks, and " if launcher else ""
         raise InputError(f"{started}engine horovod is not installed here; {BUILD_HOROVOD}")
+    if launcher == "Slurm" and chosen == "torch":
+        return chosen, f"asked for; started by Slurm, {ranks} ranks"
     if launcher and chosen != served:
         raise InputError(
             f"engine {name} was asked for, but {launcher} started this process as one of {ranks}; "
             f"set engine to auto or {served}"
         )
     if chosen == "torch" and launcher is None:
-        raise InputError("engine torch was asked for outside torchrun; start with: torchrun --nproc-per-node N …")
+        raise InputError(
+            "engine torch was asked for outside torchrun; start with: torchrun --nproc-per-node N …, or "
+            "as several tasks of a Slurm step"
+        )
     if launcher:
         return chosen, f"started by {launcher}, {ranks} ranks"
     return chosen, "one process, no launcher" if name == "auto" else "asked for; one process, no launcher"

@@ -1,4 +1,4 @@
-"""Horovod ranks as tasks of a Slurm step: no ssh, no MPI, no horovodrun.
+"""Ranks as tasks of a Slurm step, Horovod's or torch.distributed's: no ssh, no MPI, no horovodrun.
 
 Rank 0 serves Horovod's rendezvous and publishes its address as a file in a folder that all nodes share; every task
 derives its place from Slurm's environment, signs in beside that file, and waits for all others. Only then does
@@ -30,7 +30,8 @@ class Meeting:
     """One task's part in the rendezvous of its step. ``close`` ends the server and removes this task's files."""
 
     def __init__(self, place: Place, folder: Path):
-        self.place, self._server = place, None
+        self.place, self.server = place, None
+        self.found: tuple[str, int] = ("", 0)  # address and port of the server
         self.variables: tuple[str, ...] = ()  # of the environment, set for Horovod
         self._address = folder / f"{place.key}.json"
         self._signed = folder / f"{place.key}.{place.rank}"
@@ -43,8 +44,8 @@ class Meeting:
         did not come.
         """
         if self.place.rank == 0:
-            self._server = serve()
-            _publish(self._address, json.dumps({"address": address, "port": self._server.port}))
+            self.server = serve()
+            _publish(self._address, json.dumps({"address": address, "port": self.server.port}))
         _publish(self._signed, socket.gethostname())
         wanted = {self._address.name} | {f"{self.place.key}.{rank}" for rank in range(self.place.size)}
         end = time.monotonic() + seconds
@@ -73,10 +74,10 @@ class Meeting:
         for name in self.variables:
             os.environ.pop(name, None)
         self._signed.unlink(missing_ok=True)
-        if self._server is not None:
+        if self.server is not None:
             self._address.unlink(missing_ok=True)
-            self._server.close()
-            self._server = None
+            self.server.close()
+            self.server = None
 
 
 def meet() -> Meeting | None:
@@ -86,19 +87,25 @@ def meet() -> Meeting | None:
     """
     if "HOROVOD_RANK" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) < 2:
         return None
+    meeting = meet_as(_HorovodServer)
+    made = variables(meeting.place, *meeting.found)
+    os.environ.update(made)
+    meeting.variables = tuple(made)
+    os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", GLOO_SECONDS)
+    return meeting
+
+
+def meet_as(serve: Callable[[Place, str], Any]) -> Meeting:
+    """Meet the other tasks of this Slurm step; ``serve(place, address)`` is rank 0's server (see ``Meeting.hold``)."""
     here = place(os.environ)
     here = replace(here, key=f"{here.key}.{next(_meetings)}")
     address = _own_address(os.environ.get(INTERFACE))
     meeting = Meeting(here, Path(os.environ.get(FOLDER) or Path.cwd() / ".astrossl-rendezvous"))
     try:
-        found = meeting.hold(lambda: _HorovodServer(here, address), address, START_SECONDS)
+        meeting.found = meeting.hold(lambda: serve(here, address), address, START_SECONDS)
     except BaseException:
         meeting.close()
         raise
-    made = variables(here, *found)
-    os.environ.update(made)
-    meeting.variables = tuple(made)
-    os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", GLOO_SECONDS)
     return meeting
 
 

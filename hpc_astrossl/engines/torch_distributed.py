@@ -1,4 +1,4 @@
-"""The door to torch.distributed: ranks started by torchrun."""
+"""The door to torch.distributed: ranks started by torchrun or as tasks of a Slurm step."""
 
 import os
 from typing import Any
@@ -8,6 +8,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.optim import Optimizer
 
+from hpc_astrossl.engines import slurm_rendezvous
 from hpc_astrossl.engines.engine import Engine, load_state, pick_device, state_bytes
 from hpc_astrossl.engines.watchdog import Watchdog
 
@@ -22,10 +23,13 @@ class TorchDistributed(Engine):
     name = "torch"
 
     def __init__(self, *, reason: str, device: str):
-        self.reason, self.local_rank = reason, int(os.environ["LOCAL_RANK"])
+        self._meeting = None if "RANK" in os.environ else slurm_rendezvous.meet_as(_Store)
+        place = self._meeting.place if self._meeting else None
+        self.reason, self.local_rank = reason, place.local_rank if place else int(os.environ["LOCAL_RANK"])
         self.device = pick_device(device, self.local_rank)
         on_gpu = self.device.type == "cuda"
-        dist.init_process_group("nccl" if on_gpu else "gloo", device_id=self.device if on_gpu else None)
+        where = {} if place is None else {"store": _joined(self._meeting), "rank": place.rank, "world_size": place.size}
+        dist.init_process_group("nccl" if on_gpu else "gloo", device_id=self.device if on_gpu else None, **where)
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         # Objects travel between CPUs, so that gathering results takes no GPU memory.
         self._objects = dist.new_group(backend="gloo")
@@ -56,6 +60,8 @@ class TorchDistributed(Engine):
         if self._open:
             self._open = False
             dist.destroy_process_group()
+            if self._meeting is not None:
+                self._meeting.close()
 
     def _average(self, optimizer: Optimizer, *_: Any) -> None:
         """Replace every gradient by its average over ranks, where a rank without one counts as 0."""
@@ -68,3 +74,26 @@ class TorchDistributed(Engine):
             for parameter, summed in zip(wanted, sums, strict=True):
                 summed.wait()
                 parameter.grad /= self.size
+
+
+class _Store:
+    """Rank 0's store of addresses, by which the others find one another."""
+
+    def __init__(self, here: slurm_rendezvous.Place, address: str):
+        if interface := os.environ.get(slurm_rendezvous.INTERFACE):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+        self.store = dist.TCPStore(address, 0, here.size, is_master=True, wait_for_workers=False)
+        self.port = self.store.port
+
+    def close(self) -> None:
+        """It ends with its last reference."""
+        self.store = None
+
+
+def _joined(meeting: slurm_rendezvous.Meeting) -> dist.Store:
+    """The store of the meeting's rank 0, seen from this rank."""
+    if meeting.place.rank == 0:
+        return meeting.server.store
+    if interface := os.environ.get(slurm_rendezvous.INTERFACE):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+    return dist.TCPStore(*meeting.found, meeting.place.size, is_master=False)

@@ -108,10 +108,10 @@ def _check_ranks(stage: Stage, cluster: ClusterSpec) -> None:
             f"resources of {stage.name}: gpus {need.gpus}, and a node of this cluster has {cluster.gpus_per_node}; "
             "take more nodes instead"
         )
-    if _resources(need, cluster).world > 1 and cluster.engine not in (None, "auto", "horovod"):
+    if _resources(need, cluster).world > 1 and cluster.engine not in (None, "auto", "horovod", "torch"):
         raise InputError(
             f"resources of {stage.name}: {need.world} ranks need engine horovod, and the cluster file says "
-            f"{cluster.engine}"
+            f"{cluster.engine}; horovod, torch and auto will do"
         )
 
 
