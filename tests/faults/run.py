@@ -17,9 +17,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
-from faults import applying, disks, preprocessing, record, submitting, training, twins, victims
+from faults import applying, disks, preprocessing, record, silences, submitting, training, twins, victims
 from faults.prepared import Prepared
 from faults.trials import Plan, Trials
+
+PARTS = ("kills", "disks", "twins", "silences")
 
 
 def main() -> int:
@@ -30,8 +32,9 @@ def main() -> int:
         "--ends", type=int, default=10, help="SIGKILLs at the last changes of files; 1000: at every one"
     )
     parser.add_argument("--signals", type=int, default=10, help="of SIGTERM, and of SIGUSR2")
+    parser.add_argument("--seconds", type=float, default=silences.SECONDS, help="as long rounds on a Slurm begin")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", action="append", choices=("kills", "disks", "twins"), help="may be repeated")
+    parser.add_argument("--only", action="append", choices=PARTS, help="may be repeated")
     parser.add_argument("--dry", action="store_true", help="leave the record alone")
     parser.add_argument("--list", action="store_true", help="the names of the scenes")
     arguments = parser.parse_args()
@@ -42,8 +45,10 @@ def main() -> int:
     chosen = [
         scene for scene in known if scene in named or not arguments.scenes or (begins and scene.name.startswith(begins))
     ]
+    wanted = not arguments.scenes or silences.NAME.startswith(tuple(arguments.scenes))
+    slurm = wanted and silences.there() and "silences" in (arguments.only or PARTS)
     if arguments.list:
-        print("\n".join(scene.name for scene in known))
+        print("\n".join([*(scene.name for scene in known), silences.NAME]))
         return 0
     # In memory where there is some: a process that is killed loses nothing it has written, synced or not.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -54,7 +59,7 @@ def main() -> int:
     for number, scene in enumerate(chosen):
         prepared, tallies = Prepared(scene, work / str(number)), {}
         for name in arguments.only or faults:
-            if name in scene.faults and (name == "kills" or scene.alone):
+            if name in faults and name in scene.faults and (name == "kills" or scene.alone):
                 tallies[name] = tally = faults[name](prepared)
                 print("\n".join([record.row(tally), *(f"  LOST {words}" for words in tally.lost)]), flush=True)
         lost += sum(len(tally.lost) for tally in tallies.values())
@@ -62,6 +67,12 @@ def main() -> int:
         for name, tally in tallies.items():
             if not arguments.dry:
                 record.add(name, tally)
+    if slurm:
+        tally = silences.run(work / "slurm", seed=arguments.seed, seconds=arguments.seconds)
+        print("\n".join([record.row(tally), *(f"  LOST {words}" for words in tally.lost)]), flush=True)
+        lost += len(tally.lost)
+        if not arguments.dry:
+            record.add("silences", tally)
     if not lost:
         shutil.rmtree(work)
     print(record.tables())
