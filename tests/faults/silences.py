@@ -77,7 +77,8 @@ def run(folder: Path, *, seed: int, seconds: float = SECONDS) -> Tally:
     truth = _results(_alone(folder / "alone"))
     subprocess.run([here / "start.sh", folder / "slurm"], check=True, stdout=subprocess.DEVNULL)
     try:
-        while time.monotonic() - begin < seconds:
+        begin = time.monotonic()
+        while not tally.tried or time.monotonic() - begin < seconds:
             one = _Round(folder / f"round{sum(tally.tried.values())}", Slurm(folder / "slurm"), seed)
             tally.count("rounds", one.play(truth))
             seed += 1
