@@ -1,5 +1,7 @@
 """Targets: what fits a store, losses, metrics against scikit-learn and numbers by hand, the saturating output."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from hpc_astrossl.specs.run import DataSpec
 from hpc_astrossl.store import StoreInfo, open_store
 from hpc_astrossl.targets.classes import Classes
 from hpc_astrossl.targets.magnitudes import SCALE, Magnitudes, saturate
-from hpc_astrossl.targets.measured import RANGES, Measured, measure
+from hpc_astrossl.targets.measured import RANGES, Measured, flux_unit, measure
 
 
 def info(**changes) -> StoreInfo:
@@ -193,3 +195,34 @@ def test_uncertainties_are_those_of_the_chosen_bands():
     errors = np.arange(6, dtype=np.float32).reshape(2, 3)
     kept = target.uncertainty({"magnitude_errors": errors}, np.array([1, 0]))["uncertainty"]
     assert kept.tolist() == [[5, 3], [2, 0]]
+
+
+class TestFluxUnit:
+    """Fluxes of calibrated stores are in nJy: in the pixels' own unit all but the brightest were below 1, so 0."""
+
+    def info(self, **images):
+        recipe = {"fields": {"zero_points": "ZP.cat", **images}}
+        return StoreInfo(name="toy", survey="S", release="1", bands=("r",), channels=("r",), class_names=(),
+                         pixel_scale=0.55, counts={}, recipe=recipe)  # fmt: skip
+
+    @pytest.mark.parametrize("magnitude", [15.0, 18.0, 21.0])
+    def test_the_flux_of_a_magnitude(self, magnitude):
+        total = 1e5 * 10 ** (-0.4 * magnitude) / 0.55**2
+        image = (galaxy() - 10)[..., :1] * (total / 20000)
+        found = measure(image, flux_unit(self.info()))[0]
+        assert found == pytest.approx(0.4 * (31.4 - magnitude), abs=0.03)
+
+    def test_pictures_and_raw_counts_stay_in_their_unit(self):
+        assert flux_unit(self.info(zero_points=None)) == 1
+        colours = replace(self.info(), channels=("red", "green", "blue"))
+        assert flux_unit(colours) == 1
+
+    def test_a_constant_target_is_refused(self):
+        target = Measured(self.info())
+        truth = np.random.default_rng(0).uniform(0.1, 1, (20, 5))
+        target.prepare(truth)
+        truth[:, 0] = 0
+        with pytest.raises(InputError, match="target log_flux is 0 for all 20 training objects"):
+            target.prepare(truth)
+        truth[:, 0] = np.nan
+        target.prepare(truth)

@@ -1,4 +1,4 @@
-"""Verbs for surveys and stores: preprocess, info, check."""
+"""Verbs for surveys and stores: preprocess, info, check, cutout."""
 
 import json
 import re
@@ -45,6 +45,26 @@ def add(verbs) -> None:
     verb.add_argument("store", metavar="STORE", type=Path)
     verb.add_argument("--deep", action="store_true", help="also read every chunk and verify its checksum")
     verb.add_argument("--json", action="store_true", help="print JSON")
+
+    verb = add_verb(verbs, "cutout", about="write objects of a store as FITS with a WCS, and as PNG",
+                    example="astrossl cutout stores/SG.zarr SPLUS.STRIPE82-0001.00042 --out cutouts",
+                    handler=_cutout)  # fmt: skip
+    verb.add_argument("store", metavar="STORE", type=Path)
+    verb.add_argument(
+        "ids", metavar="ID", nargs="+", help="object ids, as astrossl info and the store's table have them"
+    )
+    verb.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for ID.fits and ID.png")
+    verb.add_argument("--format", choices=("both", "fits", "png"), default="both", help="what to write; default: both")
+
+
+def _cutout(arguments) -> None:
+    from hpc_astrossl.cutting.export import export
+    from hpc_astrossl.store import open_store
+
+    kinds = ("fits", "png") if arguments.format == "both" else (arguments.format,)
+    for path, placed in export(open_store(arguments.store), arguments.ids, arguments.out, kinds):
+        note = "" if placed or path.suffix != ".fits" else "   (without WCS: the store knows none for it)"
+        print(f"{path}{note}")
 
 
 def _preprocess(arguments) -> None:

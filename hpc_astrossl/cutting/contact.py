@@ -98,6 +98,11 @@ def _composite(count: int) -> tuple[int, int, int]:
     return count - 1, count // 2, 0
 
 
+def composite(image: np.ndarray, store: Store) -> np.ndarray:
+    """A colour picture, uint8 (height, width, 3), of one object's bands, as on the sheet."""
+    return _panels(image, [], store)[0][0]
+
+
 def _panels(image: np.ndarray, caption: list[str], store: Store) -> list[Panel]:
     """The composite and every channel of one object, by one stretch; see STRETCH."""
     values = np.nan_to_num(image.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)

@@ -87,7 +87,7 @@ def _pixels(band: BandImage, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
 
 def _one(band: BandImage, grid: Grid, nodes: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     old = _ratio(*nodes) / grid.size  # old pixels along a new one
-    each = max(1, int(np.ceil(2 * old - 1))) if grid.method == "spline" else 1
+    each = max(1, int(np.ceil(2 * old - 1.1))) if grid.method == "spline" else 1
     rows, columns = _between(grid, nodes[1], each), _between(grid, nodes[0], each)
     bottom, left = (int(np.floor(axis.min())) - MARGIN for axis in (rows, columns))
     shape = tuple(int(np.ceil(axis.max())) + MARGIN + 1 - low for axis, low in ((rows, bottom), (columns, left)))

@@ -205,4 +205,5 @@ def _axes(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
 
 def areas(matrix: np.ndarray) -> np.ndarray:
     """Square arcsec of a pixel, of ``Sky.matrix``."""
-    return np.abs(np.linalg.det(matrix))
+    with np.errstate(invalid="ignore"):  # of an object that has no place
+        return np.abs(np.linalg.det(matrix))

@@ -156,9 +156,8 @@ class FieldsSpec(BandImages):
         self.check_pattern("rgb", "{field}")
         self.check_pattern("bands", "{field}", "{band}")
         require(self.rgb is not None or self.bands is not None, "give rgb, bands, or both")
-        require(self.bands is not None or not self.calibrated, "unit, zero_point and zero_points need bands")
-        together = "bands and zero_points (or zero_point, or unit) must be given together"
-        require(self.bands is None or self.calibrated, together)
+        together = "bands and zero_points must be given together, or zero_point or unit in the place of zero_points"
+        require((self.bands is not None) == self.calibrated, together)
         require(self.bands is not None or self.pixel_scale is not None, "without bands, pixel_scale must be given")
         require(not isinstance(self.pixel_scale, dict), "pixel_scale of fields is one number, or null")
         require(self.rgb is None or self.resample is None, "RGB images are not resampled; make them by lupton")

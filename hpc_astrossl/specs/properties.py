@@ -13,8 +13,8 @@ class Property:
 
 
 PROPERTIES = {
-    "log_flux": Property(limit=8.0, unit="dex", about="log10 of the flux in the Kron ellipse, in units of the image; "
-                         "below 1 it is 0"),
+    "log_flux": Property(limit=8.0, unit="dex", about="log10 of the flux in the Kron ellipse, in nJy of calibrated "
+                         "images, else in units of the image; below 1 it is 0"),
     "size": Property(limit=1.0, unit="half sides", about="half-light radius over half the cutout's side"),
     "ellipticity": Property(limit=1.0, unit="", about="1 − b/a of the isophote's second moments"),
     # Conselice 2003; a de Vaucouleurs profile has about 5

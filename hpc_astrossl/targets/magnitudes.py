@@ -16,6 +16,7 @@ from hpc_astrossl.specs.run import DataSpec
 from hpc_astrossl.store import Store, StoreInfo
 
 Columns = dict[str, np.ndarray]
+FEWEST = 8  # objects of which a constant is no chance
 SCALE = 30.0  # magnitudes; Martinazzo et al. 2020, sec. III-A
 
 
@@ -45,7 +46,13 @@ class Magnitudes:
         return store.table
 
     def prepare(self, truth: np.ndarray) -> None:
-        """Nothing to learn from the training objects' truth."""
+        """InputError for a band that has one value for all training objects: nothing can be learnt from it."""
+        for band, values in zip(self.bands, np.asarray(truth).T, strict=True):
+            known = values[np.isfinite(values)]
+            if len(known) >= FEWEST and known.min() == known.max():
+                raise InputError(f"store {self.name}: target {band} is {known[0]:g} for all {len(known)} training "
+                                 "objects that have one, so there is nothing to learn; leave it out (data.bands), or "
+                                 "look at the store's unit")  # fmt: skip
 
     @property
     def outputs(self) -> int:

@@ -20,6 +20,7 @@ except ImportError as error:
     raise InputError(f"target measured needs sep, which cannot be imported here ({error}): pip install sep") from None
 
 RANGES = {name: one.limit for name, one in PROPERTIES.items()}
+RGB = ("red", "green", "blue")  # channels of pictures, whose numbers are no fluxes
 THRESHOLD = 2.0  # standard deviations of the background
 FRAME = 8  # the background is measured in a frame of 1/8 of the side
 
@@ -32,10 +33,15 @@ class Measured(Magnitudes):
         super().__init__(StoreInfo(**vars(info) | {"bands": tuple(RANGES)}), spec)
         self.bands = names
         self.scale = np.array([RANGES[name] for name in names], dtype=np.float32)
+        self.unit = flux_unit(info)
 
     def columns(self, store: Store) -> Columns:
         """The store's columns, with measurements in the place of magnitudes, (N, 5); reads every image."""
-        found = [measure(image) for index in range(-(-len(store) // store.chunk_rows)) for image in store.chunk(index)]
+        found = [
+            measure(image, self.unit)
+            for index in range(-(-len(store) // store.chunk_rows))
+            for image in store.chunk(index)
+        ]
         return store.table | {"magnitudes": np.stack(found)}
 
     def metrics(self, answer: np.ndarray, truth: np.ndarray, losses: np.ndarray) -> dict[str, Any]:
@@ -51,8 +57,23 @@ class Measured(Magnitudes):
         return {}
 
 
-def measure(image: np.ndarray) -> np.ndarray:
-    """The properties of ``RANGES``, float32 (5,), of an image (height, width, channels); NaN without a source."""
+def flux_unit(info: StoreInfo) -> float:
+    """What a flux summed over a store's pixels is multiplied by: nJy of calibrated images, else 1.
+
+    Calibrated pixels are 1e-5 of 3631 Jy per square arcsec, so that all but the brightest objects are below 1; in nJy
+    the range of 8 dex reaches from magnitude 31.4 to 11.4.
+    """
+    images = info.recipe.get("fields") or info.recipe.get("cutouts") or {}
+    calibrated = any(images.get(key) is not None for key in ("unit", "zero_point", "zero_points"))
+    colours = tuple(info.channels) == RGB
+    return 1e-5 * 3631e9 * info.pixel_scale**2 if calibrated and not colours and info.pixel_scale else 1.0
+
+
+def measure(image: np.ndarray, unit: float = 1.0) -> np.ndarray:
+    """The properties of ``RANGES``, float32 (5,), of an image (height, width, channels); NaN without a source.
+
+    ``unit`` is what the flux is multiplied by, see ``flux_unit``.
+    """
     data = image.mean(axis=2, dtype=np.float64)
     height, width = data.shape
     frame = max(1, min(height, width) // FRAME)
@@ -69,10 +90,10 @@ def measure(image: np.ndarray) -> np.ndarray:
     distance = np.hypot(sources["x"] - (width - 1) / 2, sources["y"] - (height - 1) / 2)
     if not len(sources) or distance.min() > min(height, width) / 4:
         return np.full(len(RANGES), np.nan, dtype=np.float32)
-    return _properties(data, sources[distance.argmin()])
+    return _properties(data, sources[distance.argmin()], unit)
 
 
-def _properties(data: np.ndarray, source: np.void) -> np.ndarray:
+def _properties(data: np.ndarray, source: np.void, unit: float) -> np.ndarray:
     x, y, a, b, theta = (source[key] for key in ("x", "y", "a", "b", "theta"))
     theta = np.clip(theta, -np.pi / 2, np.pi / 2)
     kron = float(sep.kron_radius(data, [x], [y], [a], [b], [theta], 6.0)[0][0])
@@ -81,7 +102,7 @@ def _properties(data: np.ndarray, source: np.void) -> np.ndarray:
     radii, _ = sep.flux_radius(data, [x], [y], [6.0 * a], [[0.2, 0.5, 0.8]], normflux=[flux], subpix=5)
     r20, r50, r80 = (float(radius) for radius in np.ravel(radii))
     found = {
-        "log_flux": np.log10(flux) if flux > 0 else np.nan,
+        "log_flux": np.log10(flux * unit) if flux > 0 else np.nan,
         "size": r50 / (min(data.shape) / 2),
         "ellipticity": 1 - b / a,
         "concentration": 5 * np.log10(r80 / r20) if 0 < r20 < r80 else np.nan,
