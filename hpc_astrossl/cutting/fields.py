@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_astrossl.cutting import fits, lupton, orientation, rgb
+from hpc_astrossl.cutting import fits, lupton, orientation, picture, rgb
 from hpc_astrossl.cutting.badbooks import Books
+from hpc_astrossl.cutting.badfile import BadFile
 from hpc_astrossl.cutting.bandimage import BandImage, Place, beside, open_band
 from hpc_astrossl.cutting.calibration import Calibration
 from hpc_astrossl.cutting.containers import there
@@ -108,6 +109,8 @@ class FieldSource:
 
     def _cut_rgb(self, unit: Unit, out: np.ndarray) -> np.ndarray:
         image = rgb.read_field(self._picture(unit))
+        self._beside(unit, image)
+        image = image[::-1] if self._spec.rgb_top == "low" else image
         books = Books(len(unit.rows), self._spec)
         books.inside, tops, lefts = self._windows(unit, image.shape)
         for i in np.flatnonzero(books.inside):
@@ -159,6 +162,17 @@ class FieldSource:
 
     def _radec(self, unit: Unit) -> tuple[np.ndarray, np.ndarray]:
         return self._objects.ra[unit.rows], self._objects.dec[unit.rows]
+
+    def _beside(self, unit: Unit, image: np.ndarray) -> None:
+        """Hold the picture against the first coadd that lies beside it: its size, and which way its rows run."""
+        for place, hdu in self._places(unit.name, self._all_bands[:1]) if self._spec.bands else ():
+            if not there(place.path):
+                return
+            try:
+                with fits.open_image(place.path, checksum=False, hdu=hdu) as coadd:
+                    picture.hold(self._picture(unit), image, coadd, told=self._spec.rgb_top is not None)
+            except BadFile:  # a damaged coadd is no fault of the picture
+                return
 
     def _of_picture(self, unit: Unit, shape: tuple[int, ...], corner: tuple) -> np.ndarray:
         """How cutouts of the RGB image lie on the sky, if coadds of its size lie beside it."""

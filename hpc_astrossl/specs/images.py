@@ -149,7 +149,9 @@ class BandImages:
 class FieldsSpec(BandImages):
     """Images of whole fields, out of which objects are cut; ``bands`` has {field} and {band}."""
 
-    rgb: str | None = None  # file name with {field}; its top row is the field's largest y
+    rgb: str | None = None  # file name with {field}
+    # Which y the top row of the RGB image has: high, the largest, or low; null: high, held against coadds beside it.
+    rgb_top: Literal["high", "low"] | None = field(default=None, metadata=LATER)
 
     def __post_init__(self):
         super().__post_init__()
@@ -163,6 +165,7 @@ class FieldsSpec(BandImages):
         require(self.rgb is None or self.resample is None, "RGB images are not resampled; make them by lupton")
         self.check_beside("field", "band")
         require(self.lupton is None or self.bands is not None, "lupton makes RGB from bands, so give bands")
+        require(self.rgb_top is None or self.rgb is not None, "rgb_top is of rgb, which is not given")
         require(self.lupton is None or self.rgb is None, "give either rgb or lupton: where RGB images come from")
 
 

@@ -98,12 +98,26 @@ def examine(data: bytes) -> Encoding:
                 raise ValueError(f"a {image.format} file; only JPEG and PNG are kept as they are")
             if mode not in ("RGB", "L"):
                 raise ValueError(f"its pixels are {mode}; only RGB and grey ones are kept as they are")
+            if fault := _fault(image):
+                raise ValueError(fault)
             image.load()
             if MARKS[kind][1] not in data[-LAST:]:
                 raise ValueError("its end is missing, or far from the end of the file")
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise ValueError(f"not a whole image ({error})") from None
     return Encoding(format=kind, height=height, width=width)
+
+
+def _fault(image: Any) -> str | None:
+    """Why decoders would make different pictures of a file, or more than one; None if they would not."""
+    if any(";16" in str(part) for tile in getattr(image, "tile", ()) for part in tile):
+        return "it has 16 bits a channel; an image needs 8, so choose a stretch and convert it"
+    if getattr(image, "n_frames", 1) > 1:
+        return f"it holds {image.n_frames} images; one is needed"
+    turned = image.getexif().get(0x0112, 1)  # the tag of the orientation
+    if turned != 1:
+        return f"it is to be turned when it is shown (EXIF orientation {turned}); turn the pixels themselves"
+    return None
 
 
 def texts(values: np.ndarray) -> np.ndarray:
