@@ -25,6 +25,8 @@ def add(verbs) -> None:
                       "Beside the first: next.csv, <stem>.html, <stem>.json")  # fmt: skip
     verb.add_argument("--without", metavar="CLASS", action="append", default=[], help="leave a class's labels out")
     verb.add_argument("--next", metavar="N", type=int, default=100, help="how many in next.csv (default: %(default)s)")
+    verb.add_argument("--finetune", action="store_true",
+                      help="also write <stem>.finetune.yaml: a recipe that fine-tunes on these labels")  # fmt: skip
     verb.add_argument("--anyway", action="store_true", help="also where the store or the run is another one now")
     verb.add_argument("--json", action="store_true", help="print what <stem>.json holds")
 
@@ -48,7 +50,10 @@ def classify(arguments: Namespace) -> None:
         upnext=arguments.next,
         anyway=arguments.anyway,
     )
+    recipe = _recipe(wish) if arguments.finetune else None
     told = make(wish, lambda line: print(line, file=sys.stderr if arguments.json else sys.stdout, flush=True))
+    if recipe:
+        recipe[0].write_text(recipe[1], encoding="utf-8")
     if arguments.json:
         print(json.dumps(told, indent=1))
         return
@@ -57,3 +62,14 @@ def classify(arguments: Namespace) -> None:
     )
     print(f"answers: {counts}; unlike anything labelled {told['unlike']['objects']:,}")
     print(f"{', '.join(map(str, wish.outs))}; {wish.next}; {wish.record.with_suffix('.html')}")
+    if recipe:
+        print(f"{recipe[0]}: how to fine-tune on the same labels; its first lines say the commands")
+
+
+def _recipe(wish) -> tuple[Path, str]:
+    """The file of the fine-tuning recipe and its text; made before anything is computed, so that it fails early."""
+    from hpc_astrossl.launch import labelled
+    from hpc_astrossl.store import embedding
+
+    file = wish.outs[0].with_suffix(".finetune.yaml")
+    return file, labelled.recipe(embedding.attributes(wish.embedding), wish.labels, file)

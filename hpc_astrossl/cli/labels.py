@@ -16,8 +16,9 @@ def add(verbs) -> None:
     verb = add_verb(
         verbs,
         "labels",
-        about="put two people's labels together",
-        example="astrossl labels merge mine.csv yours.csv --out labels.csv",
+        about="put two people's labels together, or make a store of the labelled objects",
+        example="astrossl labels merge mine.csv yours.csv --out labels.csv\n"
+        "  astrossl labels store labels.csv --of stores/survey.zarr --out stores/labelled.zarr",
         handler=_merge,
     )
     kinds = verb.add_subparsers(dest="kind", metavar="KIND", required=True)
@@ -27,6 +28,11 @@ def add(verbs) -> None:
     merge.add_argument("--out", metavar="C", type=Path, required=True, help="labels on which nobody disagrees")
     merge.add_argument("--json", action="store_true", help="print what was found as JSON")
     merge.set_defaults(handler=_merge)
+    store = kinds.add_parser("store", help="a store of the labelled objects of another, to fine-tune on")
+    store.add_argument("labels", metavar="LABELS", type=Path)
+    store.add_argument("--of", metavar="STORE", type=Path, required=True, help="where their images are")
+    store.add_argument("--out", metavar="NAME.zarr", type=Path, required=True)
+    store.set_defaults(handler=_store)
 
 
 def _merge(arguments: Namespace) -> None:
@@ -53,3 +59,17 @@ def _merge(arguments: Namespace) -> None:
         print(f"  and {len(differ) - SHOWN:,} more")
     if differ:
         print(f"left out until somebody decides: {other}")
+
+
+def _store(arguments: Namespace) -> None:
+    try:
+        from hpc_astrossl.classify import labelled
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"labels store needs {error.name}, which is not installed; pip install 'hpc_astrossl[explore]'"
+        ) from None
+    counts = labelled.make(arguments.labels, arguments.of, arguments.out)
+    for name in ("classes", "splits", "rejected"):
+        if counts[name]:
+            print(f"{name}: " + ", ".join(f"{one} {count:,}" for one, count in counts[name].items()))
+    print(arguments.out)

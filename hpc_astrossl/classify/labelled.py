@@ -1,0 +1,87 @@
+"""A store of the labelled objects alone, to fine-tune on: images and magnitudes as they are, and your classes."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpc_astrossl import provenance
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.labels import read_labels
+from hpc_astrossl.store import SPLITS, Store, create, open_store
+from hpc_astrossl.store.layout import REJECTED, TABLE
+
+SHARES, SEED = (0.6, 0.2, 0.2), 0  # of train, validation and test within each class
+LEAST = 5  # labels a class, so that each split has one
+
+
+def make(labels: Path, of: Path, out: Path) -> dict[str, Any]:
+    """Write the store ``out`` of the objects of ``of`` that are labelled; returns its counts.
+
+    Splits are drawn within each class, seeded. InputError when it is there, no object or class is left, or a class has
+    too few labels for three splits.
+    """
+    if out.suffix != ".zarr" or out.exists():
+        raise InputError(f"--out {out}: {'is there already; remove it first' if out.exists() else 'must end in .zarr'}")
+    given, store = read_labels(labels), open_store(of)
+    ids, usable = store.table["object_id"], store.table["split"] != REJECTED
+    rows = np.flatnonzero(np.isin(ids, np.array(list(given), dtype=str)) & usable)
+    if not len(rows):
+        raise InputError(f"{labels}: none of its {len(given):,} objects has an image in {of}; ids there look like "
+                         f"{ids[0]}")  # fmt: skip
+    called = np.array([given[one].name for one in ids[rows].tolist()])
+    names = tuple(np.unique(called).tolist())
+    label = np.searchsorted(np.array(names), called)
+    _check(labels, names, label)
+    split = divide(label)
+    counts = {
+        "kept": len(rows),
+        "rejected": {"not in the store": len(given) - len(rows)} if len(given) > len(rows) else {},
+        "classes": {name: int((label == i).sum()) for i, name in enumerate(names)},
+        "splits": {name: int((split == i).sum()) for i, name in enumerate(SPLITS)},
+    }
+    made_of = {"labels": {"file": labels.name, "sha256": provenance.sha256(labels)},
+               "store": {"name": store.info.name, "manifest_sha256": store.identity}}  # fmt: skip
+    _write(store, rows, out, {"label": label.astype(np.int16), "split": split}, names, counts, made_of)
+    return counts
+
+
+def _check(labels: Path, names: tuple[str, ...], label: np.ndarray) -> None:
+    if len(names) < 2:
+        raise InputError(f"{labels}: all labels are {names[0]!r}; a classifier needs two classes or more")
+    for name, count in zip(names, np.bincount(label).tolist(), strict=True):
+        if count < LEAST:
+            raise InputError(f"{labels}: class {name!r} has {count} labels in the store, {LEAST} are needed for "
+                             "training, validation and test; label more, or take its lines out")  # fmt: skip
+
+
+def divide(label: np.ndarray) -> np.ndarray:
+    """Split codes, uint8 (N,): shares within each class by a seeded draw, at least one object each."""
+    split = np.zeros(len(label), dtype=np.uint8)
+    source = np.random.default_rng(SEED)
+    for one in np.unique(label):
+        rows = source.permutation(np.flatnonzero(label == one))
+        held = max(1, round(SHARES[1] * len(rows)))
+        split[rows[:held]], split[rows[held : 2 * held]] = 1, 2
+    return split
+
+
+def _write(store: Store, rows: np.ndarray, out: Path, own: dict, names: tuple, counts: dict, made_of: dict) -> None:
+    writer = create(out, shape=(len(rows), *store.image_shape), dtype=store.dtype, bands=len(store.info.bands))
+    for start, stop in writer.shards:
+        writer.write_images(start, store.images(rows[start:stop]))
+    kept = [name for name in TABLE if name in store.table and name not in own]
+    writer.write_table({name: store.table[name][rows] for name in kept} | own)
+    code = {"code": provenance.code(), "date": provenance.now(), "made_of": made_of}
+    writer.finish(
+        dataclasses.replace(
+            store.info,
+            name=out.stem,
+            class_names=names,
+            counts=counts,
+            recipe={},
+            provenance=code,
+            statistics=writer.statistics(own["split"]),
+        )
+    )
