@@ -38,7 +38,7 @@ MOVED = """new Promise(done => {
   const begin = performance.now(); let frames = 0;
   const step = () => {
     plot.move(frames % 2 ? 40 : -40, 7); plot.draw(); frames++;
-    if (frames < %d) requestAnimationFrame(step); else done(1000 * frames / (performance.now() - begin));
+    if (frames < COUNT) requestAnimationFrame(step); else done(1000 * frames / (performance.now() - begin));
   };
   requestAnimationFrame(step);
 })"""
@@ -93,7 +93,7 @@ def browse(work: Path, points: int) -> dict:
         chromium.open(path)
         chromium.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         opened = time.monotonic() - begin
-        rate = chromium.evaluate(MOVED % FRAMES)
+        rate = chromium.evaluate(MOVED.replace("COUNT", str(FRAMES)))
         assert not chromium.faults, chromium.faults
     return {"points": points, "page_mb": path.stat().st_size / 1e6, "opened_seconds": opened, "frames_a_second": rate}
 

@@ -102,7 +102,7 @@ function hover(row, event) {
 function click(row) { if (row >= 0) neighbours(row); }
 
 function select(rows) {
-  say(`${rows.length.toLocaleString("en")} objects selected${rows.length ? "; Shift and a class's key labels all of them" : ""}`);
+  say(`${rows.length.toLocaleString("en")} objects selected${rows.length ? "; a class's key with Shift, or with “whole sheet”, labels all of them" : ""}`);
   openSheet("selection", rows);
 }
 
