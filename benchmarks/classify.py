@@ -1,9 +1,9 @@
 """Time and memory of ``classify``, and frames of explore.html: ``python benchmarks/classify.py [--objects N]``.
 
-Writes an embedding of N objects × 512 features in ten overlapping classes, labels 100 of them, runs the command in a
-process of its own; CPU seconds are told too, which a busy machine changes less. Then makes a page of ``--points`` objects, opens it in Chromium without a window (no graphics card),
-and tells the time until its first frame and, while the map is moved a little every frame, the frames a second. Writes
-benchmarks/results/classify.json.
+Writes an embedding of N objects × 512 features in ten overlapping classes, labels 100 of them, and runs the command in
+a process of its own; CPU seconds are told too, which a busy machine changes less. Then makes a page of ``--points``
+objects, opens it in Chromium without a window (no graphics card), and tells the time until its first frame and, while
+the map is moved a little every frame, the frames a second. Writes benchmarks/results/classify.json.
 """
 
 import argparse
@@ -37,7 +37,7 @@ print(json.dumps(told | {"peak_mb": used.ru_maxrss // 1024, "status": status}), 
 MOVED = """new Promise(done => {
   const begin = performance.now(); let frames = 0;
   const step = () => {
-    plot.move(frames % 2 ? 40 : -40, 7); plot.draw(); frames++;
+    plot.move(frames % 2 ? 40 : -40, 7); frames++; // draws once, in the next frame
     if (frames < COUNT) requestAnimationFrame(step); else done(1000 * frames / (performance.now() - begin));
   };
   requestAnimationFrame(step);
