@@ -1,21 +1,25 @@
 """Files that appear whole or not at all: written aside, synced, renamed. And where a task leaves its note."""
 
 import contextlib
+import csv
 import errno
 import hashlib
+import io
 import itertools
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hpc_astrossl import machine
 from hpc_astrossl.errors import TrainingError
 
 T = TypeVar("T")
 PARTIAL = ".partial"
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:inf|nan)")
 NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # of a folder, on some network file systems
 DAY = 86400  # seconds after which what another machine began to write is litter, whatever the clocks
 _count = itertools.count()
@@ -121,6 +125,24 @@ def remove(path: Path) -> None:
             shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def rows_as_csv(rows: Iterable[Iterable[Any]]) -> str:
+    """Lines of a CSV that people may open in a spreadsheet: text that would be a formula there is shown as text.
+
+    Such text begins with =, +, -, @, a tab or a line break; an apostrophe before it says so to a spreadsheet. What is a
+    number is left alone. (OWASP, "CSV Injection".)
+    """
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([plain_cell(cell) for cell in row] for row in rows)
+    return stream.getvalue()
+
+
+def plain_cell(cell: Any) -> Any:
+    """A cell of a CSV, with an apostrophe before what a spreadsheet would compute."""
+    if not isinstance(cell, str) or not cell.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
+        return cell
+    return cell if NUMBER.fullmatch(cell) else f"'{cell}"
 
 
 def task_note(store: str, task: int, tasks: int) -> str:

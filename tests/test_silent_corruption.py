@@ -25,8 +25,8 @@ from hpc_astrossl.store import check, embedding, open_store
 from hpc_astrossl.training.checkpoint import Checkpoints
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.leakage import check_leakage, close_pairs
+from hpc_astrossl.training.pictures import Alone
 from hpc_astrossl.training.run import train
-from hpc_astrossl.training.source import Alone
 
 FIXED = PhaseSpec(trains="head", optimizer="adam", learning_rate=1e-30, epochs=1)  # nothing moves: only measuring
 SIZE = 16

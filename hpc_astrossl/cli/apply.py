@@ -15,7 +15,7 @@ def add(verbs) -> None:
     verb = add_verb(
         verbs,
         "predict",
-        about="write a run's answers for a store or a folder of images",
+        about="write a run's answers for a store, or for the images of a folder or table",
         example=f"astrossl predict {RUN} stores/SG.zarr --out sg.csv",
         handler=predict,
     )
@@ -23,7 +23,7 @@ def add(verbs) -> None:
     verb = add_verb(
         verbs,
         "embed",
-        about="write a run's features of the objects of a store or a folder of images",
+        about="write a run's features of the objects of a store, or of the images of a folder or table",
         example=f"astrossl embed {RUN} stores/SG.zarr --out sg.zarr --out sg.parquet",
         handler=embed,
     )
@@ -36,7 +36,14 @@ def _common(verb: ArgumentParser, source: str, forms: str) -> None:
     verb.add_argument(
         "--out", metavar="FILE", type=Path, required=True, action="append", help=f"{forms}; may be repeated"
     )
-    verb.add_argument("--anyway", action="store_true", help="use a run whose store or first weights are others now")
+    verb.add_argument("--crop", metavar="N", type=int, help="the middle N pixels of each picture (default: as learnt)")
+    verb.add_argument("--scale", metavar="ARCSEC", type=float,
+                      help="of a pixel of the pictures: the crop shows as much sky as the run's images")  # fmt: skip
+    verb.add_argument("--unreadable", choices=("stop", "skip"),
+                      help="what a picture does that cannot be used (default: as the run's recipe says)")  # fmt: skip
+    verb.add_argument("--anyway", action="store_true",
+                      help="use a run whose store or first weights are others now, or images made otherwise than it "
+                           "learnt")  # fmt: skip
     verb.add_argument("--task", metavar="I/N", default="1/1", help="make part I of N; any order, any node")
 
 
@@ -64,6 +71,7 @@ def embed(arguments: Namespace) -> None:
 
 def _job(arguments: Namespace):
     from hpc_astrossl.training.apply import Job
+    from hpc_astrossl.training.pictures import Wish
 
     return Job(
         run=arguments.run,
@@ -71,6 +79,7 @@ def _job(arguments: Namespace):
         outs=arguments.out,
         task=task(arguments.task),
         anyway=arguments.anyway,
+        wish=Wish(crop=arguments.crop, scale=arguments.scale, unreadable=arguments.unreadable),
     )
 
 

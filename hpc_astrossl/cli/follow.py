@@ -95,7 +95,8 @@ def _show(arguments: Namespace, rows: Sequence, unasked: str | None) -> None:
     print(table(["stage", *states], body))
     now = time.time()
     for row in [row for row in rows if row.state == "running"][:SHOWN]:
-        print(f"running  {row.key}: {_progress(row, now)} (job {row.job}{_nth(row)})")
+        where = f", {row.reason}" if row.reason else ""
+        print(f"running  {row.key}: {_progress(row, now)} (job {row.job}{_nth(row)}{where})")
     for row in [row for row in rows if row.state == "queued" and row.reason][:SHOWN]:
         print(f"queued   {row.key}: {row.reason} (job {row.job}{_nth(row)})")
     for row in [row for row in rows if row.state in ("unknown", "failed", "stopped", status.OUTDATED)][:SHOWN]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from hpc_astrossl.cli import add_verb
 from hpc_astrossl.cli.follow import SHOWN, WORKDIR, tell_reasons
 from hpc_astrossl.cli.screen import Line, table
-from hpc_astrossl.errors import EXIT_FAULT
+from hpc_astrossl.errors import EXIT_FAULT, EXIT_INPUT
 
 
 def add(verbs) -> None:
@@ -188,20 +188,22 @@ def _submit(arguments: Namespace) -> int | None:
         if cluster.kind == "slurm":
             _settle(ledger)
         lives = Lives(ledger.entries())
-        alive = lives.by_item()
         found = _standing(arguments, plan, jobs, workdir)
         done = found.done
+        elsewhere = lives.ask_elsewhere(ledger, done)
+        alive = {key: entry for key, entry in lives.by_item().items() if key not in done}
         todo = pending(plan, done, alive)
         for moved in current.set_aside(plan.items, found, workdir, time.strftime("%Y%m%d-%H%M%S", time.gmtime())):
             print(f"set aside  {moved}")
         prepare.write_experiment(plan, Path(arguments.jobs).stem, workdir)
         wanted = sum(len(items) for items in todo.values())
         print(f"{plan.experiment}: {len(done)} done, {len(alive)} queued or running, {wanted} to submit")
-        unknown = sum(lives.phase(entry) == "unknown" for entry in alive.values())
-        if unknown:
-            print(f"  of {unknown} of these Slurm does not say whether they live: they are not sent again", flush=True)
+        unsure = sum(lives.phase(entry) == "unknown" for entry in alive.values())
+        if unsure:
+            print(f"  of {unsure} of these Slurm does not say whether they live: they are not sent again", flush=True)
+        unknown = _tell_elsewhere(plan.experiment, elsewhere, arguments.workdir)
         if not wanted:
-            return None
+            return EXIT_INPUT if unknown else None
         for warning in exposure.exposed(ledger.folder):
             print(warning, file=sys.stderr)
         if cluster.kind == "slurm":
@@ -247,6 +249,18 @@ def _standing(arguments: Namespace, plan, jobs, workdir: Path):
     if found.outdated and arguments.dry_run:
         _tell_standing(found)
     return found
+
+
+def _tell_elsewhere(experiment: str, entries: Sequence, workdir: Path) -> bool:
+    """Say which machines' processes hold items, and what frees those of one that is gone; whether that is unknown."""
+    unknown = [entry for entry in entries if entry.machine is None]
+    hosts = sorted({entry.host for entry in entries})
+    if hosts:
+        where = "" if workdir == Path() else f" --workdir {workdir}"
+        verb = "holds" if len(hosts) == 1 else "hold"
+        print(f"of these, {', '.join(hosts)} {verb} some, and cannot be seen from here; if that machine is gone, free "
+              f"them with: astrossl cancel {experiment}{where}, then submit again", file=sys.stderr)  # fmt: skip
+    return bool(unknown)
 
 
 def _send(plan, todo, alive, cluster, ledger, workdir: Path) -> None:

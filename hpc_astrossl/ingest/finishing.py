@@ -4,7 +4,7 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from hpc_astrossl.ingest.planning import Job, summary
 from hpc_astrossl.manifest import Record
 from hpc_astrossl.objects import Objects
 from hpc_astrossl.selection.select import KEPT
+from hpc_astrossl.specs import making
 
 
 def finish(job: Job, objects: Objects, say: Callable[[str], None] = lambda text: None) -> stores.StoreInfo:
@@ -105,13 +106,21 @@ def _info(job: Job, codes: tuple[np.ndarray, np.ndarray], rejected: Counter, ima
     return stores.StoreInfo(
         name=job.name, survey=recipe.survey, release=recipe.release, bands=recipe.catalogue.bands,
         channels=job.channels, class_names=names, pixel_scale=job.pixel_scale, counts=counts,
-        recipe=config.plain(recipe),
+        recipe=config.plain(recipe), images=_making(job, images),
         provenance={
             "digest": job.digest,
             "inputs": {**job.inputs, "images": summary(images), "unverified_images": _unverified(images)},
             "code": provenance.code(), "libraries": job.plan["libraries"],
         },
     )  # fmt: skip
+
+
+def _making(job: Job, images: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """How the images were made, for whoever applies a network to others; ``images`` are the files that were read."""
+    kinds = {PurePath(name).suffix.lower() for name in images}
+    made = making.of_recipe(config.plain(job.recipe), job.name, channels=job.channels, pixel_scale=job.pixel_scale,
+                            kinds=kinds)  # fmt: skip
+    return made.record() if made else {}
 
 
 def _unverified(images: dict[str, dict[str, Any]]) -> int:

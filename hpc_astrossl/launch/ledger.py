@@ -6,7 +6,8 @@ A process of this machine is known by its id and its start time, so that a reuse
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -53,6 +54,13 @@ class Ledger:
     def task_file(self, name: str) -> Path:
         """The YAML of a task."""
         return self.folder / f"{name}.yaml"
+
+    def beat_of(self, entry: Entry) -> Path:
+        """The heartbeat of the process that makes a local entry's items: its task's, or the submitter's while it
+        waits there."""
+        if entry.job is None:
+            return self.folder / f"submitter-{entry.pid}-{entry.started}.beat"
+        return self.folder / f"{entry.task}.beat"
 
     def log_file(self, job: str) -> Path:
         """Where submitit puts what a job's first rank prints, standard error included."""
@@ -133,3 +141,35 @@ def lives(entry: Entry) -> bool:
     """Whether a local entry's process runs. One of another machine cannot be asked, and counts as running."""
     about = asdict(entry)
     return not machine.here(about) or machine.runs(about)
+
+
+def unreachable(entry: Entry) -> bool:
+    """Whether a local entry's process is of another machine: it cannot be asked, only its heartbeat can be watched."""
+    return entry.kind == "local" and not machine.here(asdict(entry))
+
+
+def left_behind(ledger: Ledger, entries: Iterable[Entry]) -> list[Entry]:
+    """Of unreachable entries those whose process is dead: its heartbeat and its submitter's are silent, or gone.
+
+    They are watched for as long as it takes, half a minute as a rule. Of what programs before 0.2 entered, which left
+    no heartbeat, that is never known.
+    """
+    watch, dead = locks.Watch(), []
+    waiting = {entry: _beats(ledger, entry) for entry in entries}
+    while waiting:
+        for entry, beats in list(waiting.items()):
+            states = {watch.state(file) for file in beats}
+            if "lives" in states or (entry.machine is None and not beats):
+                del waiting[entry]
+            elif "unsure" not in states:
+                del waiting[entry]
+                dead.append(entry)
+        time.sleep(locks.POLL if waiting else 0)
+    for file in {file for entry in dead for file in _beats(ledger, entry)}:
+        file.unlink(missing_ok=True)
+    return dead
+
+
+def _beats(ledger: Ledger, entry: Entry) -> list[Path]:
+    """Heartbeats that may speak for an entry: its task's and those of submitters, heard while a task is starting."""
+    return [file for file in (ledger.beat_of(entry), *ledger.folder.glob("submitter-*.beat")) if file.exists()]

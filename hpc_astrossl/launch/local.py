@@ -3,6 +3,7 @@
 The tasks run through submitit, as on a cluster, in processes of their own; this one stays in the foreground.
 """
 
+import contextlib
 import os
 import re
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hpc_astrossl import locks
 from hpc_astrossl.errors import EXIT_FAULT
 from hpc_astrossl.launch import executors
 from hpc_astrossl.launch.ledger import Entry, Ledger, process, this_process
@@ -103,13 +105,17 @@ class Foreground:
         self.waiting: list[Work] = []
         self.running: list[Running] = []
         self.tally = Tally()
+        self._beat = contextlib.ExitStack()
 
     def claim(self, todo: Mapping[str, list[Item]]) -> int:
         """Write the tasks and enter them in the ledger as this process's; their number. To be done under the lock."""
         self.waiting = [work for name, stage in self.stages.items() for work in pack(stage, todo[name])]
         for work in self.waiting:
             write_task(work, self.ledger, self.workdir)
-        self.ledger.add([_entry(work, None, this_process()) for work in self.waiting])
+        entries = [_entry(work, None, this_process()) for work in self.waiting]
+        if entries:
+            self._beat.enter_context(locks.beating(self.ledger.beat_of(entries[0])))
+        self.ledger.add(entries)
         return len(self.waiting)
 
     def run(self, busy: set[str], tell: Callable[["Foreground", list[str]], None]) -> Tally:
@@ -122,6 +128,8 @@ class Foreground:
         except BaseException:
             self._end()
             raise
+        finally:
+            self._beat.close()
         return self.tally
 
     def _start(self, busy: set[str]) -> list[str]:

@@ -3,14 +3,14 @@
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_DONE, InputError
 from hpc_astrossl.launch import answers, queue
-from hpc_astrossl.launch.ledger import Entry, Ledger, lives
+from hpc_astrossl.launch.ledger import Entry, Ledger, left_behind, lives, unreachable
 from hpc_astrossl.launch.plan import REPORT, Item, Plan
 from hpc_astrossl.launch.task import events_file
 
@@ -59,6 +59,7 @@ class Lives:
 
     def __init__(self, entries: Iterable[Entry], *, lenient: bool = False):
         self.entries, self.unasked = list(entries), None
+        self._dead: set[Entry] = set()
         self.slurm: dict[str, answers.Known] = {}
         self.final: dict[str, str] | None = None  # sacct's states of what squeue does not list
         self._alone: dict[str, dict[str, answers.Known] | None] = {}  # squeue's answers by array, None: no answer
@@ -73,7 +74,7 @@ class Lives:
     def phase(self, entry: Entry) -> str | None:
         """ "queued", "running" or "unknown"; None when the job or process has ended. A local one counts as running."""
         if entry.kind != "slurm":
-            return "running" if lives(entry) else None
+            return "running" if entry not in self._dead and lives(entry) else None
         if self.unasked is not None:
             return "unknown"
         known = self.known(entry)
@@ -117,6 +118,18 @@ class Lives:
 
     def __contains__(self, entry: Entry) -> bool:
         return self.phase(entry) is not None
+
+    def ask_elsewhere(self, ledger: Ledger, done: Collection[str]) -> list[Entry]:
+        """Find out which local tasks of other machines, of items that are not ``done``, have died with them.
+
+        Those no longer count as running. Returns the others, of which that is not known, see ``ledger.left_behind``.
+        """
+        while True:
+            latest = {entry for key, entry in self.by_item().items() if key not in done and unreachable(entry)}
+            dead = left_behind(ledger, latest)
+            if not dead:
+                return sorted(latest, key=lambda entry: entry.time)
+            self._dead.update(dead)
 
     def by_item(self) -> dict[str, Entry]:
         """The latest living entry of each item."""

@@ -12,7 +12,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.identity import UNKNOWN
 from hpc_astrossl.launch import answers
 from hpc_astrossl.launch.current import standing
-from hpc_astrossl.launch.ledger import Entry, Ledger
+from hpc_astrossl.launch.ledger import Entry, Ledger, unreachable
 from hpc_astrossl.launch.notes import Note, Notes, place
 from hpc_astrossl.launch.plan import REPORT, product_of
 from hpc_astrossl.launch.prepare import recorded_items
@@ -94,6 +94,9 @@ class Picture:
         reason = became.reason
         if became.state == "queued" and (known := self.lives.known(entry)) is not None:
             reason = reason if known.reason in answers.USUAL else f"Slurm: {known.reason}"
+        if became.state in ("running", "queued") and unreachable(entry):
+            free = f"astrossl cancel {self.experiment}"
+            reason = f"on {entry.host}, which cannot be seen from here; if it is gone, {free} frees it"
         return Row(key=key, stage=stage, state=became.state, reason=reason, job=became.job, starts=became.starts)
 
     def _on_its_way(self, key: str, stage: str, note: Note) -> Row:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpc_astrossl import config, names, provenance
+from hpc_astrossl import config, locks, names, provenance
 from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_DONE, EXIT_FAULT, EXIT_INPUT, EXIT_PEER
 from hpc_astrossl.launch import gaps
 from hpc_astrossl.specs.run import require
@@ -65,7 +65,8 @@ class Task:
         Raises TaskFailed at the end when any failed, and ToBeContinued at once when a command stopped.
         """
         if os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
-            return self._run_commands()
+            with locks.beating(Path(self.path).with_suffix(".beat")):
+                return self._run_commands()
         from hpc_astrossl.launch import executors
 
         executors.mend()

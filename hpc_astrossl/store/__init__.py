@@ -4,12 +4,13 @@ from hpc_astrossl.store.check import check
 from hpc_astrossl.store.claim import tidy
 from hpc_astrossl.store.encoded import Encoding, examine
 from hpc_astrossl.store.layout import REJECTED, SPLITS, StoreInfo
+from hpc_astrossl.store.memory import MemoryStore
 from hpc_astrossl.store.reader import Store, open_store
 from hpc_astrossl.store.rowset import RowSet
 from hpc_astrossl.store.staging import nearest
 from hpc_astrossl.store.writer import Arrays, StoreWriter, abandon, create, ending, join, records
 
 __all__ = [
-    "REJECTED", "SPLITS", "Arrays", "Encoding", "RowSet", "Store", "StoreInfo", "StoreWriter", "abandon", "check",
-    "create", "ending", "examine", "join", "nearest", "open_store", "records", "tidy",
+    "REJECTED", "SPLITS", "Arrays", "Encoding", "MemoryStore", "RowSet", "Store", "StoreInfo", "StoreWriter", "abandon",
+    "check", "create", "ending", "examine", "join", "nearest", "open_store", "records", "tidy",
 ]  # fmt: skip

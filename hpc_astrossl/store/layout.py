@@ -12,6 +12,8 @@ import numpy as np
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.manifest import PIXELS
+from hpc_astrossl.specs import making
+from hpc_astrossl.specs.making import Making
 
 FORMAT, VERSION = "astrossl-store", 1
 SPLITS = ("train", "validation", "test")  # their codes in the array `split` are 0, 1, 2
@@ -47,7 +49,8 @@ class StoreInfo:
     ``pixel_scale`` is in arcsec per pixel of the stored cutouts, None when unknown; ``counts`` holds the number of
     objects kept and, by reason, rejected. ``rejected_rows`` of the rejected ones have a row all the same, with split
     code REJECTED and pixels of zero: they were found useless only when every row had its place. ``statistics`` of
-    the training split's pixels are those of ``store.statistics``; {} when they were not computed.
+    the training split's pixels are those of ``store.statistics``; {} when they were not computed. ``images`` is how
+    they were made (``specs.making``); {} when that was not kept.
     """
 
     name: str
@@ -61,6 +64,13 @@ class StoreInfo:
     recipe: dict[str, Any]
     provenance: dict[str, Any] = field(default_factory=dict)
     statistics: dict[str, Any] = field(default_factory=dict)
+    images: dict[str, Any] = field(default_factory=dict)
+
+    def making(self) -> Making | None:
+        """How the images were made; of stores that did not keep it, by the recipe they do keep. None: it is unknown."""
+        if self.images:
+            return making.read(self.images, f"store {self.name}")
+        return making.of_recipe(self.recipe, self.name, channels=self.channels, pixel_scale=self.pixel_scale)
 
     def attributes(self) -> dict[str, Any]:
         """The group's attributes as JSON-able data."""
@@ -78,7 +88,7 @@ class StoreInfo:
                 f"{path}: store format version {attributes.get('version')!r}, this program reads version {VERSION}; "
                 "make the store again with astrossl preprocess"
             )
-        attributes = {"statistics": {}, **attributes}  # stores made before there were any remain readable
+        attributes = {"statistics": {}, "images": {}, **attributes}  # stores made before there were any remain readable
         fields = cls.__dataclass_fields__
         missing = [name for name in fields if name not in attributes]
         if missing:

@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ def read_folders(folder: Path, pattern: str, wanted: Mapping[str, str]) -> dict[
         if name not in columns:
             raise InputError(f"{folder / pattern}: no column {name!r}; the names of folders and files give: "
                              f"{', '.join(columns)}")  # fmt: skip
-    images = sorted(_images(folder))
+    images = list_images(folder).files
     rows = [found.groupdict(default="") | {FILE: name} for name in images if (found := shape.fullmatch(name))]
     if not rows:
         hint = f"; the first of {len(images):,} is {images[0]}" if images else f" with a name in {' '.join(SUFFIXES)}"
@@ -34,7 +36,26 @@ def read_folders(folder: Path, pattern: str, wanted: Mapping[str, str]) -> dict[
     return {name: np.array([row[name] for row in rows], dtype=str) for name in wanted}
 
 
-def _images(folder: Path) -> Iterator[str]:
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The image files below a folder, as paths relative to it, in their order; and how many others, by suffix."""
+
+    files: list[str]
+    others: Counter
+
+    @property
+    def not_read(self) -> str:
+        """The others in words, empty when there are none."""
+        return ", ".join(f"{suffix} {count:,}" for suffix, count in self.others.most_common())
+
+
+def list_images(folder: Path) -> Listing:
+    """Every image file below, as ``preprocess`` and whoever applies a network find them; errors as of ``_images``."""
+    others = Counter()
+    return Listing(files=sorted(_images(folder, others)), others=others)
+
+
+def _images(folder: Path, others: Counter) -> Iterator[str]:
     """The image files below a folder, links to folders followed, as paths relative to it.
 
     InputError for a folder that cannot be read, a link in a circle or to nothing, and a name that is no UTF-8.
@@ -49,7 +70,10 @@ def _images(folder: Path) -> Iterator[str]:
                 raise InputError(f"{Path(root, name)}: is a folder that is read already, by a link; remove the link")
             seen.add(place)
         for name in names:
-            if Path(name).suffix.lower() not in SUFFIXES or name.startswith("."):
+            if name.startswith("."):
+                continue
+            if (suffix := Path(name).suffix.lower()) not in SUFFIXES:
+                others[suffix if suffix.isprintable() and suffix else "without a suffix"] += 1
                 continue
             path = str(Path(root, name))
             if not name.isprintable() or any("\ud800" <= letter <= "\udfff" for letter in path):

@@ -5,10 +5,12 @@ them together. Memory holds the network, one part's answers and a few batches, h
 store's table). An interrupted command is repeated as it was: parts that are there are not made again.
 """
 
+import sys
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +21,22 @@ from torch import nn
 from hpc_astrossl import identity, names
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.files import rows_as_csv, write_aside
 from hpc_astrossl.nets import weights
 from hpc_astrossl.nets.backbones import Network, empty
 from hpc_astrossl.nets.vgg import VGG16
+from hpc_astrossl.specs import making
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import StoreInfo
 from hpc_astrossl.training import control
 from hpc_astrossl.training.folder import ANYWAY, WEIGHTS, RunFolder
-from hpc_astrossl.training.parts import Columns, Parts
-from hpc_astrossl.training.source import Takes, open_source
+from hpc_astrossl.training.parts import LEFT_OUT, Columns, Parts, written
+from hpc_astrossl.training.pictures import NOTHING, PictureSource, Wish, steps_of
+from hpc_astrossl.training.source import StoreSource, Takes, open_source
 from hpc_astrossl.training.tables import FEATURES, PREDICTIONS, Writer, assemble, check_outs
 
 PART_ROWS = 16384
+LEFT_OUT_HEAD = ("object_id", "reason")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +58,9 @@ class Trained:
         shape = (*self.size, self.model.channels)
         known = self.result["store"]
         channels = tuple(known.get("channels", ()))  # runs of earlier programs did not note them, nor statistics
-        return Takes(shape=shape, channels=channels, data=self.run.data, statistics=known.get("statistics") or {})
+        made = making.read(known.get("images"), "result.json")
+        return Takes(shape=shape, channels=channels, data=self.run.data, statistics=known.get("statistics") or {},
+                     making=made)  # fmt: skip
 
     @property
     def target(self):
@@ -100,7 +108,7 @@ def _size(path: Path) -> tuple[int, int]:
 class Job:
     """What to apply to what: a run's folder, a store or folder of images, the files to write, this task of how many.
 
-    ``anyway``: a run that is out of date is used all the same.
+    ``anyway``: a run that is out of date is used all the same. ``wish`` is what the user says of the images.
     """
 
     run: Path
@@ -109,6 +117,7 @@ class Job:
     task: tuple[int, int] = (0, 1)
     part_rows: int = PART_ROWS
     anyway: bool = False
+    wish: Wish = NOTHING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,30 +162,92 @@ def apply(job: Job, verb: Verb) -> int | None:
     if verb.name == "predict" and trained.run.data.target in names.PRETEXTS:
         raise InputError(f"{job.run}: was trained on pretext {trained.run.data.target}, which says nothing about an "
                          "object by itself; take astrossl embed, or predict with a run of a labelled set")  # fmt: skip
-    source = open_source(job.source, trained.takes)
+    source = open_source(job.source, trained.takes, replace(job.wish, anyway=job.anyway or job.wish.anyway))
     about = made_by(verb, job.run, trained) | source.about
-    parts = Parts(job.outs[0].with_name(job.outs[0].name + ".parts"), len(source), job.part_rows, about)
+    parts = Parts(_folder(job), source.shares(job.part_rows), about | {"part": job.part_rows})
+    made = _Made(job=job, verb=verb, trained=trained, source=source, about=about, parts=parts)
     with open_engine("auto", trained.run.device) as engine:
         begun, there = engine.gather((parts.begun, all(out.exists() for out in job.outs)))[0]
-        check_outs(job.outs, verb.writers, about=about if begun else None)
+        check_outs(job.outs, verb.writers, about=made.contents if begun else None)
         if not there:  # else it was interrupted while it removed the parts
             parts.open()
             trained.model.to(engine.device)
-            worker, workers = job.task[0] * engine.size + engine.rank, job.task[1] * engine.size
-            with parts.working(worker, workers):
-                for part in parts.open_parts():
-                    if part % workers == worker:
-                        parts.write(part, _part(trained, source, parts.rows(part), verb, engine))
-            engine.barrier()
+            made.make(engine)
         if engine.rank == 0:
-            with parts.assembling() as complete:
-                if complete:
-                    source.hold()
-                    assemble(job.outs, parts, verb.writers, about)
-            if there:
-                parts.remove()
+            made.assemble(there)
         engine.barrier()
-    return len(source) if all(out.exists() for out in job.outs) else None
+        return engine.gather(made.objects)[0]
+
+
+def _folder(job: Job) -> Path:
+    return job.outs[0].with_name(job.outs[0].name + ".parts")
+
+
+@dataclass(kw_only=True)
+class _Made:
+    """The parts of one command, until they are put together. ``objects`` is the number of those in the table."""
+
+    job: Job
+    verb: Verb
+    trained: Trained
+    source: StoreSource | PictureSource
+    about: dict[str, Any]
+    parts: Parts
+    objects: int | None = None
+
+    @property
+    def contents(self) -> dict[str, Any]:
+        """What the table tells of what it was made from."""
+        return self.about | self.source.contents
+
+    def make(self, engine) -> None:
+        """Make this worker's parts, and once more while there are other pictures than before."""
+        worker = self.job.task[0] * engine.size + engine.rank
+        workers = self.job.task[1] * engine.size
+        while True:
+            with self.parts.working(worker, workers):
+                mine = [share for share in self.parts.open_parts() if share.turn % workers == worker]
+                for share in mine:
+                    self.parts.write(share, _part(self.trained, self.source, share.rows, self.verb, engine))
+                self.parts.finished(worker, workers)
+            engine.barrier()
+            for share in self.parts.orphans(workers)[engine.rank :: engine.size]:
+                self.parts.write(share, _part(self.trained, self.source, share.rows, self.verb, engine))
+            engine.barrier()
+            if not any(engine.gather(self.source.again())):
+                return
+            self.parts.shares = self.source.shares(self.job.part_rows)
+
+    def assemble(self, there: bool) -> None:
+        """Write the table when every part is there, or remove them when it is ``there`` already."""
+        with self.parts.assembling() as complete:
+            if complete:
+                left_out = self.parts.left_out()
+                if left_out and len(left_out) == len(self.source):
+                    raise InputError(f"{self.job.source}: none of {len(left_out):,} images can be used: "
+                                     f"{_counted(left_out)}")  # fmt: skip
+                self.objects = len(self.source) - len(left_out)
+                if self.source.not_read:
+                    print(f"{self.job.source}: not read: {self.source.not_read}", file=sys.stderr, flush=True)
+                if left_out:
+                    self._tell(left_out)
+                self.source.hold()
+                assemble(self.job.outs, self.parts, self.verb.writers, self.contents)
+        if there:
+            self.parts.remove()
+        if self.objects is None and all(out.exists() for out in self.job.outs):
+            self.objects = len(self.source)
+
+    def _tell(self, left_out: list[tuple[str, str]]) -> None:
+        """Count those that are left out, and list them beside the table."""
+        file = self.job.outs[0].with_name(self.job.outs[0].name + ".rejected.csv")
+        with written(file):
+            write_aside(file, rows_as_csv([LEFT_OUT_HEAD, *left_out]).encode())
+        print(f"{len(left_out):,} left out ({_counted(left_out)}), listed in {file}", file=sys.stderr, flush=True)
+
+
+def _counted(left_out: list[tuple[str, str]]) -> str:
+    return ", ".join(f"{reason} {count:,}" for reason, count in Counter(why for _, why in left_out).most_common())
 
 
 def made_by(verb: Verb, folder: Path, trained: Trained) -> dict[str, Any]:
@@ -192,13 +263,26 @@ def made_by(verb: Verb, folder: Path, trained: Trained) -> dict[str, Any]:
 
 @torch.no_grad()
 def _part(trained: Trained, source, rows: tuple[int, int], verb: Verb, engine) -> Columns:
-    """The columns of some of the source's objects."""
-    masked = trained.run.data.control == control.MASKED
-    found: list[Columns] = []
-    for images in source.batches(*rows, engine):
-        images = images.to(engine.device)
-        found.append(verb.columns(trained, trained.model.encode(control.masked(images) if masked else images)))
-    source.hold()
-    known = source.columns(*rows)
-    kept = known if verb.labels else {"object_id": known["object_id"]}
-    return kept | {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}
+    """The columns of some of the source's objects, and which could not be used.
+
+    Batches are filled up to one size: a network rounds by the number of images it is given at a time, and the same
+    image must have the same answer wherever it stands.
+    """
+    masked, size = trained.run.data.control == control.MASKED, steps_of(trained.run.data)
+    found: dict[str, list[np.ndarray]] = {}
+    for known, batches in source.pieces(rows, engine):
+        kept = known if verb.labels else {name: column for name, column in known.items() if name != "label"}
+        for name, column in kept.items():
+            found.setdefault(name, []).append(column)
+        for images in batches:
+            images = images.to(engine.device)
+            count = len(images)
+            if count < size:
+                images = torch.cat([images, images.new_zeros((size - count, *images.shape[1:]))])
+            made = verb.columns(trained, trained.model.encode(control.masked(images) if masked else images))
+            for name, column in made.items():
+                found.setdefault(name, []).append(column[:count])
+    whole = {name: np.concatenate(columns) for name, columns in found.items()}
+    if len(whole["object_id"]):
+        return whole
+    return {name: whole[name] for name in LEFT_OUT}

@@ -82,12 +82,18 @@ def summary(
         **data.target.shares(answers, truths),
         "class_names": list(info.class_names), "bands": list(getattr(data.target, "bands", info.bands)),
         "store": {"path": run.data.store, "name": info.name, "survey": info.survey, "release": info.release,
-                  "sha256": data.store.identity, "channels": list(info.channels), "counts": info.counts,
-                  "statistics": info.statistics},
+                  "sha256": data.store.identity, "images": _making(data), "channels": list(info.channels),
+                  "counts": info.counts, "statistics": info.statistics},
         "weights": {"name": source.name, "sha256": source.sha256}, "leakage": list(source.leakage),
         "lineage": list(source.lineage),
         "provenance": {"code": provenance.code(), "libraries": provenance.libraries(), "date": provenance.now()},
     }  # fmt: skip
+
+
+def _making(data: Data) -> dict[str, Any]:
+    """How the images were made, for whoever applies the network to others."""
+    made = data.store.info.making()
+    return made.record() if made else {}
 
 
 def _mistakes(truth: np.ndarray, answer: np.ndarray) -> np.ndarray:

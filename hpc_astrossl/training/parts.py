@@ -6,7 +6,8 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,43 @@ from hpc_astrossl.errors import InputError, TrainingError
 from hpc_astrossl.files import write_aside
 
 Columns = dict[str, np.ndarray]
+LEFT_OUT = ("left_out", "reason")  # the arrays of a part that tell of objects that are not in it
 
 
 class Gone(InputError):
     """Another process has assembled the parts, and removed them."""
 
 
-class Parts:
-    """Columns of ``total`` rows as files of ``size`` rows in ``folder``. ``about`` (plain data) says of what."""
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """A part that is to be made: of the rows (start, stop), in the file that ``key`` names, by whose ``turn`` it is."""
 
-    def __init__(self, folder: Path, total: int, size: int, about: dict[str, Any]):
-        self.folder, self.total, self.size = folder, total, size
-        self.count = -(-total // size)
+    key: str
+    rows: tuple[int, int]
+    turn: int
+
+
+def even(total: int, size: int) -> list[Share]:
+    """Shares of ``size`` rows, known by their number: of rows that never change their places."""
+    starts = range(0, total, size)
+    return [Share(key=f"{n:06d}", rows=(start, min(start + size, total)), turn=n) for n, start in enumerate(starts)]
+
+
+class Parts:
+    """Columns of the rows of ``shares``, a file each in ``folder``. ``about`` (plain data) says of what.
+
+    A part may have less than its share: ``LEFT_OUT`` in it are the objects that could not be used, and why.
+    """
+
+    def __init__(self, folder: Path, shares: Sequence[Share], about: dict[str, Any]):
+        self.folder, self.shares = folder, list(shares)
         self._done = folder.with_name(f".{folder.name}.done")  # for as long as the removing takes
-        self._about = json.dumps(about | {"rows": total, "part": size}, indent=1, sort_keys=True)
+        self._about = json.dumps(about, indent=1, sort_keys=True)
+
+    @property
+    def total(self) -> int:
+        """Rows that are in the parts, when all are there."""
+        return sum(share.rows[1] - share.rows[0] for share in self.shares) - len(self.left_out())
 
     @property
     def begun(self) -> bool:
@@ -53,34 +77,53 @@ class Parts:
         except OSError as error:
             raise InputError(f"{self.folder}: cannot be written ({error.strerror})") from None
 
-    def rows(self, part: int) -> tuple[int, int]:
-        """(start, stop) of a part."""
-        return part * self.size, min((part + 1) * self.size, self.total)
-
-    def open_parts(self) -> list[int]:
-        """Numbers of the parts that are not there yet; none when all have been assembled and removed."""
+    def open_parts(self) -> list[Share]:
+        """The parts that are not there yet; none when all have been assembled and removed."""
         if not self.folder.exists():
             return []
-        return [part for part in range(self.count) if not self._path(part).exists()]
+        return [share for share in self.shares if not self._path(share).exists()]
 
-    def write(self, part: int, columns: Columns) -> None:
+    def write(self, share: Share, columns: Columns) -> None:
         """Write one part whole; an equal one that another worker wrote meanwhile is replaced by an equal one.
 
         TrainingError when the disk is full, or the like.
         """
-        buffer, path = io.BytesIO(), self._path(part)
+        buffer, path = io.BytesIO(), self._path(share)
         np.savez(buffer, **columns)
         with written(path):
             write_aside(path, buffer.getbuffer())
 
     def read(self) -> Iterator[Columns]:
         """The parts in order, one in memory at a time. InputError names a damaged one."""
-        for part in range(self.count):
-            try:
-                with np.load(self._path(part), allow_pickle=False) as archive:
-                    yield {name: archive[name] for name in archive.files}
-            except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-                raise InputError(f"{self._path(part)}: damaged ({error}); remove it and run again") from None
+        for share in self.shares:
+            columns = self._read(share, lambda name: name not in LEFT_OUT)
+            if columns:
+                yield columns
+
+    def left_out(self) -> list[tuple[str, str]]:
+        """(id, reason) of the objects that could not be used."""
+        found = [self._read(share, lambda name: name in LEFT_OUT) for share in self.shares]
+        columns = [[part[name].tolist() for name in LEFT_OUT] for part in found if part]
+        return [pair for ids, reasons in columns for pair in zip(ids, reasons, strict=True)]
+
+    def _read(self, share: Share, wanted: Callable[[str], bool]) -> Columns:
+        try:
+            with np.load(self._path(share), allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files if wanted(name)}
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"{self._path(share)}: damaged ({error}); remove it and run again") from None
+
+    def finished(self, worker: int, workers: int) -> None:
+        """Note that a worker has made its parts."""
+        with contextlib.suppress(FileNotFoundError), written(self.folder):
+            self._note(worker, workers).touch()
+
+    def orphans(self, workers: int) -> list[Share]:
+        """Open parts whose worker was done before they came up: a picture was changed or renamed meanwhile."""
+        return [share for share in self.open_parts() if self._note(share.turn % workers, workers).exists()]
+
+    def _note(self, worker: int, workers: int) -> Path:
+        return self.folder / f".done-{worker}-of-{workers}"
 
     @contextlib.contextmanager
     def assembling(self) -> Iterator[bool]:
@@ -120,8 +163,8 @@ class Parts:
         return Gone(f"{self.folder}: another process has finished or removed it meanwhile; see whether the output is "
                     "there, else run this again")  # fmt: skip
 
-    def _path(self, part: int) -> Path:
-        return self.folder / f"part-{part:06d}.npz"
+    def _path(self, share: Share) -> Path:
+        return self.folder / f"part-{share.key}.npz"
 
 
 @contextlib.contextmanager
