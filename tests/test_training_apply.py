@@ -212,7 +212,7 @@ def test_a_run_that_kept_no_statistics_is_named(tmp_path, capsys):
     ("source", "out", "message"),
     [
         ("gone", "a.csv", "gone: neither a store nor a folder of images"),
-        ("empty", "a.csv", "empty: no images in it (.png, .jpg"),
+        ("empty", "a.csv", "empty: no images in it (.jpg, .jpeg, .png"),
         ("broken", "a.csv", "broken/a.png: unreadable or truncated image"),
         ("toy", "a.fits", "a.fits: the name must end with one of .csv, .parquet, .npz"),
         ("toy", "there.csv", "there.csv: is there already"),

@@ -64,6 +64,7 @@ def make_store(
             counts={"kept": objects, "rejected": {}},
             recipe={},
             statistics=statistics or writer.statistics(split),
+            images={"source": "files", "size": 32, "resampling": "lanczos", "channels": ["red", "green", "blue"]},
         )
     )
 
