@@ -92,7 +92,7 @@ class TestClassOrder:
         checkpoints = Checkpoints(folder_of(tmp_path, run) / "checkpoint", print)
         checkpoints.save((1, 0), {"store": open_store(tmp_path / "toy").identity, "records": [], "seconds": 0.0})
         swapped(tmp_path / "toy")
-        with pytest.raises(InputError, match=r"toy: has been made anew since .* was begun .*; bring the old store back"):
+        with pytest.raises(InputError, match=r"toy: has been made anew .* was begun .*; bring the old store"):
             train(run, tmp_path)
 
     def test_parts_of_an_answer_are_of_one_store(self, workdir, tmp_path, capsys):
