@@ -48,9 +48,12 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        seen = set()
         for key in keys:
-            if not isinstance(key, str | int | float | bool) or keys.count(key) > 1:
+            known = isinstance(key, str | int | float | bool)
+            if not known or key in seen:
                 raise yaml.YAMLError(f"line {node.start_mark.line + 1}: key {key!r} is repeated or not a plain name")
+            seen.add(key)
         return super().construct_mapping(node, deep)
 
 

@@ -145,6 +145,11 @@ def plain_cell(cell: Any) -> Any:
     return cell if NUMBER.fullmatch(cell) else f"'{cell}"
 
 
+def cell_text(text: str) -> str:
+    """What stood in a cell before ``plain_cell``."""
+    return text[1:] if text.startswith("'") and plain_cell(text[1:]) == text else text
+
+
 def task_note(store: str, task: int, tasks: int) -> str:
     """The file, beside the store NAME.zarr, that a task of several leaves when its part of it is done."""
     return f"{store}.tasks/{task}-of-{tasks}.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.files import write_aside
+from hpc_astrossl.files import cell_text, rows_as_csv, write_aside
 
 COLUMNS = ("object_id", "class", "when", "who")
 NEEDED = COLUMNS[:2]
@@ -51,7 +51,8 @@ def read_labels(path: Path) -> dict[str, Label]:
 
 
 def _take(found: dict[str, Label], row: Mapping[str, Any], where: str) -> None:
-    name, label = row["object_id"] or "", (row["class"] or "").strip()
+    name, label = (cell_text(row[key] or "") for key in NEEDED)
+    label = label.strip()
     if not name or not label:
         raise InputError(f"{where}: {'no object_id' if not name else f'object {name} has no class'}; give it, or take "
                          "the line out")  # fmt: skip
@@ -70,12 +71,8 @@ def write_labels(path: Path, labels: Mapping[str, Label]) -> None:
 
 def write_table(path: Path, head: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     """A CSV file, whole or not at all. InputError when it cannot be written."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
     try:
-        write_aside(path, stream.getvalue().encode())
+        write_aside(path, rows_as_csv([head, *rows]).encode())
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
 

@@ -18,6 +18,7 @@ FLOOR = {
     "machine",
     "manifest",
     "names",
+    "npz",
     "provenance",
     "cache",
     "objects",

@@ -5,6 +5,8 @@ Exit status: 0 done, 2 the input is wrong (one message, no traceback), 75 interr
 """
 
 import argparse
+import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -42,6 +44,9 @@ MODULES = (
     "completion",
 )
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+WORKS = ("preprocess", "train", "submit", "embed", "predict", "explore", "classify", "report", "demo", "simulate")
+
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line; building it imports nothing heavy."""
@@ -73,9 +78,12 @@ def add_verb(verbs, name: str, *, about: str, example: str, handler) -> argparse
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. A handler returns None or a status of its own."""
+    _mend_streams()
     arguments = parser().parse_args(argv)
     try:
-        return arguments.handler(arguments) or EXIT_DONE
+        status = arguments.handler(arguments) or EXIT_DONE
+        sys.stdout.flush()  # here, where a disk that is full can still be told of
+        return status
     except InputError as error:
         print(f"astrossl {arguments.verb}: {error}", file=sys.stderr)
         return EXIT_INPUT
@@ -86,5 +94,46 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"astrossl {arguments.verb}: {error}", file=sys.stderr)
         return EXIT_PEER if isinstance(error, PeerLost) else EXIT_FAULT
     except BrokenPipeError:  # the reader of our output (head, say) has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
+        if arguments.verb in WORKS:
+            print(f"astrossl {arguments.verb}: stopped, for its output is no longer read; run the same command again "
+                  "to go on", file=sys.stderr)  # fmt: skip
+            return EXIT_CONTINUE
         return EXIT_DONE
+    except MemoryError as error:
+        print(f"astrossl {arguments.verb}: there is not so much memory ({error})", file=sys.stderr)
+        return EXIT_FAULT
+    except OSError as error:
+        if error.errno in FULL and error.filename is None:
+            _close_output()
+        place = f"{_shown(error.filename)}: " if error.filename is not None else ""
+        print(f"astrossl {arguments.verb}: {place}{error.strerror or error}; {_remedy(error)}", file=sys.stderr)
+        return EXIT_FAULT if error.errno in FULL else EXIT_INPUT
+
+
+def _mend_streams() -> None:
+    """Let every file name be printed, and nothing fail where standard output or error is closed."""
+    for name in ("stdout", "stderr"):
+        if (stream := getattr(sys, name)) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _close_output() -> None:
+    """What is still to be printed goes nowhere: at the end of the process it would fail once more."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _shown(name: object) -> str:
+    return os.fsdecode(name).encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def _remedy(error: OSError) -> str:
+    """What to do about an error of the file system."""
+    if error.errno in FULL:
+        return "make room, and run the same command again"
+    if error.errno == errno.ENAMETOOLONG:
+        return "give it a shorter name"
+    return "look at the name, and at the rights of the folders above it"

@@ -96,5 +96,7 @@ def _named(path: Path) -> Iterator[None]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path}: too large to be read ({error})") from None
+    except MemoryError:
+        raise InputError(f"{path}: too large to be read: there is not so much memory") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path}: unreadable or truncated image ({error}); fetch it again") from None

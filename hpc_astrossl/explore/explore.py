@@ -1,6 +1,5 @@
 """Explore an embedding and write what was found: CSV tables, contact sheets, and ``explore.json``."""
 
-import csv
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from hpc_astrossl.explore.outliers import Outliers, outliers
 from hpc_astrossl.explore.sheet import Pictures
 from hpc_astrossl.explore.show import Extra, Found, load, show
 from hpc_astrossl.explore.space import Index, space
+from hpc_astrossl.files import rows_as_csv, write_aside, written
 from hpc_astrossl.store.embedding import Embedding, read
 
 SHOWN = 24  # objects on a contact sheet of outliers
@@ -43,6 +43,7 @@ def explore(wish: Wish) -> dict[str, Any]:
     """Write everything below ``wish.out``; returns what ``explore.json`` holds. InputError for wrong wishes."""
     found, out = read(Path(wish.embedding)), Path(wish.out)
     rows, tables = _rows_of(found, wish.neighbours_of), load(wish.page, found.object_id)
+    _require_finite(found, wish.embedding)
     made = space(found.features)
     index = Index(made.values, wish.index)
     place = wish.store or found.about.get("store")
@@ -69,8 +70,19 @@ def explore(wish: Wish) -> dict[str, Any]:
     whole = Found(embedding=found, values=made.values, index=index, clusters=given, labels=_labels(found),
                   outliers=scored, pictures=pictures)  # fmt: skip
     told["page"] = show(whole, wish.page, tables, out)
-    (out / "explore.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    with written(out / "explore.json"):
+        write_aside(out / "explore.json", (json.dumps(told, indent=1) + "\n").encode())
     return told
+
+
+def _require_finite(found: Embedding, where: str) -> None:
+    """InputError that names the objects whose features are no numbers: of images with such pixels, as a rule."""
+    odd = ~np.isfinite(found.features).all(axis=1)
+    if odd.any():
+        raise InputError(
+            f"{where}: features of {int(odd.sum()):,} objects are not finite, first "
+            f"{found.object_id[odd][0]}; make the store again without them, embed it anew"
+        )
 
 
 def _rows_of(found: Embedding, ids: Sequence[str]) -> np.ndarray:
@@ -131,7 +143,5 @@ def _labels(found: Embedding) -> np.ndarray:
 
 
 def _table(path: Path, head: Sequence[str], rows: Iterable[Sequence]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(head)
-        writer.writerows(rows)
+    with written(path):
+        write_aside(path, rows_as_csv([head, *rows]).encode())

@@ -1,6 +1,5 @@
 """The end of a store's making: its table, counts, list of what was left out, and its name."""
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -12,7 +11,11 @@ import numpy as np
 from hpc_astrossl import config, provenance
 from hpc_astrossl import store as stores
 from hpc_astrossl.errors import InputError
+<<<<<<< HEAD
 from hpc_astrossl.ingest.equal import put_together
+=======
+from hpc_astrossl.files import rows_as_csv, write_aside
+>>>>>>> 6b1bbd7 (Claims of files are doubted before memory is asked for; no traceback for names, full disks and closed pipes; tables carry no formulas)
 from hpc_astrossl.ingest.planning import Job, summary
 from hpc_astrossl.manifest import Record
 from hpc_astrossl.objects import Objects
@@ -130,9 +133,4 @@ def _unverified(images: dict[str, dict[str, Any]]) -> int:
 
 def _write_rejected(path: Path, rejected: Iterable[tuple[str, str]]) -> None:
     """A CSV of object_id and reason, complete or not there."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("object_id", "reason"))
-        writer.writerows(rejected)
-    partial.replace(path)
+    write_aside(path, rows_as_csv([("object_id", "reason"), *rejected]).encode())

@@ -20,7 +20,7 @@ from torchvision.models.vgg import cfgs, make_layers
 from hpc_astrossl import provenance
 from hpc_astrossl.cache import BUNDLED, BUNDLED_FOLDER, cache_folder, found_weights, weights_file
 from hpc_astrossl.errors import InputError, unknown
-from hpc_astrossl.files import write_aside
+from hpc_astrossl.files import write_aside, written
 from hpc_astrossl.identity import both
 from hpc_astrossl.names import IMAGENET
 from hpc_astrossl.nets.backbones import expected
@@ -151,8 +151,9 @@ def widened(tensors: dict[str, Tensor], channels: int, backbone: str = "vgg16") 
 def install(tensors: dict[str, Tensor], name: str, source: str) -> tuple[Path, str]:
     """Put convolutions into the cache under ``name``. Returns the file and its SHA-256."""
     path = weights_file(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_aside(path, save(tensors, metadata={"source": source}))
+    with written(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_aside(path, save(tensors, metadata={"source": source}))
     return path, provenance.sha256(path)
 
 
@@ -189,8 +190,9 @@ def fetch(name: str) -> tuple[Path, str]:
     if not found.startswith(prefix):
         raise InputError(f"{url}: SHA-256 of what came begins {found[:8]}, expected {prefix}; try again")
     download = cache_folder() / "weights" / Path(url).name
-    download.parent.mkdir(parents=True, exist_ok=True)
-    write_aside(download, data)
+    with written(download):
+        download.parent.mkdir(parents=True, exist_ok=True)
+        write_aside(download, data)
     try:
         return add(download, name)
     finally:

@@ -37,4 +37,13 @@ def place(folder: Path, pattern: str, values: Mapping[str, str]) -> Path:
         if value.startswith("/") or (".." in value and ".." in PurePosixPath(value).parts) or "\0" in value:
             raise InputError(f"{str(value)!r} cannot be part of a file's name, as {{{word}}} of {pattern!r}: it would "
                              "lead out of the folder given as --source; correct the catalogue")  # fmt: skip
-    return folder / pattern.format(**values)
+    joined = pattern.format(**values)
+    if joined.startswith("/") > pattern.startswith("/") or _ups(joined) > _ups(pattern):
+        raise InputError(f"{joined!r}, which {pattern!r} becomes for one row of the catalogue, would lead out of the "
+                         "folder given as --source; correct the catalogue")  # fmt: skip
+    return folder / joined
+
+
+def _ups(path: str) -> int:
+    """How often a path says \"one up\"."""
+    return PurePosixPath(path).parts.count("..")

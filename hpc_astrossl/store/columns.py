@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.files import plain_cell
 
 Columns = Mapping[str, np.ndarray]
 Writer = Callable[[Path, Iterable[Columns], Mapping[str, Any]], None]
@@ -21,12 +22,12 @@ def write_csv(path: Path, parts: Iterable[Columns], about: Mapping[str, Any]) ->
         writer = csv.writer(stream, lineterminator="\n")
         for number, columns in enumerate(parts):
             if number == 0:
-                writer.writerow(columns)
+                writer.writerow([plain_cell(name) for name in columns])
             writer.writerows(zip(*(_words(column) for column in columns.values()), strict=True))
 
 
 def _words(column: np.ndarray) -> Iterable[Any]:
-    return (f"{value:.6g}" for value in column) if column.dtype.kind == "f" else column.tolist()
+    return (f"{value:.6g}" for value in column) if column.dtype.kind == "f" else map(plain_cell, column.tolist())
 
 
 def write_parquet(path: Path, parts: Iterable[Columns], about: Mapping[str, Any]) -> None:

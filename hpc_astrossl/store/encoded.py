@@ -103,7 +103,7 @@ def examine(data: bytes) -> Encoding:
             image.load()
             if MARKS[kind][1] not in data[-LAST:]:
                 raise ValueError("its end is missing, or far from the end of the file")
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, MemoryError, OSError, SyntaxError) as error:
         raise ValueError(f"not a whole image ({error})") from None
     return Encoding(format=kind, height=height, width=width)
 
@@ -137,8 +137,10 @@ def decode(row: np.ndarray, encoding: Encoding, out: np.ndarray) -> None:
         return
     try:
         with Image.open(io.BytesIO(data.tobytes()), formats=FORMATS) as image:
+            if image.size != (encoding.width, encoding.height):  # before memory is asked for
+                raise ValueError(f"an image of {image.size[1]} × {image.size[0]}, expected {encoding.image_shape}")
             pixels = np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, MemoryError, OSError, SyntaxError) as error:
         raise ValueError(f"not a whole {encoding.format} image ({error})") from None
     if pixels.shape != encoding.image_shape:
         raise ValueError(f"an image of {pixels.shape}, expected {encoding.image_shape}")

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hpc_astrossl import identity, names
+from hpc_astrossl import identity, names, npz
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import rows_as_csv, write_aside
@@ -37,6 +37,7 @@ from hpc_astrossl.training.tables import FEATURES, PREDICTIONS, Writer, assemble
 
 PART_ROWS = 16384
 LEFT_OUT_HEAD = ("object_id", "reason")
+NO_VALUE = "pixels without a value"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +98,8 @@ def open_trained(path: Path, *, anyway: bool = False) -> Trained:
 def _size(path: Path) -> tuple[int, int]:
     """(height, width) of a run's cutouts; InputError when they cannot be read."""
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as cutouts:
-            height, width = cutouts["images"].shape[1:3]
+        with zipfile.ZipFile(path) as archive:
+            height, width = npz.header(archive, "images.npy")[0][1:3]
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: damaged or not there ({error}); train the run again") from None
     return height, width
@@ -282,7 +283,23 @@ def _part(trained: Trained, source, rows: tuple[int, int], verb: Verb, engine) -
             made = verb.columns(trained, trained.model.encode(control.masked(images) if masked else images))
             for name, column in made.items():
                 found.setdefault(name, []).append(column[:count])
-    whole = {name: np.concatenate(columns) for name, columns in found.items()}
+    whole = _finite({name: np.concatenate(columns) for name, columns in found.items()}, source)
     if len(whole["object_id"]):
         return whole
     return {name: whole[name] for name in LEFT_OUT}
+
+
+def _finite(whole: Columns, source) -> Columns:
+    """The columns without objects whose numbers are none; InputError for the first, unless those are left out."""
+    numbers = [column.reshape(len(column), -1) for column in whole.values() if column.dtype.kind == "f"]
+    odd = ~np.isfinite(np.concatenate(numbers, axis=1)).all(axis=1) if numbers else np.zeros(0, bool)
+    if not odd.any():
+        return whole
+    ids = whole["object_id"][odd]
+    if not source.skips:
+        raise InputError(f"object {ids[0]}: what the network makes of it is not finite: its image has pixels without "
+                         "a value. Make the store again without it, or leave it out: --unreadable skip")  # fmt: skip
+    before = {name: whole.get(name, np.empty(0, dtype="U1")) for name in LEFT_OUT}
+    more = {"left_out": ids, "reason": np.full(len(ids), NO_VALUE)}
+    kept = {name: column[~odd] for name, column in whole.items() if name not in LEFT_OUT}
+    return kept | {name: np.concatenate([before[name].astype(str), more[name].astype(str)]) for name in LEFT_OUT}

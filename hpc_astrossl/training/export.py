@@ -9,7 +9,7 @@ from safetensors.torch import save
 
 from hpc_astrossl import identity, provenance
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.files import write_aside
+from hpc_astrossl.files import write_aside, written
 from hpc_astrossl.nets import weights
 from hpc_astrossl.specs.backbones import BACKBONES
 from hpc_astrossl.specs.run import RunSpec
@@ -49,11 +49,18 @@ def export(run: Path, file: Path, *, anyway: bool = False) -> Path:
         data = buffer.getvalue()
     else:
         data = save(state, metadata={"run_id": result["run_id"]})
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_aside(file, data)
+    with written(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_aside(file, data)
     card = file.with_name(file.name + ".md")
+<<<<<<< HEAD
     channels = tensors[weights.first_layer(spec.model.backbone)].shape[1]
     write_aside(card, _card(spec, result, file, channels).encode())
+=======
+    channels = state["features.0.weight"].shape[1]
+    with written(card):
+        write_aside(card, _card(spec, result, file, channels).encode())
+>>>>>>> 6b1bbd7 (Claims of files are doubted before memory is asked for; no traceback for names, full disks and closed pipes; tables carry no formulas)
     return card
 
 

@@ -195,6 +195,11 @@ class PictureSource:
         return {"pictures_sha256": hashlib.sha256(text.encode()).hexdigest()}
 
     @property
+    def skips(self) -> bool:
+        """Whether what cannot be used is left out."""
+        return self._unreadable == "skip"
+
+    @property
     def not_read(self) -> str:
         """Other files of the folder, by suffix, in words."""
         return self.listed.not_read

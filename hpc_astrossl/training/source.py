@@ -57,7 +57,7 @@ class StoreSource:
         if others and not wish.anyway:
             raise InputError(f"{path}: its images were made otherwise than those that the run learnt: "
                              f"{'; '.join(others)}; make a store as the run's was, or add --anyway")  # fmt: skip
-        self.rows = self.store.usable
+        self.rows, self.skips = self.store.usable, wish.unreadable == "skip"
         self.about: dict[str, Any] = {"store": str(path.resolve()), "store_sha256": self.store.identity,
                                       "class_names": list(self.store.info.class_names)}  # fmt: skip
         if others:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.files import remove, sync, write_aside
+from hpc_astrossl.files import make_aside, sync, write_aside
 from hpc_astrossl.store import columns, embedding
 from hpc_astrossl.store.columns import Columns, Writer, check_suffix, identities
 from hpc_astrossl.training.parts import Parts, written
@@ -76,16 +76,14 @@ def assemble(outs: list[Path], parts: Parts, writers: dict[str, Writer], about: 
     """
     for out in outs:
         if not out.exists():
-            aside = out.with_name(f".{out.name}.aside")
             rows = {"rows": parts.total} if out.suffix == ".zarr" else {}
+
+            def fill(aside: Path, out: Path = out, rows: dict[str, int] = rows) -> None:
+                writers[out.suffix](aside, parts.read(), about | rows)
+                sync(aside)
+                if out.suffix == ".csv":
+                    write_aside(beside(out), (json.dumps(about, indent=1) + "\n").encode())
+
             with written(out):
-                try:
-                    writers[out.suffix](aside, parts.read(), about | rows)
-                    sync(aside)
-                    if out.suffix == ".csv":
-                        write_aside(beside(out), (json.dumps(about, indent=1) + "\n").encode())
-                    aside.replace(out)
-                except OSError:
-                    remove(aside)
-                    raise
+                make_aside(out, fill)
     parts.remove()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hpc_astrossl import npz
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.report.base.records import Run
 
@@ -89,9 +90,10 @@ def cutouts(run: Run) -> Cutouts:
 def _load(run: Run, name: str, keys: tuple[str, ...], more: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
     """The arrays ``keys`` of a file, and of ``more`` those that are there."""
     try:
+        npz.check(run.folder / name)
         with (run.folder / name).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             found = {key: archive[key] for key in (*keys, *(set(more) & set(archive.files)))}
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
         missing = not (run.folder / name).exists()
         raise InputError(f"{name} is missing" if missing else f"{name} cannot be read: {error}") from None
     _require(len({len(np.atleast_1d(array)) for array in found.values()}) == 1, name, "its arrays differ in length")

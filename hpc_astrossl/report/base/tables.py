@@ -1,9 +1,9 @@
 """A table before it is a file or a part of a page: entries with a text to read, a value to sort by and a mark."""
 
-import csv
-import io
 from dataclasses import dataclass, field
 from typing import Literal
+
+from hpc_astrossl.files import rows_as_csv
 
 Mark = Literal["", "best", "level", "bad", "absent", "quiet"]  # level: shares the first place
 MINUS, DASH = "−", "–"
@@ -55,12 +55,8 @@ def signed(value: float, digits: int = 4) -> str:
 
 def to_csv(table: Table) -> str:
     """The table as CSV: values at full precision where an entry has one, else its text and note."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(table.columns)
-    for row in table.rows:
-        writer.writerow([entry.value if entry.value is not None else plain(entry) for entry in row])
-    return stream.getvalue()
+    rows = ([entry.value if entry.value is not None else plain(entry) for entry in row] for row in table.rows)
+    return rows_as_csv([table.columns, *rows])
 
 
 def to_markdown(table: Table) -> str:
