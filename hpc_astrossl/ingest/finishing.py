@@ -11,11 +11,8 @@ import numpy as np
 from hpc_astrossl import config, provenance
 from hpc_astrossl import store as stores
 from hpc_astrossl.errors import InputError
-<<<<<<< HEAD
 from hpc_astrossl.ingest.equal import put_together
-=======
 from hpc_astrossl.files import rows_as_csv, write_aside
->>>>>>> 6b1bbd7 (Claims of files are doubted before memory is asked for; no traceback for names, full disks and closed pipes; tables carry no formulas)
 from hpc_astrossl.ingest.planning import Job, summary
 from hpc_astrossl.manifest import Record
 from hpc_astrossl.objects import Objects

@@ -53,14 +53,9 @@ def export(run: Path, file: Path, *, anyway: bool = False) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_aside(file, data)
     card = file.with_name(file.name + ".md")
-<<<<<<< HEAD
     channels = tensors[weights.first_layer(spec.model.backbone)].shape[1]
-    write_aside(card, _card(spec, result, file, channels).encode())
-=======
-    channels = state["features.0.weight"].shape[1]
     with written(card):
         write_aside(card, _card(spec, result, file, channels).encode())
->>>>>>> 6b1bbd7 (Claims of files are doubted before memory is asked for; no traceback for names, full disks and closed pipes; tables carry no formulas)
     return card
 
 
