@@ -15,8 +15,8 @@ from hpc_astrossl.loading import LoaderSpec, open_loader
 from hpc_astrossl.store import open_store
 from hpc_astrossl.training import apply, keeper, loop
 from hpc_astrossl.training.folder import run_path
-from hpc_astrossl.training.run import train
 from hpc_astrossl.training.pictures import Alone
+from hpc_astrossl.training.run import train
 
 
 @pytest.fixture

@@ -206,7 +206,6 @@ class TestFolders:
         for number, file in enumerate(sorted((ways["crop"] / "pictures/red").iterdir())[:6]):
             (place if number < 4 else deep).joinpath(file.name).write_bytes(file.read_bytes())
         (place / "linked").symlink_to(tmp_path / "elsewhere")
-        (deep / "back").symlink_to(tmp_path / "elsewhere")  # leads round in a circle
         for name in ("a.gif", "b.gif", "readme.txt", ".hidden.png"):
             (place / name).write_bytes(b"no image that is read")
         return place
@@ -227,7 +226,7 @@ class TestFolders:
             return scandir(path)
 
         monkeypatch.setattr(os, "scandir", refusing)
-        with pytest.raises(InputError, match="shut: cannot be read"):
+        with pytest.raises(InputError, match="shut: cannot be entered"):
             pictures.listed(source)
 
     def test_two_files_with_one_id_are_refused(self, source, folder):
@@ -240,7 +239,7 @@ class TestFolders:
     def test_a_name_that_is_no_text_is_named(self, source):
         with open(os.fsencode(source) + b"/caf\xe9.png", "wb"):
             pass
-        with pytest.raises(InputError, match=r"caf\\xe9\.png is no UTF-8 text"):
+        with pytest.raises(InputError, match="this name is no plain text in UTF-8"):
             pictures.listed(source)
 
     def test_a_table_names_files_and_ids(self, source, folder, tmp_path):
