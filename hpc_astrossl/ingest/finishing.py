@@ -11,8 +11,8 @@ import numpy as np
 from hpc_astrossl import config, provenance
 from hpc_astrossl import store as stores
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest.equal import put_together
 from hpc_astrossl.files import rows_as_csv, write_aside
+from hpc_astrossl.ingest.equal import put_together
 from hpc_astrossl.ingest.planning import Job, summary
 from hpc_astrossl.manifest import Record
 from hpc_astrossl.objects import Objects
