@@ -1,9 +1,9 @@
 """Labels picked by ``next.csv`` against labels picked at random: ``python benchmarks/labelling.py EMBEDDING.zarr …``.
 
-A simulation: each embedding holds its true labels, which answer what is asked. From ``--begin`` random labels (at least
-two a class) each round adds ``--step`` more, by the rule of ``classify`` or at random, until ``--labels``;
-accuracy and balanced accuracy are those on objects that were never asked. Both begin with the same objects; repeated
-``--repeats`` times. The classifier is logistic regression, which ``classify`` measures too. Writes
+A simulation: each embedding holds its true labels, which answer what is asked. Half of the objects, drawn anew for each
+repeat, are never asked, and the scores are theirs. From ``--begin`` random labels (two a class or more) each round adds
+``--step`` more, by the rule of ``classify`` or at random, until ``--labels``; both begin with the same objects, and all
+is repeated ``--repeats`` times. The classifier is logistic regression, which ``classify`` measures too. Writes
 benchmarks/results/labelling.json.
 """
 
@@ -32,16 +32,22 @@ def scores(said: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     return float((said == truth).mean()), float(np.mean(recalls))
 
 
-def course(values: np.ndarray, places: np.ndarray, truth: np.ndarray, first: np.ndarray, wanted, rule: str) -> list:
-    """(labels, accuracy, balanced accuracy) of each round; ``rule`` is next or random."""
-    source, asked, told = np.random.default_rng(len(first)), first, []
+def course(values: np.ndarray, places: np.ndarray, truth: np.ndarray, pool: np.ndarray, wanted, rule: str) -> list:
+    """(labels, accuracy, balanced accuracy) of each round; ``rule`` is next or random.
+
+    ``pool`` (N,) says who may be asked; the scores are of all others, the same objects in every round. Whoever was
+    measured on what is left of the pool would see ``next`` take the hard objects away, and call that learning.
+    """
+    source = np.random.default_rng(int(pool.nonzero()[0].sum()))
+    members = np.flatnonzero(pool)
+    asked, told = members[begin(truth[members], wanted.begin, source)], []
     classes = int(truth.max()) + 1
     while True:
         model = models.fit_logistic(values[asked], truth[asked], classes, 0)
         chances = models.softmax(model.logits(values))
-        free = np.ones(len(truth), dtype=bool)
+        free = pool.copy()
         free[asked] = False
-        told.append((len(asked), *scores(chances.argmax(axis=1)[free], truth[free])))
+        told.append((len(asked), *scores(chances.argmax(axis=1)[~pool], truth[~pool])))
         if len(asked) + wanted.step > wanted.labels:
             return told
         if rule == "random":
@@ -64,9 +70,9 @@ def study(path: Path, wanted) -> dict:
     places = values @ axes[:COMPONENTS].T
     courses = {"next": [], "random": []}
     for repeat in range(wanted.repeats):
-        first = begin(truth, wanted.begin, np.random.default_rng(repeat))
+        pool = np.random.default_rng(repeat).permutation(len(truth)) < len(truth) // 2
         for rule, made in courses.items():
-            made.append(course(values, places, truth, first, wanted, rule))
+            made.append(course(values, places, truth, pool, wanted, rule))
     table = {}
     for rule, made in courses.items():
         steps = np.array(made)
