@@ -27,8 +27,8 @@ from hpc_astrossl.training.folder import RunFolder, run_path
 from hpc_astrossl.training.keeper import Keeper
 from hpc_astrossl.training.loop import Within, collect, fit, measure, rows_of
 from hpc_astrossl.training.phase import Weights, images, prepare, snapshot
+from hpc_astrossl.training.pictures import Alone
 from hpc_astrossl.training.shared import Shared
-from hpc_astrossl.training.source import Alone
 from hpc_astrossl.training.watch import Stop
 
 SETTLING = 128  # training images that frozen normalisations take their statistics from, where no weights bring them
