@@ -161,10 +161,10 @@ def test_below_the_limit_bad_pixels_become_the_median_of_the_good_ones(folder):
     counts, images, order, store = make(folder, "fields.max_bad=0.05")
     assert counts["rejected"] == {}
     clean = make(folder, "fields.no_value=[]", "fields.max_bad=0.05")[1]
-    filled = images[0][::-1][3:6, 6:10]
+    filled = images[0][::-1][4:7, 6:10]
     assert len(np.unique(filled)) == 1
     rest = np.ones((16, 16), dtype=bool)
-    rest[::-1][3:6, 6:10] = False
+    rest[::-1][4:7, 6:10] = False
     assert filled[0, 0] == np.median(images[0][rest])
     assert (images[1:] == clean[1:]).all()
     np.testing.assert_allclose(store.table["bad_pixels"][order], [share, 0, 0, 0, 0], rtol=1e-6)

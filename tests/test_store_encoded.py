@@ -54,7 +54,7 @@ def test_a_broken_image_is_found_and_named(tmp_path):
 def test_an_image_of_another_size_is_named(tmp_path):
     store = make_store(tmp_path / "s", rows=9, shape=(8, 8, 3), dtype="uint8", kind="png")
     store = rewrite(store, 2, make_files(make_images(1, (4, 4, 3), "uint8"), "png")[0])
-    with pytest.raises(InputError, match=r"row 2 .*an image of \(4, 4, 3\), expected \(8, 8, 3\)"):
+    with pytest.raises(InputError, match=r"row 2 .*an image of 4 × 4, expected \(8, 8, 3\)"):
         store.images([2])
 
 

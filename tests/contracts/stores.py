@@ -1,6 +1,7 @@
 """Small stores of random pixels, with chunks of a few rows so that a hundred objects have many chunks."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -64,11 +65,13 @@ def make_store(path: Path, *, rows: int, shape: tuple[int, int, int], dtype: str
 
 
 def damage(store: Store) -> None:
-    """Flip one byte of the pixels of the first chunk."""
+    """Flip one byte of the pixels of the first chunk, as a disk does: the file's time stays what it was."""
     (shard,) = [path for path in (store.path / "images" / "c").rglob("*") if path.is_file()]
     content = bytearray(shard.read_bytes())
     content[100] ^= 0xFF
+    times = shard.stat()
     shard.write_bytes(content)
+    os.utime(shard, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def rewrite(store: Store, row: int, file: bytes) -> Store:
