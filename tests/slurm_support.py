@@ -55,7 +55,7 @@ class Slurm:
 
     def jobs(self) -> dict[str, str]:
         """State by job id of everything the queue still knows."""
-        lines = self.ask("squeue", "--noheader", "--array", "--states=all", "--format=%i|%T").split()
+        lines = self.ask("squeue", "--all", "--noheader", "--array", "--states=all", "--format=%i|%T").split()
         return dict(line.split("|") for line in lines)
 
     def processes(self, word: str) -> list[int]:
