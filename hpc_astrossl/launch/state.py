@@ -54,16 +54,17 @@ class Lives:
     """Which entries of a ledger are still queued or running; asks Slurm once, and only when there is a reason to.
 
     InputError when squeue cannot be asked; not so with ``lenient``, which keeps the reason in ``unasked``: nothing is
-    known then of any job. A job that squeue does not list has ended when sacct, or squeue asked for it alone, says so.
+    known then of any job. With ``sent`` arrays are on their way that no entry tells of. A job that squeue does not list
+    has ended when sacct, or squeue asked for it alone, says so.
     """
 
-    def __init__(self, entries: Iterable[Entry], *, lenient: bool = False):
+    def __init__(self, entries: Iterable[Entry], *, lenient: bool = False, sent: bool = False):
         self.entries, self.unasked = list(entries), None
         self._dead: set[Entry] = set()
         self.slurm: dict[str, answers.Known] = {}
         self.final: dict[str, str] | None = None  # sacct's states of what squeue does not list
         self._alone: dict[str, dict[str, answers.Known] | None] = {}  # squeue's answers by array, None: no answer
-        if any(entry.kind == "slurm" for entry in self.entries):
+        if sent or any(entry.kind == "slurm" for entry in self.entries):
             try:
                 self.slurm = queue.states()
             except InputError as error:

@@ -53,9 +53,9 @@ class Picture:
         self.folder = workdir / "runs" / experiment
         self.known = read_experiment(experiment, workdir)
         self.ledger = Ledger(workdir, experiment)
-        self.lives = Lives(self.ledger.entries(), lenient=True)
-        self.unasked = self.lives.unasked
         notes = Notes(self.ledger).all()
+        self.lives = Lives(self.ledger.entries(), lenient=True, sent=bool(notes))
+        self.unasked = self.lives.unasked
         self.sent = {key: note for note in notes for entry in note.entries for key in entry.items}
         self.latest = {key: entry for entry in self.lives.entries for key in entry.items}
         items = recorded_items(self.known.get("items", []))
