@@ -338,9 +338,9 @@ def test_a_controller_that_was_away_between_two_arrays(slurm, workdir):
     assert "Unable to contact slurm controller" in done.stderr
     one.mend("sbatch")
     assert one.submit().returncode == 0
-    assert len(one.sent()) == 2
+    assert len(one.sent()) == 4  # every run once
     slurm.settle()
-    assert one.states() <= {"done", "skipped"}
+    assert one.states() == {"done"}
 
 
 @pytest.mark.parametrize("lost", ["squeue", "squeue scontrol"])
