@@ -11,8 +11,8 @@ from hpc_astrossl.cli import demo
 from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_INPUT, InputError, Interrupted
 
 VERBS = {
-    "doctor", "demo", "simulate", "preprocess", "info", "check", "train", "plan", "submit", "status", "logs", "cancel",
-    "report", "embed", "predict", "explore", "classify", "labels", "weights", "help", "new", "completion",
+    "doctor", "demo", "simulate", "preprocess", "info", "check", "cutout", "train", "plan", "submit", "status", "logs",
+    "cancel", "report", "embed", "predict", "explore", "classify", "labels", "weights", "help", "new", "completion",
 }  # fmt: skip
 
 
