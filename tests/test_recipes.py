@@ -62,7 +62,7 @@ def test_a_part_holds_what_one_store_depends_on():
         ("split.by=sky", r"give cell, in degrees, with by: sky"),
         ("filters.magnitudes.R=[1, 2]", r"unknown band in filters: magnitudes 'R'"),
         ("filters.magnitudes.r=[22, 14]", r"magnitudes.r must be \[brightest, faintest\]"),
-        ("stores.pretext.max_error.R=0.1", r"max_error"),
+        ("stores.pretext.max_error={R: 0.1}", r"max_error"),
         ("fields.pixel_scale=0", r"pixel_scale must be positive, found 0"),
         ("compression=gzip", r"compression.* 'gzip'.*zstd"),
     ],

@@ -110,7 +110,7 @@ CASES = [
     row("a header of a million characters", lines(lambda found: found, release.HEADER + ",c" * (LONG // 2)), REFUSED,
         r"objects\.csv, line 2: 8 columns, expected 500,?008, as the header"),
     row("gzip under its name", lambda f: file(f).write_bytes(b"\x1f\x8b" + bytes(90)), REFUSED,
-        "compressed with gzip; unpack it first"),
+        "cannot be read as a text table"),
     row("a CSV where FITS was promised", nothing, REFUSED, r"objects\.csv: is neither a FITS nor a Parquet file, the "
         "recipe says format: fits; say format: ascii or csv", "--set", "catalogue.format=fits"),
     row("a FITS table", as_fits(1), TOLERATED, "kept 24 · left out none", *FITS),

@@ -90,7 +90,7 @@ CASES = [
     predict("configuration missing", lambda f: (run(f) / "config.yaml").unlink(), REFUSED, r"config\.yaml: no such fi"),
     predict("configuration of another run", lambda f: shutil.copy(f / "run.yaml", run(f) / "config.yaml") and
             (run(f) / "config.yaml").write_text((f / "run.yaml").read_text().replace("hidden: 64", "hidden: 32")),
-            REFUSED, r"weights\.safetensors: "),
+            REFUSED, r"config\.yaml: was edited after the run"),
     predict("cutouts missing", lambda f: (run(f) / "cutouts.npz").unlink(), REFUSED, r"cutouts\.npz: "),
     predict("cutouts cut off", lambda f: cut(run(f) / "cutouts.npz"), REFUSED, r"cutouts\.npz: damaged"),
     predict("code in the cutouts", pickled_cutouts, REFUSED, r"cutouts\.npz: damaged"),
