@@ -353,7 +353,7 @@ class TestInfoAndCheck:
         page = capsys.readouterr().out
         for line in (
             f"SG          simulated, release 1   {store}",
-            "objects     44   (train 35, validation 5, test 4)",
+            "objects     44   (train 34, validation 6, test 4)",
             "images      32 × 32 × 3 uint8 (red, green, blue), 0.55 arcsec/pixel",
             "magnitudes  uJAVA, F378, F395, F410, F430, g, F515, r, F660, i, F861, z",
             "classes     star 29, galaxy 15",

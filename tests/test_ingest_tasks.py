@@ -247,14 +247,14 @@ class TestUnreadableField:
         assert "SIM-2_R_swp.fits.fz" in captured.err
         store = open_store(tmp_path / "out" / "SG.zarr")
         counts = store.info.counts
-        assert counts["rejected"]["field unreadable: SIM-2"] == counts["rejected_rows"] > 0
+        assert counts["rejected"]["truncated file: SIM-2"] == counts["rejected_rows"] > 0
         assert counts["kept"] + counts["rejected_rows"] == len(store)
         assert sum(counts["splits"].values()) == sum(counts["classes"].values()) == counts["kept"]
         useless = np.flatnonzero(store.table["split"] == layout.REJECTED)
         assert not store.images(useless).any()
         assert all("SIM-2" in name for name in store.table["object_id"][useless])
         listed = (tmp_path / "out" / "SG.rejected.csv").read_text()
-        assert listed.count("field unreadable: SIM-2") == len(useless)
+        assert listed.count("truncated file: SIM-2") == len(useless)
         assert check(store.path, deep=True) == []
 
     def test_a_field_that_changes_between_tasks_is_found(self, tmp_path, capsys):

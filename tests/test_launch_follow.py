@@ -1,5 +1,6 @@
 """Plan's costs, status with time left, logs: from files as runs and tasks leave them."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -237,7 +238,10 @@ def test_slurms_word_for_an_end_and_the_batch_scripts_note(submitted, monkeypatc
 
 
 def test_plan_submit_status_load_nothing_heavy(workdir):
-    """By what is loaded, not by the clock: argument parsing, expansion, validation and the ledger."""
+    """By what is loaded, not by the clock: argument parsing, expansion, validation and the ledger.
+
+    Stores that are there are looked into where numpy and Zarr are installed; nothing else is loaded for it.
+    """
     (workdir / "recipe.yaml").write_text(SMALL)
     for command in (["plan", "recipe.yaml"], ["submit", "recipe.yaml", "--cluster", "slurm_gpu", "--dry-run"]):
         code = (
@@ -250,4 +254,4 @@ def test_plan_submit_status_load_nothing_heavy(workdir):
             env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(CHECKOUT), "HOME": str(workdir)},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines()[-1] == "[]", command
+        assert set(ast.literal_eval(done.stdout.splitlines()[-1])) <= {"numpy", "scipy", "zarr"}, command
