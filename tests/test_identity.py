@@ -259,7 +259,8 @@ def saved_as_before(save):
 def made_before(run):
     """A run folder as version 0.1.0 left it."""
     result = result_of(run)
-    del result["store"]["sha256"], result["lineage"]
+    del result["store"]["sha256"], result["lineage"], result["files"]["objects.npz"]
+    (run / "objects.npz").unlink()
     (run / "result.json").write_text(json.dumps(result))
 
 

@@ -140,7 +140,7 @@ def test_without_internet_the_way_round_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(weights.SOURCES, "imagenet-vgg16", (tmp_path / "gone-12345678.pth").as_uri())
     with pytest.raises(InputError, match=r"cannot be fetched .* copy it here, and run: astrossl weights add FILE"):
         weights.fetch("imagenet-vgg16")
-    with pytest.raises(InputError, match="unknown weights 'resnet'; allowed: .*imagenet-vgg16"):
+    with pytest.raises(InputError, match=r"unknown weights 'resnet'; allowed: .*imagenet-vgg16"):
         weights.fetch("resnet")
 
 
