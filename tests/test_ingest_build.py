@@ -86,13 +86,13 @@ class TestSurvey:
         }  # fmt: skip
         assert counts["SGQ"]["classes"] == {"star": 15, "galaxy": 15, "quasar": 15}
         assert counts["SGQ"]["rejected"]["beyond the size of the smallest class"] == 14
-        assert counts["SGQ"]["splits"] == {"train": 36, "validation": 5, "test": 4}
+        assert counts["SGQ"]["splits"] == {"train": 35, "validation": 5, "test": 5}
 
     def test_a_line_is_printed_for_each_store(self, survey, tmp_path, capsys):
         assert preprocess(survey.write(), tmp_path / "out", "--store", "SG") == 0
         assert capsys.readouterr().out == (
             "SG: kept 44 · left out no spectrum within 1 arcsec 29, class not asked for: QSO 15, near the edge 1, "
-            f"flagged 1 · train 35, validation 5, test 4 · star 29, galaxy 15 · {tmp_path}/out/SG.zarr\n"
+            f"flagged 1 · train 34, validation 6, test 4 · star 29, galaxy 15 · {tmp_path}/out/SG.zarr\n"
         )
 
     def test_the_table_is_the_catalogues(self, made):
@@ -111,8 +111,10 @@ class TestSurvey:
         images = store.images(np.arange(len(store)))
         assert images[:, 15:17, 15:17].min() > 150  # every image has its object in the centre
         fields = [rows[name]["field"] for name in table["object_id"]]
+        assert fields == sorted(fields)
         order = list(zip(fields, table["split"].tolist(), strict=True))
-        assert order == sorted(order)  # field after field, and in each one split after the other
+        moved = sum(one != other for one, other in zip(order, sorted(order), strict=True))
+        assert moved <= 4  # in a field one split after the other, but for equal pictures, which share one
 
     def test_the_pretext_set_is_disjoint_from_the_labelled_ones(self, made):
         pretext, sg, sgq = (open_store(made[1] / f"{name}.zarr").table for name in ("pretext", "SG", "SGQ"))
