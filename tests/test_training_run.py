@@ -39,8 +39,8 @@ def test_a_run_learns_and_leaves_the_folder_that_the_contract_describes(workdir)
     result = train(run, workdir)
     path = folder(workdir, run)
     assert sorted(p.name for p in path.iterdir()) == [
-        ".lock", "config.yaml", "cutouts.npz", EVENTS, "features.npz", "log", "metrics.jsonl", "predictions.npz",
-        "result.json", "weights.safetensors",
+        ".lock", "config.yaml", "cutouts.npz", EVENTS, "features.npz", "log", "metrics.jsonl", "objects.npz",
+        "predictions.npz", "result.json", "weights.safetensors",
     ]  # fmt: skip
     assert json.loads((path / "result.json").read_text()) == result
     assert result["metrics"]["test"]["accuracy"] > 0.9
@@ -180,7 +180,7 @@ def test_objects_of_the_pretext_store_may_not_be_in_the_labelled_one(workdir, pr
         ({"weights": "run:gone"}, r"weights run:gone: .*gone is no finished run's folder; train it first"),
         (
             {"target": "classs"},
-            "unknown target 'classs'; allowed: classes, magnitudes, measured; did you mean 'classes'",
+            "unknown target 'classs'; allowed: byol, classes, clusters, magnitudes, .*; did you mean 'classes'",
         ),
     ],
 )
