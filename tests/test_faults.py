@@ -18,8 +18,8 @@ from faults.prepared import Prepared
 from faults.trials import Plan, Trials
 victims.warm_up()
 scene = preprocessing.scene("careless", "--workers", "1", "--store", "SG", setup="test_faults:careless")
-tally = Trials(Prepared(scene, Path(sys.argv[1])), Plan(kills=4, ends=0, signals=0, whole=0, chains=0)).run()
-kind = "SIGKILL at an event"  # a moment may or may not hit
+tally = Trials(Prepared(scene, Path(sys.argv[1])), Plan(kills=0, ends=12, signals=0, whole=0, chains=0)).run()
+kind = "SIGKILL at the end"  # the store lies under its name, and is written to once more
 print(tally.tried[kind], tally.tried[kind] - tally.survived[kind], tally.lost)
 """
 
@@ -61,5 +61,6 @@ def test_nothing_is_lost_at_a_few_points(fault, points):
 def test_a_careless_writer_is_found(tmp_path):
     done = python("-c", CARELESS, str(tmp_path))
     tried, lost, words = done.stdout.split(maxsplit=2)
-    assert (tried, lost) == ("2", "1"), done.stdout + done.stderr
+    assert tried == "12", done.stdout + done.stderr
+    assert int(lost) >= 1, done.stdout + done.stderr
     assert "SG.zarr" in words

@@ -33,12 +33,12 @@ class Measured(Magnitudes):
         super().__init__(StoreInfo(**vars(info) | {"bands": tuple(RANGES)}), spec)
         self.bands = names
         self.scale = np.array([RANGES[name] for name in names], dtype=np.float32)
-        self.unit = flux_unit(info)
 
     def columns(self, store: Store) -> Columns:
         """The store's columns, with measurements in the place of magnitudes, (N, 5); reads every image."""
+        unit = flux_unit(store.info)
         found = [
-            measure(image, self.unit)
+            measure(image, unit)
             for index in range(-(-len(store) // store.chunk_rows))
             for image in store.chunk(index)
         ]
