@@ -38,9 +38,7 @@ class Measured(Magnitudes):
         """The store's columns, with measurements in the place of magnitudes, (N, 5); reads every image."""
         unit = flux_unit(store.info)
         found = [
-            measure(image, unit)
-            for index in range(-(-len(store) // store.chunk_rows))
-            for image in store.chunk(index)
+            measure(image, unit) for index in range(-(-len(store) // store.chunk_rows)) for image in store.chunk(index)
         ]
         return store.table | {"magnitudes": np.stack(found)}
 
