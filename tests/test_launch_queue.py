@@ -234,6 +234,15 @@ def test_the_array_limit_of_a_site(command, config, limit):
     assert queue.array_limit(ClusterSpec(kind="slurm")) == 20
 
 
+@pytest.mark.parametrize("said", ["echo 'Configuration data'; echo 'MaxAr'", "printf 'MaxArraySize = 10'", "true"])
+def test_a_configuration_that_was_cut_short_is_no_answer(command, monkeypatch, said):
+    monkeypatch.setattr(client, "PAUSES", ())
+    command("scontrol", said)
+    with pytest.raises(client.NoAnswer, match="told no MaxArraySize"):
+        queue.array_limit(ClusterSpec(kind="slurm"))
+    assert queue.array_limit(ClusterSpec(kind="slurm"), lenient=True) == 1000
+
+
 @pytest.mark.parametrize(
     ("need", "site", "options"),
     [

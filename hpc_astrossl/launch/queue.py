@@ -172,16 +172,18 @@ def array_limit(cluster: ClusterSpec, *, lenient: bool = False) -> int:
     """The most elements that one array may have: the cluster file's number, or the site's when that is smaller.
 
     MaxArraySize is the largest index and one more; where it is 0 or 1 each task is a job of its own. ``lenient``: the
-    cluster file's number when Slurm does not answer.
+    cluster file's number when Slurm does not answer. An answer without MaxArraySize is none: it was cut short.
     """
     if shutil.which("scontrol") is None:
         return cluster.max_array
     try:
         told = ask(["scontrol", "show", "config"])
+        sizes = re.findall(r"^MaxArraySize\s*=\s*(\d+)[ \t]*\n", told, re.MULTILINE)
+        if not sizes:
+            raise NoAnswer("scontrol show config told no MaxArraySize; try again when Slurm answers whole")
     except InputError:
         if not lenient:
             raise
         return cluster.max_array
-    sizes = re.findall(r"^MaxArraySize\s*=\s*(\d+)", told, re.MULTILINE)
     sizes += re.findall(r"\bmax_array_tasks=(\d+)", told)
-    return max(1, min(cluster.max_array, *map(int, sizes)))
+    return max(1, min([cluster.max_array, *map(int, sizes)]))

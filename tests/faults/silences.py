@@ -117,7 +117,7 @@ class _Round:
         site(workdir, parallel=3, resources={"all": {"cpus": 1, "memory_gb": 1, "minutes": 30}})
         self.bin = workdir / "bin"
         self.bin.mkdir()
-        for name in ("squeue", "sacct", "scontrol", "sbatch", "scancel"):
+        for name in ("squeue", "sacct", "scontrol", "sbatch", "scancel", "sinfo"):
             real = shutil.which(name, path=PATH)
             if real is not None:
                 text = SHIM.format(name=name, real=real, folder=self.bin, seed=seed * 1000)
