@@ -11,6 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,9 +60,15 @@ def make_aside(path: Path, fill: Callable[[Path], T]) -> T:
 
 def aside_of(path: Path) -> Path:
     """A name beside ``path`` that no other writer has: of this machine, process and call."""
-    me = machine.this_process()
     stem = path.name.encode(errors="surrogateescape")[:100].decode(errors="replace").replace("\ufffd", "_")
-    return path.with_name(f".{stem}.{_machine(me)}-{me['pid']}-{me['started']}-{next(_count)}{PARTIAL}")
+    return path.with_name(f".{stem}.{_writer(os.getpid())}-{next(_count)}{PARTIAL}")
+
+
+@lru_cache(maxsize=1)  # a thousand runs are submitted by one process
+def _writer(pid: int) -> str:
+    """This process among all of all machines, for the names of its files."""
+    me = machine.process(pid)
+    return f"{_machine(me)}-{pid}-{me['started']}"
 
 
 def _machine(about: dict) -> str:

@@ -16,6 +16,7 @@ from hpc_astrossl.errors import InputError
 UNKNOWN = "made before identities were kept"
 RUN = "run:"  # opens the name of weights that are another run's
 WEIGHTS = "weights.safetensors"
+OBJECTS = "objects.npz"  # of a run's folder: those it has seen
 DIGITS = 12  # of a digest in a message
 
 

@@ -7,6 +7,7 @@ and SHA-256: a shard counts as written when its record is there and the file is 
 import contextlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,17 +62,28 @@ def holds(folder: Path, record: Record) -> bool:
 
 def files(folder: Path) -> list[str]:
     """Every file below, as a path relative to ``folder``, sorted; the manifest itself apart."""
-    found = (Path(root, name).relative_to(folder) for root, _, names in os.walk(folder) for name in names)
-    return sorted(str(path) for path in found if str(path) != MANIFEST)
+    return sorted(name for name, _ in _entries(folder))
 
 
 def stats(folder: Path) -> dict[str, os.stat_result]:
     """Size, time and inode of every file below, by its path relative to ``folder``; the manifest itself apart."""
     found = {}
-    for name in files(folder):
+    for name, entry in _entries(folder):
         with contextlib.suppress(FileNotFoundError):  # gone meanwhile, or a link to nothing: as if it were not there
-            found[name] = (folder / name).stat()
+            found[name] = entry.stat()
     return found
+
+
+def _entries(folder: Path | str, inside: str = "") -> Iterator[tuple[str, os.DirEntry]]:
+    """(path relative to the store, entry) of every file below; no Path each, since there may be ten thousand."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            name = inside + entry.name
+            if not entry.is_dir():
+                if name != MANIFEST:
+                    yield name, entry
+            elif not entry.is_symlink():
+                yield from _entries(entry.path, f"{name}/")
 
 
 def write_manifest(folder: Path, records: list[Record]) -> None:

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from training_toys import BRIEF, HEAD, make_run, make_store
 
-from hpc_astrossl import names
+from hpc_astrossl import config, names
 from hpc_astrossl.cli import main
 from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT, InputError
+from hpc_astrossl.launch import compared
+from hpc_astrossl.launch.grid import expand
+from hpc_astrossl.launch.ledger import Ledger
+from hpc_astrossl.specs.jobs import JobsSpec
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.run import train
 
@@ -127,3 +131,22 @@ def test_where_numpy_is_not_it_is_said(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "hpc_astrossl.training.leakage", None)
     assert main(["plan", str(tmp_path / "toys.yaml"), "--workdir", str(tmp_path)]) == EXIT_DONE
     assert "are looked for before training" in capsys.readouterr().err
+
+
+def test_what_was_compared_once_is_known_by_contents(tmp_path):
+    make_store(tmp_path / "pre", prefix="P", ra=100)
+    make_store(tmp_path / "toy")
+    (tmp_path / "toys.yaml").write_text(RECIPE)
+    plan = expand(config.load(tmp_path / "toys.yaml", JobsSpec))
+    runs, ledger = {run.run_id for run in plan.runs}, Ledger(tmp_path, "toys")
+    ledger.folder.mkdir(parents=True)
+    found = compared.pairs(plan.runs, tmp_path, runs, set())
+    assert [(pair.earlier.data.store, pair.run.data.store) for pair in found] == [("pre", "toy")]
+    assert compared.pairs(plan.runs, tmp_path, runs, {"toy"}) == []  # it is to be made
+    assert compared.Compared(ledger).open(found) == found
+    compared.Compared(ledger).note(found)
+    assert compared.Compared(ledger).open(found) == []
+    shutil.rmtree(tmp_path / "toy")
+    make_store(tmp_path / "toy", prefix="P")  # made anew, with the pretext's objects
+    assert len(compared.Compared(ledger).open(compared.pairs(plan.runs, tmp_path, runs, set()))) == 1
+    assert main(["plan", str(tmp_path / "toys.yaml"), "--workdir", str(tmp_path)]) == EXIT_INPUT

@@ -146,26 +146,33 @@ def _tell_standing(found) -> None:
         print(f"done  {len(found.unmarked)} runs ({found.unmarked[0]}{more}): {UNKNOWN}")
 
 
-def _look_for_leaks(plan, found, workdir: Path) -> None:
+def _look_for_leaks(plan, found, workdir: Path) -> list:
     """InputError when a run would begin from weights that have seen its objects: before a GPU is asked for.
 
     Stores that are still to be made are looked at before training; so are all of them where numpy or zarr is not here.
+    Returns what was compared now, and not before.
     """
+    from hpc_astrossl.launch import compared
+    from hpc_astrossl.launch.ledger import Ledger
+
     made = {item.store.out for item in plan.items if item.store and item.key not in found.done}
     left = {run.run_id for run in plan.runs} - found.done
-    if not any(run.run_id in left and (run.weights or "").startswith("run:") for run in plan.runs):
-        return
+    new = compared.Compared(Ledger(workdir, plan.experiment)).open(compared.pairs(plan.runs, workdir, left, made))
+    if not new:
+        return []
     try:
         from hpc_astrossl.training.leakage import check_plan
     except ModuleNotFoundError as error:
         print(f"{error.name} is not here: objects that the pretext shares with a set are looked for before training",
               file=sys.stderr)  # fmt: skip
-        return
-    check_plan(plan.runs, workdir, left, made)
+        return []
+    for pair in new:
+        check_plan(pair.earlier, pair.run, workdir)
+    return new
 
 
 def _submit(arguments: Namespace) -> int | None:
-    from hpc_astrossl.launch import current, exposure, prepare, queue, shell
+    from hpc_astrossl.launch import compared, current, exposure, prepare, queue, shell
     from hpc_astrossl.launch.ledger import Ledger
     from hpc_astrossl.launch.state import Lives, pending
 
@@ -175,7 +182,7 @@ def _submit(arguments: Namespace) -> int | None:
         cluster, told = shell.taken_up(cluster, os.environ)
         print("\n".join(told), end="\n" if told else "", file=sys.stderr)
     found = _standing(arguments, plan, jobs, workdir)
-    _look_for_leaks(plan, found, workdir)
+    looked_at = _look_for_leaks(plan, found, workdir)
     if not arguments.dry_run:
         queue.check_site(plan, cluster)
     _tell_skipped(plan.skipped)
@@ -185,6 +192,7 @@ def _submit(arguments: Namespace) -> int | None:
         _dry_run(plan, pending(plan, found.done, alive), alive, cluster, ledger, workdir)
         return None
     with ledger.locked():
+        compared.Compared(ledger).note(looked_at)
         if cluster.kind == "slurm":
             _settle(ledger)
         lives = Lives(ledger.entries())

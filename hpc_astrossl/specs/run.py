@@ -6,6 +6,7 @@ says ``identity: False`` (where and how fast, not what) is no part of the id.
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from hpc_astrossl import config
@@ -159,7 +160,7 @@ class RunSpec:
             require_name("weights", self.weights.removeprefix("run:"))
         require(self.seed >= 0, f"seed must not be negative, found {self.seed}")
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """Readable part and short hash, ``SG_features-magnitudes_n100_s0-1f2e3d4c``. Of a resolved spec only."""
         size = "all" if self.data.train_size is None else str(self.data.train_size)

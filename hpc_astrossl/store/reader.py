@@ -220,8 +220,8 @@ def _check_arrays(group: zarr.Group, info: StoreInfo, path: str) -> None:
     """InputError unless every array of the format is there, and ``images`` one of pixels or of encoded files."""
     expected = [name for name, (_, per_band) in TABLE.items() if info.bands or not per_band]
     try:
-        missing = [name for name in ("images", *expected) if name not in group]
-        arrays = {name: group[name] for name in ("images", *expected) if name not in missing}
+        arrays = {name: array for name in ("images", *expected) if (array := group.get(name)) is not None}
+        missing = [name for name in ("images", *expected) if name not in arrays]
         if missing:
             raise InputError(f"missing arrays {', '.join(missing)}")
         axes = 2 if encoded.Encoding.of(arrays["images"].attrs) else 4

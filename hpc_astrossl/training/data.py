@@ -10,13 +10,14 @@ from torch import Tensor
 
 from hpc_astrossl import identity, names, provenance
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.identity import OBJECTS
 from hpc_astrossl.nets import weights
 from hpc_astrossl.pretexts import open_pretext
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import SPLITS, Store, nearest, open_store
 from hpc_astrossl.training import control
 from hpc_astrossl.training.folder import AGAIN, WEIGHTS, RunFolder, run_path
-from hpc_astrossl.training.leakage import OBJECTS, check_leakage, seen_by
+from hpc_astrossl.training.leakage import check_leakage, seen_by
 from hpc_astrossl.training.source import same_channels
 from hpc_astrossl.training.subset import subset
 

@@ -6,7 +6,7 @@ another.
 
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from scipy.spatial import cKDTree
 
 from hpc_astrossl import identity, provenance
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.identity import OBJECTS
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import Store, open_store
 
 RADIUS = 1.0  # arcsec
-OBJECTS = "objects.npz"
 COLUMNS = ("object_id", "ra", "dec")
 Objects = Mapping[str, np.ndarray]
 
@@ -84,25 +84,16 @@ def check_leakage(seen: Seen, labelled: Store) -> dict[str, Any]:
     return told if seen.certain else told | {"shared": None, "why": identity.UNKNOWN}
 
 
-def check_plan(runs: Iterable[RunSpec], workdir: Path, left: set[str], stores: set[str]) -> int:
-    """The same before anything is trained: of the runs that are ``left`` to train, and begin from another of the plan.
+def check_plan(earlier: RunSpec, run: RunSpec, workdir: Path) -> None:
+    """The same before anything is trained: of a run that is to begin from the weights of another, done or not.
 
-    ``stores`` are to be made first, and are looked at before training. Returns how many pairs of stores were compared;
-    InputError for the first that share an object.
+    InputError when they share an object. What cannot be read is told of by who is to train on it.
     """
-    known, done = {run.run_id: run for run in runs}, set()
-    for run in (run for run in known.values() if run.run_id in left):
-        for earlier in _before(run, known):
-            pair = (earlier.data.store, run.data.store)
-            there = all(store not in stores and (workdir / store / "zarr.json").exists() for store in pair)
-            if there and pair not in done:
-                done.add(pair)
-                try:
-                    seen, labelled = _seen_or_to_see(earlier, workdir), open_store(workdir / pair[1])
-                except InputError:
-                    continue  # what cannot be read is told of by who is to train on it
-                check_leakage(seen, labelled)
-    return len(done)
+    try:
+        seen, labelled = _seen_or_to_see(earlier, workdir), open_store(workdir / run.data.store)
+    except InputError:
+        return
+    check_leakage(seen, labelled)
 
 
 def _seen_or_to_see(run: RunSpec, workdir: Path) -> Seen:
@@ -112,15 +103,6 @@ def _seen_or_to_see(run: RunSpec, workdir: Path) -> Seen:
     if made is not None and digest is not None:
         return seen_by(folder, made, digest, workdir)
     return Seen(run=run.run_id, store=run.data.store, objects=open_store(workdir / run.data.store).table)
-
-
-def _before(run: RunSpec, known: Mapping[str, RunSpec]) -> Iterator[RunSpec]:
-    """The planned runs that a run's weights go back to."""
-    while run.weights and run.weights.startswith(identity.RUN):
-        run = known.get(run.weights.removeprefix(identity.RUN))
-        if run is None:
-            return
-        yield run
 
 
 def close_pairs(

@@ -9,11 +9,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hpc_astrossl import provenance
+from hpc_astrossl.identity import OBJECTS
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store.display import displayed
 from hpc_astrossl.training.data import Data, Source
 from hpc_astrossl.training.folder import FORMAT, VERSION, WEIGHTS, RunFolder
-from hpc_astrossl.training.leakage import OBJECTS, columns
+from hpc_astrossl.training.leakage import columns
 
 FEATURES, CUTOUTS, MISTAKES = 2000, 64, 32  # validation objects; of the cutouts, those most confidently wrong
 
