@@ -81,8 +81,8 @@ class Slurm:
                 if ours in variables and f"SLURMD_NODENAME={node}".encode() in variables:
                     doomed.append(int(folder.name))
         # A step's daemon is known by its tasks: newer ones overwrite their own environment.
-        doomed += [above for process in doomed[1:] for above in _ancestors(process) if _name(above) == "slurmstepd"]
-        for process in dict.fromkeys(doomed):
+        above = [one for process in doomed[1:] for one in _ancestors(process) if _name(one) == "slurmstepd"]
+        for process in dict.fromkeys([*above, *doomed]):  # a step's daemon first: it would tell how its task ended
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=power")

@@ -120,9 +120,9 @@ def _arrays(cluster: ClusterSpec, config: Mapping[str, str]) -> Fact:
 
 
 def _requeue(config: Mapping[str, str]) -> Fact:
-    default = "by default" if config.get("JobRequeue") == "1" else "not by default; every job asks for it"
+    default = "jobs are requeued by default" if config.get("JobRequeue") == "1" else "every job asks for it"
     preempted = config.get("PreemptMode", "OFF")
-    detail = f"jobs are requeued {default}; preempted jobs: {preempted}; KillWait {config.get('KillWait', 'not told')}"
+    detail = f"requeueing: {default}; preempted jobs: {preempted}; KillWait {config.get('KillWait', 'not told')}"
     lost = "CANCEL" in preempted.upper()
     return Fact(name="requeue", works=None, detail=detail,
                 advice="preempted jobs end here: submit again, what is done stays done" if lost else "")  # fmt: skip
