@@ -17,11 +17,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
-from faults import applying, disks, preprocessing, record, silences, submitting, training, twins, victims
+from faults import applying, disks, nolocks, preprocessing, record, silences, submitting, training, twins, victims
 from faults.prepared import Prepared
 from faults.trials import Plan, Trials
 
-PARTS = ("kills", "disks", "twins", "silences")
+PARTS = ("kills", "disks", "twins", "silences", "nolocks")
 
 
 def main() -> int:
@@ -48,7 +48,7 @@ def main() -> int:
     wanted = not arguments.scenes or silences.NAME.startswith(tuple(arguments.scenes))
     slurm = wanted and silences.there() and "silences" in (arguments.only or PARTS)
     if arguments.list:
-        print("\n".join([*(scene.name for scene in known), silences.NAME]))
+        print("\n".join([*(scene.name for scene in known), silences.NAME, nolocks.NAME]))
         return 0
     # In memory where there is some: a process that is killed loses nothing it has written, synced or not.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -73,6 +73,13 @@ def main() -> int:
         lost += len(tally.lost)
         if not arguments.dry:
             record.add("silences", tally)
+    without = not arguments.scenes or nolocks.NAME.startswith(tuple(arguments.scenes))
+    if without and "nolocks" in (arguments.only or PARTS):
+        tally = nolocks.run(work / "nolocks")
+        print("\n".join([record.row(tally), *(f"  LOST {words}" for words in tally.lost)]), flush=True)
+        lost += len(tally.lost)
+        if not arguments.dry:
+            record.add("nolocks", tally)
     if not lost:
         shutil.rmtree(work)
     print(record.tables())
