@@ -1,8 +1,10 @@
 """``.npz`` archives of others, or damaged ones: what an array claims is looked at before memory is asked for."""
 
+import contextlib
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -10,7 +12,17 @@ SURE = 64 << 20  # bytes that any archive may claim
 RATIO = 200  # bytes in memory for one in the file: text and features stay below 50
 
 
-def check(path: Path, names: Collection[str] | None = None) -> None:
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """The archive, to read arrays from; errors as of ``check``, and those of numpy and zipfile."""
+    with path.open("rb") as stream:
+        check(stream)
+        stream.seek(0)
+        with np.load(stream, allow_pickle=False) as arrays:
+            yield arrays
+
+
+def check(path: Path | BinaryIO, names: Collection[str] | None = None) -> None:
     """ValueError when an array (of ``names``, or of all) claims far more memory than such a file holds.
 
     Deflate makes a thousandth of zeros: a small file may claim to be gigabytes, and be right.

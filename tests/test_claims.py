@@ -1,6 +1,7 @@
 """What files claim is doubted before memory is asked for; odd names, full disks and closed pipes end in one message."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -14,13 +15,16 @@ import zarr
 from contracts.stores import make_store
 from launch_support import CHECKOUT, astrossl
 
-from hpc_astrossl import config, files, npz
+from hpc_astrossl import config, files, identity, npz, provenance
 from hpc_astrossl.cli import main
 from hpc_astrossl.errors import EXIT_INPUT, InputError
 from hpc_astrossl.explore.explore import Wish, explore
 from hpc_astrossl.manifest import write_manifest
 from hpc_astrossl.specs import patterns
-from hpc_astrossl.store import embedding, encoded
+from hpc_astrossl.store import columns, embedding, encoded
+from hpc_astrossl.training import leakage
+from hpc_astrossl.training.feature_cache import FeatureCache
+from hpc_astrossl.training.parts import Parts, even
 
 
 def bomb(path, rows=4_000_000):
@@ -41,6 +45,49 @@ class TestArrays:
         np.savez_compressed(tmp_path / "a.npz", ids=np.array(["T0001"] * 900_000), zeros=np.zeros(9))
         npz.check(tmp_path / "a.npz")
         assert npz.header(zipfile.ZipFile(tmp_path / "a.npz"), "ids.npy")[0] == (900_000,)
+
+    def test_every_reader_of_archives_looks_at_their_headers(self, tmp_path):
+        bomb(tmp_path / "part-000000.npz")
+        with pytest.raises(InputError, match=r"damaged .object_id claims"):
+            next(Parts(tmp_path, even(8, 8), {}).read())
+        with pytest.raises(InputError, match=r"cannot be read as npz .object_id claims"):
+            columns.read_table(tmp_path / "part-000000.npz")
+        made = identity.Made.of({"run_id": "r"})
+        (tmp_path / "part-000000.npz").rename(tmp_path / "objects.npz")
+        with pytest.raises(InputError, match=r"damaged or not there .object_id claims"):
+            leakage.seen_by(tmp_path, made, provenance.sha256(tmp_path / "objects.npz"), tmp_path)
+
+    @pytest.mark.parametrize("values", [np.zeros((3, 4), "f4"), np.zeros(8, "f4"), None])
+    def test_a_segment_of_features_that_claims_more_than_there_is_counts_as_damaged(self, tmp_path, values):
+        said = []
+        cache = FeatureCache(tmp_path, {"a": 1}, said.append)
+        cache.write(np.arange(8), np.zeros((8, 4), dtype=np.float32), 0)
+        (segment,) = cache.folder.glob("view0-*.npz")
+        if values is None:
+            bomb(segment)
+        else:
+            np.savez(segment, rows=np.arange(8), values=values)
+        assert not cache.read(np.arange(8), 0)[0].any()
+        assert "damaged" in said[0]
+        assert "are computed again" in said[0]
+
+    @pytest.mark.parametrize(("name", "shape"), [("features", [100_000_000_000, 512]), ("label", [100_000_000_000])])
+    def test_an_embedding_that_claims_terabytes_is_refused(self, tmp_path, name, shape):
+        self._embedding(tmp_path / "e.zarr", name, shape)
+        with pytest.raises(InputError, match=f"damaged embedding .{name} claims shape"):
+            embedding.open_embedding(tmp_path / "e.zarr")
+
+    def test_an_embedding_whose_columns_differ_in_length_is_refused(self, tmp_path):
+        self._embedding(tmp_path / "e.zarr", "label", [7])
+        with pytest.raises(InputError, match="its arrays differ in length"):
+            embedding.open_embedding(tmp_path / "e.zarr")
+
+    @staticmethod
+    def _embedding(path, name, shape):
+        part = {"object_id": np.array(["a"] * 8), "features": np.ones((8, 512), "f4"), "label": np.zeros(8, "i2")}
+        embedding.write(path, [part], rows=8, about={})
+        file = path / name / "zarr.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"shape": shape}))
 
     @pytest.mark.parametrize("key", ["shape", "chunk_shape"])
     def test_a_store_that_claims_terabytes_is_refused(self, tmp_path, key):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hpc_astrossl import npz
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import plain_cell
 
@@ -143,7 +144,7 @@ def _read_parquet(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+    with npz.opened(path) as archive:
         return dict(archive)
 
 

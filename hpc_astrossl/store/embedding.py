@@ -14,6 +14,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from hpc_astrossl import provenance
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.store.doubt import doubt
 
 FORMAT, VERSION = "astrossl-embedding", 1
 CHUNK_ROWS = 4096
@@ -60,6 +61,7 @@ class Opened:
 
     def __init__(self, path: Path, group: zarr.Group, about: Mapping[str, Any]):
         self.path, self.about, self._group = path, about, group
+        self._check()
         self.object_id = np.array(self._read("object_id").tolist(), dtype=str)
         self.label = self._read("label")
         self.width = self._array("features").shape[1]
@@ -83,6 +85,18 @@ class Opened:
         lines = [f"{path.relative_to(self.path).as_posix()} {provenance.sha256(path)}\n" for path in files]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
+    def _check(self) -> None:
+        """InputError unless the arrays have as many axes and rows as they should, and can be as large as they claim."""
+        arrays = {name: self._array(name) for name in TYPES}
+        for name, array in arrays.items():
+            axes = 1 + (name == "features")
+            if not isinstance(array, zarr.Array) or array.ndim != axes:
+                raise self._damaged(f"{name} is not an array of {axes} axes")
+            if words := doubt(self.path / name, array):
+                raise self._damaged(f"{name} {words}")
+        if len({array.shape[0] for array in arrays.values()}) > 1:
+            raise self._damaged("its arrays differ in length")
+
     def _read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         try:
             return self._array(name)[rows]
@@ -95,7 +109,7 @@ class Opened:
         except (KeyError, ValueError, RuntimeError, OSError) as error:
             raise self._damaged(error) from None
 
-    def _damaged(self, error: Exception) -> InputError:
+    def _damaged(self, error: Exception | str) -> InputError:
         return InputError(f"{self.path}: damaged embedding ({error}); make it again with astrossl embed")
 
 

@@ -1,6 +1,5 @@
 """Read a store: its attributes, its table, and its images by whole chunks."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +11,9 @@ from hpc_astrossl import manifest
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.store import claim, encoded
 from hpc_astrossl.store.blocks import Blocks, Extents
+from hpc_astrossl.store.doubt import doubt
 from hpc_astrossl.store.layout import EXTRA, REJECTED, SPLITS, TABLE, StoreInfo
 from hpc_astrossl.store.seal import Seal
-
-SURE = 1 << 30  # bytes that any store may claim
-RATIO = 20_000  # bytes in memory for one in the files: more than any codec makes of pixels
 
 
 class Store:
@@ -235,25 +232,8 @@ def _check_arrays(group: zarr.Group, info: StoreInfo, path: str) -> None:
     if 0 in arrays["images"].chunks:
         raise InputError(f"{path}: damaged store, chunks of images have no rows")
     for name, array in arrays.items():
-        _check_claim(path, name, array)
-
-
-def _check_claim(path: str, name: str, array: zarr.Array) -> None:
-    """InputError when an array claims far more rows, or larger chunks, than its files can hold: no memory for them."""
-    item = max(1, array.dtype.itemsize)
-    claimed, chunk = math.prod(array.shape) * item, math.prod(array.chunks) * item
-    if max(claimed, chunk) <= SURE:
-        return
-    folder = Path(path) / name / "c"
-    sizes = [entry.stat().st_size for entry in folder.rglob("*") if entry.is_file()] if folder.is_dir() else []
-    unit = array.shards or array.chunks
-    files = math.prod(-(-length // size) for length, size in zip(array.shape, unit, strict=True))
-    if files > len(sizes):
-        raise InputError(f"{path}: damaged store, {name} claims shape {array.shape}, which is {files:,} files; there "
-                         f"are {len(sizes):,}. Make it again with astrossl preprocess")  # fmt: skip
-    if max(claimed, chunk) > RATIO * max(1, sum(sizes)):
-        raise InputError(f"{path}: damaged store, {name} claims {max(claimed, chunk) / 1e9:,.0f} GB in "
-                         f"{sum(sizes) / 1e6:,.1f} MB of files; make it again with astrossl preprocess")  # fmt: skip
+        if words := doubt(Path(path) / name, array):
+            raise InputError(f"{path}: damaged store, {name} {words}; make it again with astrossl preprocess")
 
 
 def _words(error: Exception) -> str:

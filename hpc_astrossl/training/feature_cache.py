@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from hpc_astrossl import locks
+from hpc_astrossl import locks, npz
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.store import Store
 from hpc_astrossl.training.watch import Stop
@@ -110,8 +110,11 @@ class FeatureCache:
     def _segment(self, path: Path) -> tuple[np.ndarray, np.ndarray] | None:
         try:
             # The archive's CRC-32 is checked in reading.
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                return arrays["rows"], arrays["values"]
+            with npz.opened(path) as arrays:
+                rows, values = arrays["rows"], arrays["values"]
+            if rows.ndim != 1 or values.ndim != 2 or len(rows) != len(values):
+                raise ValueError(f"rows {rows.shape} and values {values.shape} do not go together")
+            return rows, values
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             self.warn(f"warning: {path}: damaged ({error}); its features are computed again")
             return None

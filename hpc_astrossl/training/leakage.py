@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from hpc_astrossl import identity, provenance
+from hpc_astrossl import identity, npz, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.identity import OBJECTS
 from hpc_astrossl.specs.run import RunSpec
@@ -57,7 +57,7 @@ def seen_by(folder: Path, made: identity.Made, digest: str | None, workdir: Path
     try:
         if provenance.sha256(path) != digest:
             raise ValueError("it is not the file that its run wrote")
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        with npz.opened(path) as arrays:
             objects = {name: arrays[name] for name in COLUMNS}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: damaged or not there ({error}), so it cannot be told which objects run {made.run} "

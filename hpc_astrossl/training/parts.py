@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hpc_astrossl import locks
+from hpc_astrossl import locks, npz
 from hpc_astrossl.errors import InputError, TrainingError
 from hpc_astrossl.files import write_aside
 
@@ -108,7 +108,7 @@ class Parts:
 
     def _read(self, share: Share, wanted: Callable[[str], bool]) -> Columns:
         try:
-            with np.load(self._path(share), allow_pickle=False) as archive:
+            with npz.opened(self._path(share)) as archive:
                 return {name: archive[name] for name in archive.files if wanted(name)}
         except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{self._path(share)}: damaged ({error}); remove it and run again") from None

@@ -90,8 +90,7 @@ def cutouts(run: Run) -> Cutouts:
 def _load(run: Run, name: str, keys: tuple[str, ...], more: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
     """The arrays ``keys`` of a file, and of ``more`` those that are there."""
     try:
-        npz.check(run.folder / name)
-        with (run.folder / name).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        with npz.opened(run.folder / name) as archive:
             found = {key: archive[key] for key in (*keys, *(set(more) & set(archive.files)))}
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
         missing = not (run.folder / name).exists()
