@@ -234,11 +234,22 @@ def test_the_array_limit_of_a_site(command, config, limit):
     assert queue.array_limit(ClusterSpec(kind="slurm")) == 20
 
 
+def test_half_a_table_tells_nothing_of_the_jobs_that_it_lacks(command, monkeypatch):
+    monkeypatch.setattr(client, "PAUSES", ())
+    row = "JOBID|STATE|REASON|NAME|COMMAND\n21_3|PENDING|None|toys|/x\n21_2|RUNNING|None|toys|/x\n21_1|RUNN"
+    command("squeue", f"printf '{row}'")
+    for ask in (queue.states, lambda: queue.confirm("21")):
+        with pytest.raises(client.NoAnswer, match="cut short"):
+            ask()
+    command("sacct", "printf '21_1|FAILED\n21_0|CANC'")
+    assert queue.final(["21_1", "21_0"]) == {}
+
+
 @pytest.mark.parametrize("said", ["echo 'Configuration data'; echo 'MaxAr'", "printf 'MaxArraySize = 10'", "true"])
 def test_a_configuration_that_was_cut_short_is_no_answer(command, monkeypatch, said):
     monkeypatch.setattr(client, "PAUSES", ())
     command("scontrol", said)
-    with pytest.raises(client.NoAnswer, match="told no MaxArraySize"):
+    with pytest.raises(client.NoAnswer, match="told no MaxArraySize|cut short"):
         queue.array_limit(ClusterSpec(kind="slurm"))
     assert queue.array_limit(ClusterSpec(kind="slurm"), lenient=True) == 1000
 

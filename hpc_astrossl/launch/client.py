@@ -118,15 +118,18 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
 def ask(command: Sequence[str]) -> str:
     """What a command prints that only asks: asked again after a failure; NoAnswer in the end.
 
-    A question that Slurm understood and refused is an InputError, and asked once.
+    A question that Slurm understood and refused is an InputError, and asked once. Text that ends within a line was cut
+    short: what is missing of it would pass for jobs that are gone.
     """
     for pause in (*PAUSES, None):
         reply = run(command)
-        if reply.status == 0:
+        if reply.status == 0 and (reply.out.endswith("\n") or not reply.out):
             return reply.out
         if reply.status is None or reply.refused or pause is None:
             break
         time.sleep(pause)
     if reply.status is None:
         raise NoAnswer(f"{command[0]} gave no answer within {patience():g} s; try again when Slurm does")
+    if reply.status == 0:
+        raise NoAnswer(f"{command[0]} was cut short: its answer ends within a line; try again when it answers whole")
     raise (InputError if reply.refused else NoAnswer)(f"{command[0]} failed: {reply.words}")
