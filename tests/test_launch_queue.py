@@ -249,7 +249,7 @@ def test_half_a_table_tells_nothing_of_the_jobs_that_it_lacks(command, monkeypat
 def test_a_configuration_that_was_cut_short_is_no_answer(command, monkeypatch, said):
     monkeypatch.setattr(client, "PAUSES", ())
     command("scontrol", said)
-    with pytest.raises(client.NoAnswer, match="told no MaxArraySize|cut short"):
+    with pytest.raises(client.NoAnswer, match=r"told no MaxArraySize|cut short"):
         queue.array_limit(ClusterSpec(kind="slurm"))
     assert queue.array_limit(ClusterSpec(kind="slurm"), lenient=True) == 1000
 
