@@ -4,7 +4,7 @@ OUT ?= demo
 # Test processes: more than cores, since many of the tests wait for Slurm or for processes of their own.
 WORKERS ?= 4
 
-.PHONY: demo test test-slurm test-long faults lint clean
+.PHONY: demo test test-slurm test-long faults docs lint clean
 
 demo:  ## the whole chain on a simulated survey and real galaxies; ends by printing the report's path
 	@containers/environment.sh demo $(VENV)
@@ -29,10 +29,15 @@ faults:  ## kill, fill, collide and fuzz, some tens of minutes: docs/reliability
 	@$(VENV)/bin/python tests/faults/run.py
 	@FUZZ_EXAMPLES=1000 $(VENV)/bin/python -m pytest tests/faults/test_fuzz.py
 
+docs:  ## the documentation as a site with search: site/index.html
+	@[ -x $(VENV)-docs/bin/mkdocs ] || { python3 -m venv $(VENV)-docs && $(VENV)-docs/bin/pip install --quiet mkdocs==1.6.1; }
+	@$(VENV)-docs/bin/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 lint:
 	@containers/environment.sh test $(VENV)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(VENV)-docs demo site
