@@ -41,6 +41,11 @@ def found_weights(name: str) -> Path | None:
     return BUNDLED_FOLDER / file if file and (BUNDLED_FOLDER / file).is_file() else None
 
 
+def seen_file(weights: Path) -> Path:
+    """Where it is told what weights that were exported from a run have seen."""
+    return weights.with_name(f"{weights.name}.seen.npz")
+
+
 def bundled(sha256: str | None) -> bool:
     """Whether weights of this SHA-256 are those in half precision that come with this program."""
     return sha256 in {digest for _, digest in BUNDLED.values()}

@@ -22,7 +22,7 @@ DIGITS = 12  # of a digest in a message
 
 def of_store(path: Path) -> str | None:
     """SHA-256 of the store's manifest, which lists all its files with theirs; None where there is none."""
-    return _sha256(path / manifest.MANIFEST)
+    return sha256(path / manifest.MANIFEST)
 
 
 def short(digest: str | None) -> str:
@@ -94,7 +94,7 @@ class Ground:
         """SHA-256 of weights in the cache, None where they are not there."""
         if name not in self._named:
             try:
-                self._named[name] = _sha256(cache.found_weights(name) or cache.weights_file(name))
+                self._named[name] = sha256(cache.found_weights(name) or cache.weights_file(name))
             except InputError:
                 self._named[name] = None
         return self._named[name]
@@ -178,7 +178,8 @@ def hold_embedding(about: Mapping[str, Any], where: str, store: Path | None, *, 
     return None if weights else f"{where}: {UNKNOWN}; the weights it was made by cannot be held against anything"
 
 
-def _sha256(path: Path) -> str | None:
+def sha256(path: Path) -> str | None:
+    """A file's SHA-256, None where it cannot be read."""
     try:
         return provenance.sha256(path)
     except OSError:

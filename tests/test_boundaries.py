@@ -14,6 +14,7 @@ FLOOR = {
     "errors",
     "files",
     "identity",
+    "inputs",
     "locks",
     "machine",
     "manifest",

@@ -1,6 +1,7 @@
 """Done means done from what lies there now: what is out of date is named, refused, and made again with --remake."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from test_identity import made_before, remade, trained_again
 from training_toys import BRIEF, make_store
 
-from hpc_astrossl import config, identity
+from hpc_astrossl import config, identity, inputs
 from hpc_astrossl.cli import main
 from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT
 from hpc_astrossl.launch import current, grid
@@ -213,6 +214,73 @@ def test_a_store_made_by_other_settings_or_another_recipe_is_out_of_date(picture
     edit(pictures, classes={"galaxy": ["galaxy"], "star": ["star"]})
     second = judged(pictures, "jobs.yaml").outdated
     assert bool(first) != bool(second)  # the order of classes is that of their numbers
+
+
+def _replace(folder):
+    """Another picture of the same name, size and time: what a careful copy leaves."""
+    path = folder / "star/001.png"
+    facts, data = path.stat(), bytearray(path.read_bytes())
+    data[-20] ^= 1
+    path.write_bytes(bytes(data))
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1))
+
+
+CHANGED = {
+    "replaced": (_replace, "was made from another star/001.png (SHA-256"),
+    "of another size": (lambda folder: (folder / "star/001.png").write_bytes(b"x"), "another star/001.png ("),
+    "moved": (lambda folder: (folder / "star/001.png").rename(folder / "galaxy/001.png"), "star/001.png, which is not"),
+    "added": (lambda folder: shutil.copyfile(folder / "star/001.png", folder / "star/new.png"), "without star/new.png"),
+    "a folder": (lambda folder: shutil.copytree(folder / "star", folder / "quasar"), "without quasar/001.png and 11"),
+    "removed": (lambda folder: (folder / "galaxy/000.png").unlink(), "galaxy/000.png, which is not there any more"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGED)
+def test_pictures_that_are_others_now_are_noticed_by_plan_and_submit(pictures, capsys, change):
+    jobs(pictures, 1)
+    make(pictures)
+    assert not judged(pictures, "jobs.yaml").outdated
+    alter, words = CHANGED[change]
+    alter(pictures / "src")
+    found = judged(pictures, "jobs.yaml").outdated
+    assert words in found["st/images.zarr"]
+    assert main(["submit", "jobs.yaml", "--cluster", "local"]) == EXIT_INPUT
+    assert words in capsys.readouterr().err
+    assert main(["plan", "jobs.yaml"]) == EXIT_DONE
+    assert words in capsys.readouterr().out
+
+
+def test_pictures_that_were_touched_or_copied_are_the_same(pictures):
+    jobs(pictures, 2)
+    make(pictures)
+    (pictures / "src").rename(pictures / "old")
+    shutil.copytree(pictures / "old", pictures / "src", copy_function=shutil.copyfile)
+    assert not judged(pictures, "jobs.yaml").outdated
+    (pictures / "src/notes.txt").write_text("no picture")
+    assert not judged(pictures, "jobs.yaml").outdated
+
+
+def test_a_file_that_was_replaced_while_the_store_was_made_is_hashed(pictures):
+    """Its time is not believed: it may be that of what came after it was read."""
+    jobs(pictures, 1)
+    make(pictures)
+    kept = json.loads(inputs.note_file(pictures / "st/images.zarr").read_text())["files"]
+    source = pictures / "src"
+    names = {name: {"bytes": facts[0], "sha256": facts[1]} for name, facts in kept.items()}
+    inputs.note(pictures / "st/images.zarr", source, names, tree=True, since=0)
+    facts, data = (source / "star/001.png").stat(), bytearray((source / "star/001.png").read_bytes())
+    data[-20] ^= 1
+    (source / "star/001.png").write_bytes(bytes(data))
+    os.utime(source / "star/001.png", ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert "another star/001.png" in judged(pictures, "jobs.yaml").outdated["st/images.zarr"]
+
+
+def test_a_store_without_a_note_is_not_judged_by_its_pictures(pictures):
+    jobs(pictures, 1)
+    make(pictures)
+    inputs.note_file(pictures / "st/images.zarr").unlink()
+    _replace(pictures / "src")
+    assert not judged(pictures, "jobs.yaml").outdated
 
 
 def test_notes_count_as_long_as_their_shards_lie_there(pictures):

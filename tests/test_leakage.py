@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from training_toys import BRIEF, HEAD, make_run, make_store
 
 from hpc_astrossl import config, names
@@ -150,3 +151,85 @@ def test_what_was_compared_once_is_known_by_contents(tmp_path):
     make_store(tmp_path / "toy", prefix="P")  # made anew, with the pretext's objects
     assert len(compared.Compared(ledger).open(compared.pairs(plan.runs, tmp_path, runs, set()))) == 1
     assert main(["plan", str(tmp_path / "toys.yaml"), "--workdir", str(tmp_path)]) == EXIT_INPUT
+
+
+class TestExported:
+    """Weights that went out and came back under a name of the cache."""
+
+    NAMED = make_run(HEAD, weights="mine")
+
+    @pytest.fixture(autouse=True)
+    def out_and_back(self, workdir, tmp_path, monkeypatch):
+        monkeypatch.setenv("ASTROSSL_CACHE", str(tmp_path / "cache"))
+        self.workdir, self.run = workdir, run_path(workdir, PRETEXT.experiment, run_id(PRETEXT))
+        self.file = tmp_path / "out.safetensors"
+
+    def export(self, suffix=".safetensors", *options):
+        self.file = self.file.with_suffix(suffix)
+        assert main(["weights", "export", str(self.run), str(self.file)]) == EXIT_DONE
+        assert main(["weights", "add", str(self.file), "--name", "mine", *options]) == EXIT_DONE
+
+    @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+    @pytest.mark.parametrize(("prefix", "ra", "what"), [("P", 10, "48 object ids"), ("T", 100, "48 places on the sky")])
+    def test_they_leak_all_the_same(self, suffix, prefix, ra, what):
+        self.export(suffix)
+        shutil.rmtree(self.run)  # elsewhere there is no such run, and no such store
+        shutil.rmtree(self.workdir / "pre")
+        make_store(self.workdir / "toy", prefix=prefix, ra=ra)
+        with pytest.raises(InputError, match=f"shares objects with pre, on which run {run_id(PRETEXT)} was .*{what}"):
+            train(self.NAMED, self.workdir)
+
+    def test_plan_looks_too(self, capsys):
+        self.export()
+        make_store(self.workdir / "toy", prefix="P")
+        recipe = RECIPE.replace("features-magnitudes", "features-imagenet").replace("pretext: {store: pre}\n", "")
+        (self.workdir / "toys.yaml").write_text(recipe)
+        for name in ("mine.safetensors", "mine.safetensors.seen.npz"):
+            kept = self.workdir / "cache/weights" / name
+            kept.rename(kept.with_name(name.replace("mine", "imagenet-vgg16")))
+        assert main(["plan", str(self.workdir / "toys.yaml"), "--workdir", str(self.workdir)]) == EXIT_INPUT
+        assert "shares objects with pre" in capsys.readouterr().err
+
+    def test_others_are_taken_and_the_result_names_the_run(self):
+        self.export()
+        make_store(self.workdir / "toy")
+        result = train(self.NAMED, self.workdir)
+        assert [one["run"] for one in result["lineage"]] == [run_id(PRETEXT)]
+        assert [(one["store"], one["shared"]) for one in result["leakage"]] == [("pre", 0)]
+        later = train(make_run(HEAD, weights=f"run:{result['run_id']}", seed=3, store="toy2"), self._second("T2"))
+        assert [one["run"] for one in later["lineage"]] == [result["run_id"], run_id(PRETEXT)]
+        with pytest.raises(InputError, match="shares objects with pre"):
+            train(make_run(HEAD, weights=f"run:{result['run_id']}", seed=4, store="toy3"), self._second("P", "toy3"))
+        (self.workdir / "cache/weights/mine.safetensors").unlink()  # what it has seen cannot be told any more
+        later = train(make_run(HEAD, weights=f"run:{result['run_id']}", seed=5, store="toy3"), self.workdir)
+        assert [one["shared"] for one in later["leakage"]] == [0, None]
+
+    def _second(self, prefix, name="toy2"):
+        make_store(self.workdir / name, prefix=prefix, ra=200)
+        return self.workdir
+
+    @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+    def test_without_what_they_have_seen_they_are_refused(self, suffix, capsys):
+        self.export(suffix)
+        self.file.with_name(self.file.name + ".seen.npz").unlink()
+        assert main(["weights", "add", str(self.file), "--name", "mine"]) == EXIT_INPUT
+        assert f"holds the weights of run {run_id(PRETEXT)}" in capsys.readouterr().err
+        assert main(["weights", "add", str(self.file), "--name", "mine", "--anyway"]) == EXIT_DONE
+        make_store(self.workdir / "toy")
+        assert [one["shared"] for one in train(self.NAMED, self.workdir)["leakage"]] == [None]
+
+    def test_what_is_of_other_weights_is_refused(self, capsys):
+        self.export()
+        seen = self.workdir / "cache/weights/mine.safetensors.seen.npz"
+        kept = seen.read_bytes()
+        other = {name: tensor + 1 for name, tensor in load_file(self.file).items()}
+        save_file(other, self.file)  # no word of a run
+        assert main(["weights", "add", str(self.file), "--name", "mine"]) == EXIT_INPUT  # FILE.seen.npz is of others
+        assert "tells of other weights" in capsys.readouterr().err
+        self.file.with_name(self.file.name + ".seen.npz").unlink()
+        assert main(["weights", "add", str(self.file), "--name", "mine"]) == EXIT_DONE
+        assert not seen.exists()
+        seen.write_bytes(kept)
+        make_store(self.workdir / "toy")
+        with pytest.raises(InputError, match="tells of other weights"):
+            train(self.NAMED, self.workdir)

@@ -31,6 +31,8 @@ def add(verbs) -> None:
         default=IMAGENET,
         help="the name that runs use (default: %(default)s); imagenet-NAME is for backbone NAME",
     )
+    verb.add_argument("--anyway", action="store_true",
+                      help="also of a run of which nothing tells what it has seen (FILE.seen.npz)")  # fmt: skip
     verb = add_verb(
         what,
         "fetch",
@@ -47,7 +49,12 @@ def add(verbs) -> None:
         handler=export_weights,
     )
     verb.add_argument("run", metavar="RUN", type=Path, help="the folder of a finished run")
-    verb.add_argument("file", metavar="FILE", type=Path, help=".safetensors or .pth; FILE.md will be the card")
+    verb.add_argument(
+        "file",
+        metavar="FILE",
+        type=Path,
+        help=".safetensors or .pth; FILE.md will be the card, FILE.seen.npz the objects it has seen",
+    )
     verb.add_argument("--anyway", action="store_true", help="also of a run whose store or first weights are others now")
     add_verb(
         what,
@@ -62,7 +69,7 @@ def add_weights(arguments: Namespace) -> None:
     """``weights add``."""
     from hpc_astrossl.nets import weights
 
-    path, digest = weights.add(arguments.file, arguments.name)
+    path, digest = weights.add(arguments.file, arguments.name, anyway=arguments.anyway)
     print(f"{arguments.name}  sha256 {digest}  {path}")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hpc_astrossl import config, provenance
+from hpc_astrossl import inputs as noting
 from hpc_astrossl import store as stores
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import rows_as_csv, write_aside
@@ -36,7 +37,8 @@ def finish(job: Job, objects: Objects, say: Callable[[str], None] = lambda text:
         equal = put_together(job, objects, records, split)
         split = equal.split
         left_out = _left_out(job, objects, rejected)
-        info = _info(job, (split, labels), Counter(reason for _, reason in left_out), inputs(records))
+        files = inputs(records)
+        info = _info(job, (split, labels), Counter(reason for _, reason in left_out), files)
         info = replace(info, counts=info.counts | equal.facts)
         info.provenance["inputs"]["shards"] = [summary(record.inputs)["digest"] for record in records]
         if info.counts["kept"] == 0:
@@ -47,7 +49,10 @@ def finish(job: Job, objects: Objects, say: Callable[[str], None] = lambda text:
         _write_rejected(job.path.with_name(f"{job.name}.rejected.csv"), left_out)
         if job.encoding is None:
             info = replace(info, statistics=writer.statistics(split))
+        begun = stores.begun(job.path)
         writer.finish(info)
+        tables = {facts["file"]: facts for facts in job.inputs["tables"]}
+        noting.note(job.path, job.folder, tables | files, tree=job.recipe.catalogue.tree, since=begun)
     for line in equal.words(job.name):
         say(line)
     return info

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpc_astrossl import identity
+from hpc_astrossl import cache, identity
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.launch.ledger import Ledger
 from hpc_astrossl.specs.run import RunSpec
@@ -17,10 +17,10 @@ from hpc_astrossl.specs.run import RunSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A run that another goes back to by its weights, and a run on the store to compare with; ``contents`` names what
-    is compared by its SHA-256, None where that is not known."""
+    """What a run goes back to by its weights, another run or weights that were exported from one (their name), and a
+    run on the store to compare with; ``contents`` names what is compared by its SHA-256, None: not known."""
 
-    earlier: RunSpec
+    earlier: RunSpec | str
     run: RunSpec
     contents: str | None
 
@@ -33,6 +33,9 @@ def pairs(runs: Iterable[RunSpec], workdir: Path, left: Collection[str], stores:
             both = (earlier.run_id, run.data.store)
             if both not in found and not {earlier.data.store, run.data.store} & {*stores}:
                 found[both] = _pair(earlier, run, workdir)
+        both = (run.weights, run.data.store)
+        if both not in found and run.data.store not in stores:
+            found[both] = _named_pair(run, workdir)
     return [pair for pair in found.values() if pair is not None]
 
 
@@ -47,12 +50,31 @@ def _before(run: RunSpec, known: Mapping[str, RunSpec]) -> Iterator[RunSpec]:
 
 def _pair(earlier: RunSpec, run: RunSpec, workdir: Path) -> Pair | None:
     """None where a store has no list of its objects: what cannot be read is told of by who is to train on it."""
-    if not all((workdir / one.data.store / "object_id" / "zarr.json").is_file() for one in (earlier, run)):
+    if not all(_listed(workdir, one) for one in (earlier, run)):
         return None
     folder = workdir / "runs" / earlier.experiment / earlier.run_id
     saw = identity.file_digest(folder, identity.OBJECTS) or identity.of_store(workdir / earlier.data.store)
     labelled = identity.of_store(workdir / run.data.store)
-    return Pair(earlier=earlier, run=run, contents=f"{saw} {labelled}" if saw and labelled else None)
+    return Pair(earlier=earlier, run=run, contents=_contents(saw, labelled))
+
+
+def _named_pair(run: RunSpec, workdir: Path) -> Pair | None:
+    """None where the weights were not exported from a run, or the store has no list of its objects."""
+    if run.weights is None or run.weights.startswith(identity.RUN) or not _listed(workdir, run):
+        return None
+    path = cache.found_weights(run.weights)
+    saw = path and identity.sha256(cache.seen_file(path))
+    return saw and Pair(
+        earlier=run.weights, run=run, contents=_contents(saw, identity.of_store(workdir / run.data.store))
+    )
+
+
+def _listed(workdir: Path, run: RunSpec) -> bool:
+    return (workdir / run.data.store / "object_id" / "zarr.json").is_file()
+
+
+def _contents(saw: str | None, labelled: str | None) -> str | None:
+    return f"{saw} {labelled}" if saw and labelled else None
 
 
 class Compared:

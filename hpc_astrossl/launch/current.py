@@ -3,6 +3,7 @@
 Only JSON and YAML are read: a login node has neither numpy nor Zarr.
 """
 
+import glob
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpc_astrossl import config
+from hpc_astrossl import inputs as noted
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.identity import Ground, Made
 from hpc_astrossl.launch.plan import Item
@@ -129,19 +131,22 @@ def _brief(value: Any) -> str:
 
 
 def _other_inputs(attributes: dict[str, Any], wanted: Recipe, spec: PreprocessSpec, workdir: Path) -> str | None:
-    """Tables of another size, and stores to be kept clear of that are others now."""
+    """Tables of another size, stores to be kept clear of that are others now, and images."""
     inputs = _mapping(_mapping(attributes.get("provenance")).get("inputs"))
     for path, digest in _mapping(inputs.get("disjoint_from")).items():
         now = _mapping(_attributes(workdir / path).get("provenance")).get("digest") if is_path(path) else None
         if now and now != digest:
             return f"was kept clear of another store than lies at {path}"
-    sizes = {one.get("file"): one.get("bytes") for one in inputs.get("tables", ()) if isinstance(one, dict)}
+    sizes = {str(one.get("file")): one.get("bytes") for one in inputs.get("tables", ()) if isinstance(one, dict)}
+    source = workdir / spec.source
     for table in wanted.tables:
-        path = workdir / spec.source / table
-        then = sizes.get(path.name)
+        then = sizes.get(table, sizes.get(Path(table).name))  # 0.1.0 kept the last part of a path
+        path = source / table
         if then is not None and path.is_file() and path.stat().st_size != then:
             return f"was made from another {table} ({then:,} bytes then, {path.stat().st_size:,} now)"
-    return None
+        if glob.has_magic(table) and (new := {str(one.relative_to(source)) for one in source.glob(table)} - {*sizes}):
+            return f"was made without {min(new)}"
+    return noted.difference(workdir / spec.out, workdir / spec.source)
 
 
 def _attributes(store: Path) -> dict[str, Any]:

@@ -10,23 +10,27 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 import torchvision
+from safetensors import safe_open
 from safetensors.torch import load, load_file, save
 from torch import Tensor
 from torchvision.models import VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
 from hpc_astrossl import provenance
-from hpc_astrossl.cache import BUNDLED, BUNDLED_FOLDER, cache_folder, found_weights, weights_file
+from hpc_astrossl.cache import BUNDLED, BUNDLED_FOLDER, cache_folder, found_weights, seen_file, weights_file
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import write_aside, written
-from hpc_astrossl.identity import both
+from hpc_astrossl.identity import UNKNOWN, both
 from hpc_astrossl.names import IMAGENET
+from hpc_astrossl.nets import seen
 from hpc_astrossl.nets.backbones import expected
 from hpc_astrossl.specs.backbones import BACKBONES, backbone_of, imagenet
 
 PREFIX, COUNT = "features.", "num_batches_tracked"
+MARK = "run_id"  # in the metadata of exported weights: whose they are
 # The convolutions that take RGB 0..255 minus the ImageNet mean, which is what scaling "caffe" gives them. The end
 # of the file's name is the beginning of its SHA-256.
 SOURCES = {IMAGENET: VGG16_Weights.IMAGENET1K_FEATURES.url} | {
@@ -148,17 +152,66 @@ def widened(tensors: dict[str, Tensor], channels: int, backbone: str = "vgg16") 
     return tensors | {name: mean.repeat(1, channels, 1, 1)}
 
 
-def install(tensors: dict[str, Tensor], name: str, source: str) -> tuple[Path, str]:
-    """Put convolutions into the cache under ``name``. Returns the file and its SHA-256."""
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the convolutions among ``tensors``, by name."""
+    found = hashlib.sha256()
+    for name in sorted(name for name in tensors if name.startswith(PREFIX)):
+        found.update(name.encode() + np.ascontiguousarray(tensors[name].numpy()).tobytes())
+    return found.hexdigest()
+
+
+def marked(path: Path) -> str | None:
+    """The run that a weights file was exported from, as the file itself tells it; None where it does not."""
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                return (file.metadata() or {}).get(MARK)
+        about = getattr(torch.load(path, map_location="meta", weights_only=True), "_metadata", {})
+        return about.get("", {}).get(MARK)
+    except Exception:  # ``read`` says what is wrong with it
+        return None
+
+
+def carried(file: Path, tensors: Mapping[str, Tensor], *, anyway: bool = False) -> seen.Carried | None:
+    """What the weights in ``file``, which are ``tensors``, have seen; None where they are of no run.
+
+    InputError when they are, and that is not beside them; with ``anyway`` nothing is known of it then.
+    """
+    run, found = marked(file), seen.read(file, digest(tensors))
+    if found is not None or run is None:
+        return found
+    if not anyway:
+        raise InputError(f"{file}: holds the weights of run {run}, and {seen_file(file).name}, which tells what that "
+                         "run has seen, is not beside it; without it a leak cannot be found. Bring it, or export the "
+                         "run again (--anyway of weights add takes them without)")  # fmt: skip
+    nothing = {"object_id": np.empty(0, "U1"), "ra": np.empty(0), "dec": np.empty(0)}
+    record = {"run": run, "weights_sha256": None, "store": UNKNOWN, "store_sha256": None, "begun_from": {},
+              "certain": False}  # fmt: skip
+    return seen.Carried(convolutions=digest(tensors), runs=(record,), of=np.empty(0, np.int64), objects=nothing)
+
+
+def install(tensors: dict[str, Tensor], name: str, source: str, saw: seen.Carried | None = None) -> tuple[Path, str]:
+    """Put convolutions into the cache under ``name``, and what they have seen. Returns the file and its SHA-256.
+
+    Were this cut off in between, what is beside the weights would be of others, which is noticed.
+    """
     path = weights_file(name)
+    mark = {MARK: str(saw.runs[0]["run"])} if saw else {}
     with written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_aside(path, save(tensors, metadata={"source": source}))
+        if saw:
+            seen.write(path, saw)
+        write_aside(path, save(tensors, metadata={"source": source, **mark}))
+        if not saw:
+            seen_file(path).unlink(missing_ok=True)
     return path, provenance.sha256(path)
 
 
-def add(file: Path, name: str = IMAGENET) -> tuple[Path, str]:
-    """Copy a weights file into the cache. Returns where it lies and its SHA-256; InputError when it does not fit."""
+def add(file: Path, name: str = IMAGENET, *, anyway: bool = False) -> tuple[Path, str]:
+    """Copy a weights file into the cache, with what its run has seen. Returns where it lies and its SHA-256.
+
+    InputError when it does not fit, or (not so ``anyway``) nothing tells what the run that it is of has seen.
+    """
     backbone = backbone_of(name)
     tensors = read(file, backbone)
     if name == imagenet(backbone) and (channels := tensors[first_layer(backbone)].shape[1]) != 3:
@@ -170,7 +223,7 @@ def add(file: Path, name: str = IMAGENET) -> tuple[Path, str]:
                 f"{file}: these are torchvision's IMAGENET1K_V1 weights, for images scaled by mean and deviation; "
                 f"{IMAGENET} are those of IMAGENET1K_FEATURES, for RGB 0..255 minus the mean ({SOURCES[IMAGENET]})"
             )
-    return install(tensors, name, source=file.name)
+    return install(tensors, name, source=file.name, saw=carried(file, tensors, anyway=anyway))
 
 
 def fetch(name: str) -> tuple[Path, str]:

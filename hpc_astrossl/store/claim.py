@@ -30,6 +30,11 @@ def partial(path: Path) -> Path:
     return path.with_name(path.name + PARTIAL)
 
 
+def begun(path: Path) -> int:
+    """When the store in the making was begun, in nanoseconds by the clock of the file system."""
+    return (partial(path) / PLAN).stat().st_mtime_ns
+
+
 def begin(path: Path, plan: dict[str, Any], fill: Callable[[Path], None]) -> None:
     """Make the partial folder of ``path`` unless it is there; ``fill`` puts the empty store into a folder.
 

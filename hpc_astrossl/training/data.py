@@ -10,15 +10,13 @@ from torch import Tensor
 
 from hpc_astrossl import identity, names, provenance
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.identity import OBJECTS
 from hpc_astrossl.nets import weights
 from hpc_astrossl.pretexts import open_pretext
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import SPLITS, Store, nearest, open_store
 from hpc_astrossl.training import control
-from hpc_astrossl.training.folder import AGAIN, WEIGHTS, RunFolder, run_path
-from hpc_astrossl.training.leakage import check_leakage, seen_by
-from hpc_astrossl.training.source import same_channels
+from hpc_astrossl.training.folder import WEIGHTS, RunFolder, run_path
+from hpc_astrossl.training.lineage import check
 from hpc_astrossl.training.subset import subset
 
 RUN = identity.RUN
@@ -89,17 +87,16 @@ def open_source(run: RunSpec, workdir: Path, store: Store) -> Source:
     """
     if run.weights is None:
         return Source(name=None, sha256=None, tensors={})
-    leakage, lineage, noted = (), (), None
+    noted = None
     if run.weights.startswith(RUN):
         folder = RunFolder(run_path(workdir, run.experiment, run.weights.removeprefix(RUN)))
         path = folder.path / WEIGHTS
         if folder.result() is None or not path.exists():
             raise InputError(f"weights {run.weights}: {folder.path} is no finished run's folder; train it first")
-        noted, earlier = folder.weights_digest(), _lineage(run, workdir)
-        leakage = _check_lineage(earlier, workdir, store)
-        lineage = tuple(one.record for one in earlier)
+        noted = folder.weights_digest()
     else:
         path = weights.cached(run.weights)
+    leakage, lineage = check(run, workdir, store)
     sha256 = provenance.sha256(path)
     if noted not in (None, sha256):
         raise InputError(f"{path}: damaged: it is not the file that its run wrote; train that run again "
@@ -114,44 +111,3 @@ def open_source(run: RunSpec, workdir: Path, store: Store) -> Source:
     elif channels != needed:
         raise InputError(f"weights {run.weights}: they take {channels} channels, {store.path} has {needed}")
     return Source(name=run.weights, sha256=sha256, tensors=tensors, leakage=leakage, lineage=lineage)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Earlier:
-    """A finished run that weights go back to."""
-
-    folder: RunFolder
-    result: dict[str, Any]
-    made: identity.Made
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """As ``lineage`` of a result tells it."""
-        made = self.made
-        return {
-            "run": made.run, "weights_sha256": made.own, "store": made.store, "store_sha256": made.store_sha256,
-            "begun_from": {"name": made.weights, "sha256": made.weights_sha256},
-        }  # fmt: skip
-
-
-def _lineage(run: RunSpec, workdir: Path) -> list[_Earlier]:
-    """Follow ``run:`` weights back to the first run. InputError when one of them was edited, or is out of date."""
-    name, found = run.weights, []
-    while name is not None and name.startswith(RUN):
-        folder = RunFolder(run_path(workdir, run.experiment, name.removeprefix(RUN)))
-        result, earlier = folder.held(AGAIN)
-        found.append(_Earlier(folder=folder, result=result, made=identity.Made.of(result)))
-        name = earlier.weights
-    return found
-
-
-def _check_lineage(lineage: list[_Earlier], workdir: Path, store: Store) -> tuple[dict[str, Any], ...]:
-    """Hold what each earlier run has seen against ``store``; what was found."""
-    found = []
-    for earlier in lineage:
-        channels = tuple(earlier.result["store"].get("channels", ()))
-        if len(channels) == len(store.info.channels):  # other numbers are told of, or made to fit, later
-            same_channels(str(store.path), store.info.channels, channels)
-        digest = earlier.result.get("files", {}).get(OBJECTS)
-        found.append(check_leakage(seen_by(earlier.folder.path, earlier.made, digest, workdir), store))
-    return tuple(found)

@@ -13,12 +13,13 @@ from torch.nn import functional as F
 
 from hpc_astrossl.errors import StoreChanged
 from hpc_astrossl.loading import LoaderSpec, open_loader
+from hpc_astrossl.nets import weights
 from hpc_astrossl.nets.vgg import VGG16, working_precision
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import Store
 from hpc_astrossl.training.control import MASKED, controlled
 from hpc_astrossl.training.data import Source
-from hpc_astrossl.training.feature_cache import SEGMENT, FeatureCache, store_digest, weights_digest
+from hpc_astrossl.training.feature_cache import SEGMENT, FeatureCache, store_digest
 from hpc_astrossl.training.features import view
 from hpc_astrossl.training.loop import collect
 from hpc_astrossl.training.watch import Stop
@@ -151,7 +152,7 @@ def open_cache(
         return None
     about = {
         "store": store_digest(store),
-        "weights": weights_digest(source.tensors),
+        "weights": weights.digest(source.tensors),
         "scaling": run.data.scaling,
         "pooling": run.model.pooling,
         "device": engine.device.type,

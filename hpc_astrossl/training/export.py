@@ -1,6 +1,7 @@
 """A finished run's convolutions for others: torchvision's state dict, and a card that says what they are."""
 
 import io
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from safetensors.torch import save
 from hpc_astrossl import identity, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import write_aside, written
-from hpc_astrossl.nets import weights
+from hpc_astrossl.nets import seen, weights
 from hpc_astrossl.specs.backbones import BACKBONES
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.training.folder import ANYWAY, WEIGHTS, RunFolder
+from hpc_astrossl.training.lineage import of_run
 
 SCALINGS = {
     "unit": "bytes 0..255 times 1/255",
@@ -32,7 +34,9 @@ model.load_state_dict(state, strict=False)  # the classifier keeps its own begin
 
 
 def export(run: Path, file: Path, *, anyway: bool = False) -> Path:
-    """Write ``features.*`` of a run under torchvision's names, and a model card beside; returns the card's path.
+    """Write ``features.*`` of a run under torchvision's names; returns the path of the model card beside.
+
+    What the run has seen goes into ``FILE.seen.npz``, for the leakage check of who begins from these weights.
 
     InputError when the run is not done or (not so ``anyway``) out of date, or the file is neither ``.safetensors`` nor
     ``.pth``.
@@ -43,14 +47,18 @@ def export(run: Path, file: Path, *, anyway: bool = False) -> Path:
     tensors, _ = weights.read_whole(run / WEIGHTS, RunFolder(run).weights_digest())
     prefix = "" if spec.model.backbone == "vgg16" else "features."  # of others it is ours, not torchvision's
     state = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith("features.")}
+    mark = {weights.MARK: result["run_id"]}
     if file.suffix == ".pth":
-        buffer = io.BytesIO()
+        buffer, state = io.BytesIO(), OrderedDict(state)
+        state._metadata = OrderedDict({"": {"version": 1, **mark}})  # as torch's own state dicts have it
         torch.save(state, buffer)
         data = buffer.getvalue()
     else:
-        data = save(state, metadata={"run_id": result["run_id"]})
+        data = save(state, metadata=mark)
     with written(file):
         file.parent.mkdir(parents=True, exist_ok=True)
+    seen.write(file, of_run(run, {name: t for name, t in tensors.items() if name.startswith("features.")}))
+    with written(file):
         write_aside(file, data)
     card = file.with_name(file.name + ".md")
     channels = tensors[weights.first_layer(spec.model.backbone)].shape[1]

@@ -12,12 +12,11 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from hpc_astrossl import locks, npz
 from hpc_astrossl.files import write_aside
@@ -34,14 +33,6 @@ def store_digest(store: Store) -> str:
         found.update(str(path.relative_to(store.path)).encode())
         with path.open("rb") as stream:
             found.update(hashlib.file_digest(stream, "sha256").digest())
-    return found.hexdigest()
-
-
-def weights_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the convolutions among ``tensors``, by name."""
-    found = hashlib.sha256()
-    for name in sorted(name for name in tensors if name.startswith("features.")):
-        found.update(name.encode() + np.ascontiguousarray(tensors[name].numpy()).tobytes())
     return found.hexdigest()
 
 

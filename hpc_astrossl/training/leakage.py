@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from hpc_astrossl import identity, npz, provenance
+from hpc_astrossl import cache, identity, npz, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.identity import OBJECTS
+from hpc_astrossl.nets import seen as carrying
+from hpc_astrossl.nets.seen import Carried
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import Store, open_store
 
@@ -65,6 +67,14 @@ def seen_by(folder: Path, made: identity.Made, digest: str | None, workdir: Path
     return Seen(run=made.run, store=made.store, objects=objects)
 
 
+def seen_behind(carried: Carried) -> list[Seen]:
+    """The objects of each of the runs."""
+    return [
+        Seen(run=one["run"], store=one["store"], objects=carried.by(number), certain=bool(one.get("certain")))
+        for number, one in enumerate(carried.runs)
+    ]
+
+
 def check_leakage(seen: Seen, labelled: Store) -> dict[str, Any]:
     """InputError when a run whose weights would carry it over has seen an object of the labelled store.
 
@@ -84,16 +94,25 @@ def check_leakage(seen: Seen, labelled: Store) -> dict[str, Any]:
     return told if seen.certain else told | {"shared": None, "why": identity.UNKNOWN}
 
 
-def check_plan(earlier: RunSpec, run: RunSpec, workdir: Path) -> None:
-    """The same before anything is trained: of a run that is to begin from the weights of another, done or not.
+def check_plan(earlier: RunSpec | str, run: RunSpec, workdir: Path) -> None:
+    """The same before anything is trained: of a run that is to begin from the weights of another, done or not, or from
+    weights of that name that were exported.
 
     InputError when they share an object. What cannot be read is told of by who is to train on it.
     """
     try:
-        seen, labelled = _seen_or_to_see(earlier, workdir), open_store(workdir / run.data.store)
+        labelled = open_store(workdir / run.data.store)
+        known = _carried(earlier) if isinstance(earlier, str) else [_seen_or_to_see(earlier, workdir)]
     except InputError:
         return
-    check_leakage(seen, labelled)
+    for seen in known:
+        check_leakage(seen, labelled)
+
+
+def _carried(name: str) -> list[Seen]:
+    path = cache.found_weights(name)
+    carried = path and carrying.read(path)
+    return seen_behind(carried) if carried else []
 
 
 def _seen_or_to_see(run: RunSpec, workdir: Path) -> Seen:
