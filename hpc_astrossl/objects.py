@@ -1,5 +1,6 @@
 """The objects of a release in memory: what *which objects* (``selection``) hands to *their pixels* (``cutting``)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -45,3 +46,16 @@ def _taken(value: Any, rows: np.ndarray) -> Any:
     if isinstance(value, dict):
         return {key: _taken(entry, rows) for key, entry in value.items()}
     return value[rows] if isinstance(value, np.ndarray) else value
+
+
+def joined(parts: Sequence[Objects]) -> Objects:
+    """The objects of the parts, one after the other; all have the same columns."""
+    first = parts[0]
+    return replace(first, **{name: _together([getattr(part, name) for part in parts])
+                             for name in (field.name for field in fields(first))})  # fmt: skip
+
+
+def _together(values: Sequence[Any]) -> Any:
+    if isinstance(values[0], dict):
+        return {key: _together([value[key] for value in values]) for key in values[0]}
+    return np.concatenate(values) if isinstance(values[0], np.ndarray) else values[0]

@@ -6,6 +6,7 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,11 @@ from hpc_astrossl.cutting.progress import Progress
 from hpc_astrossl.cutting.shards import Hashes, Portion, Target
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import task_note, write_aside
+from hpc_astrossl.ingest import lease, plans
 from hpc_astrossl.ingest.finishing import finish
-from hpc_astrossl.ingest.planning import Edges, Job, plan_jobs, summary
-from hpc_astrossl.objects import Objects, subset
+from hpc_astrossl.ingest.planning import Draft, Edges, drafts, summary
+from hpc_astrossl.ingest.plans import Job
+from hpc_astrossl.objects import joined, subset
 from hpc_astrossl.selection.catalogue import read_objects
 from hpc_astrossl.selection.select import select
 from hpc_astrossl.specs.recipe import Recipe
@@ -82,80 +85,151 @@ def build(recipe: Recipe, source: Path, out: Path, options: Options = Options(),
         raise unknown("store", options.only, recipe.stores)
     if not source.is_dir():
         raise InputError(f"{source}: no such folder; --source is the folder that holds {recipe.catalogue.file}")
+    names = [name for name in recipe.stores if options.only in (None, name)]
+    jobs, made = _planned(recipe, names, (source, out), options, progress)
+    due = list(jobs.values())
+    try:
+        faults = _write(due, source, options, progress)
+        made |= {job.name: _end(job, progress) for job in due}
+        _stop_for(faults)
+    except BaseException as error:
+        _clear([job.path for job in due], options)
+        raise _told(error, out) from None
+    for job in due if options.tasks > 1 else []:
+        _leave_note(job.path, options, {"plan": job.plan}, len(job.shards))
+    return [made[name] for name in names]
+
+
+def _told(error: BaseException, out: Path) -> BaseException:
+    """The error to raise: that the folder of the stores cannot be written is the user's to mend."""
+    if isinstance(error, OSError) and error.errno in _OUT_OF_REACH:
+        return InputError(f"{out}: cannot be written ({error.strerror})")
+    return error
+
+
+def _planned(recipe: Recipe, names: list[str], places: tuple[Path, Path], options: Options,
+             progress: Progress) -> tuple[dict[str, Job], dict[str, Made]]:  # fmt: skip
+    """(the plans of the stores that are to be made, those that are there): from disk if one was left there, else made
+    and left there, by one task for all of them."""
+    source, out = places
+    key = plans.key_of(recipe, source)
+    made = {name: done for name in names if (done := _finished(out / f"{name}.zarr", key, options))}
+    wanted = [name for name in names if name not in made]
+    if not (jobs := _found(recipe, wanted, places, key, options)) and wanted:
+        with lease.selecting(out, wanted[0], key, options.tasks):
+            jobs = _found(recipe, wanted, places, key, options)
+            if not jobs:
+                drafts, standing = _select(recipe, wanted, places, options, progress)
+                made |= standing
+                _save(drafts, key, options, out)
+                for name in standing if options.tasks > 1 else []:
+                    info = standing[name].info
+                    _leave_note(out / f"{name}.zarr", options, {"digest": info.provenance["digest"]}, 0)
+                wanted = [draft.name for draft in drafts]
+                jobs = {name: plans.load(recipe, name, places, key) for name in wanted}
+    if lost := [name for name in wanted if jobs.get(name) is None]:
+        raise InputError(f"{out / lost[0]}.zarr: its tables or images change while it is planned, or another process "
+                         "has finished it meanwhile; run this again")  # fmt: skip
+    return jobs, made
+
+
+def _found(recipe: Recipe, names: list[str], places: tuple[Path, Path], key: str, options: Options) -> dict[str, Job]:
+    """The plans that are on disk, if all are. A store that has its name is looked at anew."""
+    if options.overwrite or any((places[1] / f"{name}.zarr").exists() for name in names):
+        return {}
+    found = {name: plans.load(recipe, name, places, key) for name in names}
+    return found if None not in found.values() else {}
+
+
+def _finished(path: Path, key: str, options: Options) -> Made | None:
+    """The store that is there, if other tasks have just finished it and this one has no shard of it."""
+    facts = plans.noted(path, key) if options.tasks > 1 and path.exists() else None
+    if facts is None or options.own(facts["shards"]):
+        return None
+    info = stores.open_store(path).info
+    if info.provenance.get("digest") != facts["digest"]:
+        return None
+    return Made(path=path, info=info, fresh=False, shards=facts["shards"], of_shards=facts["shards"])
+
+
+def _select(recipe: Recipe, names: list[str], places: tuple[Path, Path], options: Options,
+            progress: Progress) -> tuple[list[Draft], dict[str, Made]]:  # fmt: skip
+    """(drafts of the stores to be made, the stores that are there and are what would be made)."""
+    source, out = places
     objects = read_objects(recipe, source)
     kind = f" ({objects.kind})" if objects.kind else ""
     progress.say(f"read {recipe.catalogue.file}: {len(objects):,} objects{kind}")
     for note in objects.notes:
         progress.say(note)
     objects = locate(recipe, source, objects, progress.say)
-    selections = select(recipe, objects, source, Edges(recipe, source, objects))
-    chosen = {name: selections[name] for name in recipe.stores if options.only in (None, name)}
-    jobs = plan_jobs(recipe, source, out, objects, chosen)
-    made = {job.name: standing for job in jobs if (standing := _standing(job, source, objects, options))}
-    due = [job for job in jobs if job.name not in made]
+    edges = Edges(recipe, source, objects)
+    selections = select(recipe, objects, source, edges)
+    found = drafts(recipe, (source, out), objects, {name: selections[name] for name in names}, edges.seen)
+    made = {draft.name: standing for draft in found if (standing := _standing(draft, options))}
+    return [draft for draft in found if draft.name not in made], made
+
+
+def _save(found: list[Draft], key: str, options: Options, out: Path) -> None:
+    """Leave the plans on disk, in the stores that begin with them."""
     try:
-        faults = _write(due, source, objects, options, progress)
-        made |= {job.name: _end(job, objects, progress) for job in due}
-        _stop_for(faults)
+        for draft in found:
+            plans.save(draft, key, replace=options.overwrite)
+            if options.tasks > 1:
+                plans.note(draft, key)
     except BaseException as error:
-        _clear(due, options)
-        if not isinstance(error, OSError) or error.errno not in _OUT_OF_REACH:
-            raise
-        raise InputError(f"{out}: cannot be written ({error.strerror})") from None
-    for job in jobs if options.tasks > 1 else []:
-        _leave_note(job, options)
-    return [made[job.name] for job in jobs]
+        _clear([draft.path for draft in found], options)
+        raise _told(error, out) from None
 
 
-def _leave_note(job: Job, options: Options) -> None:
+def _leave_note(path: Path, options: Options, facts: dict[str, Any], shards: int) -> None:
     """Say beside the store that this task's part is done, for those who wait for it."""
-    path = job.path.parent / task_note(job.name, options.task, options.tasks)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    own = list(options.own(len(job.shards)))
-    facts = {"plan": job.plan, "shards": own, "ended": provenance.now(), "host": socket.gethostname()}
-    write_aside(path, (json.dumps(facts, indent=1) + "\n").encode())
+    file = path.parent / task_note(path.stem, options.task, options.tasks)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    facts = facts | {"shards": list(options.own(shards)), "ended": provenance.now(), "host": socket.gethostname()}
+    write_aside(file, (json.dumps(facts, indent=1) + "\n").encode())
 
 
-def _standing(job: Job, source: Path, objects: Objects, options: Options) -> Made | None:
-    """The store that is there already, if it is what the job would make; None if the job must run.
+def _standing(draft: Draft, options: Options) -> Made | None:
+    """The store that is there already, if it is what the draft would make; None if it must be made.
 
     A process alone reads all images and compares their hashes; one task of several those of its own shards.
     """
-    if not job.path.exists():
+    path, source = draft.path, draft.folder
+    if not path.exists():
         return None
     if options.overwrite:
-        if not (job.path / "zarr.json").is_file():
-            raise InputError(f"{job.path}: is no Zarr group, so --overwrite will not remove it; move it away")
+        if not (path / "zarr.json").is_file():
+            raise InputError(f"{path}: is no Zarr group, so --overwrite will not remove it; move it away")
         return None
     try:
-        info = stores.open_store(job.path).info
+        info = stores.open_store(path).info
     except InputError as error:
         raise InputError(f"{error}. To replace it say --overwrite") from None
-    same = info.provenance.get("digest") == job.digest
+    same = info.provenance.get("digest") == draft.digest
     made_from = info.provenance.get("inputs", {})
     if same and options.tasks == 1:
-        same = made_from["images"] == summary(Hashes(source).of(job.files))
+        same = made_from["images"] == summary(Hashes(source).of(draft.files))
     elif same and "shards" in made_from:  # stores of 0.1.0 have none
-        cutter, hashes = open_source(job.recipe, source, objects, job.images), Hashes(source)
-        for number in options.own(len(job.shards)):
-            files = [path for unit in cutter.units(job.shards[number]) for path in cutter.files(unit)]
+        cutter, hashes = open_source(draft.recipe, source, draft.objects, draft.images), Hashes(source)
+        for number in options.own(len(draft.shards)):
+            files = [file for unit in cutter.units(draft.shards[number]) for file in cutter.files(unit)]
             same = same and summary(hashes.of(files))["digest"] == made_from["shards"][number]
     if not same:
-        raise InputError(f"{job.path}: already there, made by another recipe or from other inputs; "
+        raise InputError(f"{path}: already there, made by another recipe or from other inputs; "
                          "say --overwrite to replace it, or choose another --out")  # fmt: skip
-    stores.tidy(job.path)
-    return Made(path=job.path, info=info, fresh=False)
+    stores.tidy(path)
+    return Made(path=path, info=info, fresh=False)
 
 
-def _write(due: list[Job], source: Path, objects: Objects, options: Options, progress: Progress) -> list[str]:
+def _write(due: list[Job], source: Path, options: Options, progress: Progress) -> list[str]:
     """This task's shards; returns what kept some of them from being written. Stores with the same images share a pass
     over the fields."""
     faults = []
     for group in _groups(due):
         for job in group:
             if options.own(len(job.shards)):
-                stores.join(job.path, job.arrays, plan=job.plan, replace=options.overwrite)
-        portions = _portions(group, source, objects, options)
+                stores.join(job.path, job.arrays, plan=job.plan)
+        portions = _portions(group, source, options)
         if portions:
             outcome = workers.run(portions, progress)
             faults += outcome.faults
@@ -177,7 +251,7 @@ def _groups(due: list[Job]) -> list[list[Job]]:
     return list(groups.values())
 
 
-def _portions(group: list[Job], source: Path, objects: Objects, options: Options) -> list[Portion]:
+def _portions(group: list[Job], source: Path, options: Options) -> list[Portion]:
     """This task's shards of some stores, divided among processes; neighbours stay together, since they share fields."""
     own = [options.own(len(job.shards)) for job in group]
     cores = options.workers or len(os.sched_getaffinity(0))
@@ -187,26 +261,33 @@ def _portions(group: list[Job], source: Path, objects: Objects, options: Options
         shares = [Options(task=worker + 1, tasks=count).own(len(shards)) for shards in own]
         parts = {job.name: [shards[i] for i in share] for job, shards, share in zip(group, own, shares, strict=True)}
         if any(parts.values()):
-            portions.append(_portion([(job, parts[job.name]) for job in group if parts[job.name]], source, objects))
+            portions.append(_portion([(job, parts[job.name]) for job in group if parts[job.name]], source))
     return portions
 
 
-def _portion(parts: list[tuple[Job, list[int]]], source: Path, objects: Objects) -> Portion:
-    shards = {(job.name, number): job.shards[number] for job, numbers in parts for number in numbers}
-    rows = np.concatenate(list(shards.values()))
-    rows = rows if len(parts) == 1 else np.unique(rows)  # a store alone keeps its own order
-    order = np.argsort(rows)
-    local = {key: order[np.searchsorted(rows, wanted, sorter=order)] for key, wanted in shards.items()}
-    targets = [
-        Target(path=job.path, arrays=job.arrays, plan=job.plan,
-               shards={number: local[job.name, number] for number in numbers})
-        for job, numbers in parts
-    ]  # fmt: skip
+def _portion(parts: list[tuple[Job, list[int]]], source: Path) -> Portion:
+    """Shards of some stores with their objects, read from the plans; one that several stores want is there once."""
+    objects = joined([job.objects(*job.shards[number]) for job, numbers in parts for number in numbers])
+    numbers = np.concatenate([job.table.read("number", *job.shards[number])
+                              for job, numbers in parts for number in numbers])  # fmt: skip
+    if len(parts) == 1:  # a store alone keeps its own order
+        place = np.arange(len(numbers))
+    else:
+        _, first, place = np.unique(numbers, return_index=True, return_inverse=True)
+        objects = subset(objects, first)
+    targets, done = [], 0
+    for job, own in parts:
+        shards = {}
+        for number in own:
+            start, stop = job.shards[number]
+            shards[number] = place[done : done + stop - start]
+            done += stop - start
+        targets.append(Target(path=job.path, arrays=job.arrays, plan=job.plan, shards=shards))
     job = parts[0][0]
-    return Portion(recipe=job.recipe, folder=source, images=job.images, objects=subset(objects, rows), targets=targets)
+    return Portion(recipe=job.recipe, folder=source, images=job.images, objects=objects, targets=targets)
 
 
-def _end(job: Job, objects: Objects, progress: Progress) -> Made:
+def _end(job: Job, progress: Progress) -> Made:
     """Finish the store if all its shards are there."""
     there, count = len(stores.records(job.path)), len(job.shards)
     if not there and job.path.exists():  # another task has finished it meanwhile
@@ -214,11 +295,11 @@ def _end(job: Job, objects: Objects, progress: Progress) -> Made:
     if there < count:
         return Made(path=job.path, info=None, shards=there, of_shards=count)
     progress.say(f"all {count} shards of {job.path} are there: finishing it")
-    return Made(path=job.path, info=finish(job, objects, progress.say), shards=count, of_shards=count)
+    return Made(path=job.path, info=finish(job, progress.say), shards=count, of_shards=count)
 
 
-def _clear(due: list[Job], options: Options) -> None:
-    """Remove what one process alone has begun in vain: a store in the making without a single finished shard."""
-    for job in due if options.tasks == 1 else []:
-        if not stores.records(job.path):
-            stores.abandon(job.path)
+def _clear(paths: list[Path], options: Options) -> None:
+    """Remove what one process alone has begun in vain: stores in the making without a single finished shard."""
+    for path in paths if options.tasks == 1 else []:
+        if not stores.records(path):
+            stores.abandon(path)

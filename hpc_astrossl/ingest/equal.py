@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_astrossl import store as stores
-from hpc_astrossl.ingest.planning import Job
+from hpc_astrossl.ingest.plans import Job
 from hpc_astrossl.manifest import PIXELS, Record
-from hpc_astrossl.objects import Objects
 from hpc_astrossl.selection import crossmatch
 
 
@@ -48,7 +47,7 @@ class Equal:
         return lines
 
 
-def put_together(job: Job, objects: Objects, records: Sequence[Record], split: np.ndarray) -> Equal:
+def put_together(job: Job, records: Sequence[Record], split: np.ndarray) -> Equal:
     """Let equal pictures among the rows that are not rejected share a split."""
     digests = hashes(records, len(split))
     kept = np.flatnonzero(split != stores.REJECTED)
@@ -58,11 +57,10 @@ def put_together(job: Job, objects: Objects, records: Sequence[Record], split: n
     twice = np.bincount(picture)[picture] > 1
     if not twice.any():
         return Equal(split=split)
-    rows = job.rows[kept]
-    place = np.arange(len(kept))
+    ids, place = job.column("object_id")[kept], np.arange(len(kept))
     if job.recipe.split.by != "column":
-        position = (objects.ra[rows], objects.dec[rows])
-        place = crossmatch.groups(objects.object_id[rows], position, job.recipe.split.together)
+        position = (job.column("ra")[kept], job.column("dec")[kept])
+        place = crossmatch.groups(ids, position, job.recipe.split.together)
     member = crossmatch.joined(picture, place)
     concerned = np.bincount(member, weights=twice)[member] > 0
     highest = np.zeros(member.max() + 1, dtype=split.dtype)
@@ -70,7 +68,7 @@ def put_together(job: Job, objects: Objects, records: Sequence[Record], split: n
     new = split.copy()
     new[kept[concerned]] = highest[member[concerned]]
     return Equal(split=new, count=int(twice.sum()), moved=int((new != split).sum()),
-                 contrary=_contrary(picture, job.selection.labels[rows], objects.object_id[rows]))  # fmt: skip
+                 contrary=_contrary(picture, job.column("label")[kept], ids))  # fmt: skip
 
 
 def hashes(records: Sequence[Record], count: int) -> np.ndarray | None:

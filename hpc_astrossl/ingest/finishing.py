@@ -14,14 +14,13 @@ from hpc_astrossl import store as stores
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import rows_as_csv, write_aside
 from hpc_astrossl.ingest.equal import put_together
-from hpc_astrossl.ingest.planning import Job, summary
+from hpc_astrossl.ingest.planning import summary
+from hpc_astrossl.ingest.plans import Job
 from hpc_astrossl.manifest import Record
-from hpc_astrossl.objects import Objects
-from hpc_astrossl.selection.select import KEPT
 from hpc_astrossl.specs import making
 
 
-def finish(job: Job, objects: Objects, say: Callable[[str], None] = lambda text: None) -> stores.StoreInfo:
+def finish(job: Job, say: Callable[[str], None] = lambda text: None) -> stores.StoreInfo:
     """Write what remains when all shards are there, and let the store appear. Any task may; one does. Equal pictures
     are put into one split, and ``say`` tells of them.
 
@@ -32,11 +31,11 @@ def finish(job: Job, objects: Objects, say: Callable[[str], None] = lambda text:
         if not records:  # another task was faster
             return stores.open_store(job.path).info
         rejected = [pair for record in records for pair in record.rejected]
-        split, labels = job.split.copy(), job.selection.labels[job.rows]
+        split, labels = job.column("split").copy(), job.column("label")
         split[[row for row, _ in rejected]] = stores.REJECTED
-        equal = put_together(job, objects, records, split)
+        equal = put_together(job, records, split)
         split = equal.split
-        left_out = _left_out(job, objects, rejected)
+        left_out = _left_out(job, rejected)
         files = inputs(records)
         info = _info(job, (split, labels), Counter(reason for _, reason in left_out), files)
         info = replace(info, counts=info.counts | equal.facts)
@@ -45,7 +44,7 @@ def finish(job: Job, objects: Objects, say: Callable[[str], None] = lambda text:
             raise InputError(f"store {job.name}: none of its {len(split):,} objects has an image that can be used: "
                              f"{dict(Counter(reason for _, reason in rejected))}")  # fmt: skip
         writer = stores.StoreWriter(job.path)
-        writer.write_table(_columns(job, objects, split, labels) | _facts(records, len(split)))
+        writer.write_table(_columns(job, split, labels) | _facts(records, len(split)))
         _write_rejected(job.path.with_name(f"{job.name}.rejected.csv"), left_out)
         if job.encoding is None:
             info = replace(info, statistics=writer.statistics(split))
@@ -69,12 +68,10 @@ def inputs(records: list[Record]) -> dict[str, Any]:
     return seen
 
 
-def _columns(job: Job, objects: Objects, split: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    rows = job.rows
-    columns = {"object_id": objects.object_id[rows], "ra": objects.ra[rows], "dec": objects.dec[rows],
-               "split": split, "label": labels}  # fmt: skip
+def _columns(job: Job, split: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    columns = {name: job.column(name) for name in ("object_id", "ra", "dec")} | {"split": split, "label": labels}
     if job.recipe.catalogue.bands:
-        columns |= {"magnitudes": objects.magnitudes[rows], "magnitude_errors": objects.errors[rows]}
+        columns |= {"magnitudes": job.column("magnitudes"), "magnitude_errors": job.column("errors")}
     return columns
 
 
@@ -89,11 +86,11 @@ def _facts(records: list[Record], rows: int) -> dict[str, np.ndarray]:
     return {name: column for name, column in found.items() if np.isfinite(column).any()}
 
 
-def _left_out(job: Job, objects: Objects, rejected: list[tuple[int, str]]) -> list[tuple[str, str]]:
+def _left_out(job: Job, rejected: list[tuple[int, str]]) -> list[tuple[str, str]]:
     """(id, reason): what the catalogue decided, then what the pixels did, then images without a row."""
-    out = np.flatnonzero(job.selection.reasons != KEPT)
-    pairs = zip(objects.object_id[out].tolist(), job.selection.reasons[out].tolist(), strict=True)
-    return [*pairs, *((str(objects.object_id[job.rows[row]]), reason) for row, reason in rejected), *job.extra]
+    ids = job.column("object_id") if rejected else ()
+    extra = [tuple(pair) for pair in job.facts["extra"]]
+    return [*job.reasons(), *((str(ids[row]), reason) for row, reason in rejected), *extra]
 
 
 def _info(job: Job, codes: tuple[np.ndarray, np.ndarray], rejected: Counter, images: dict) -> stores.StoreInfo:
@@ -110,11 +107,11 @@ def _info(job: Job, codes: tuple[np.ndarray, np.ndarray], rejected: Counter, ima
     }
     return stores.StoreInfo(
         name=job.name, survey=recipe.survey, release=recipe.release, bands=recipe.catalogue.bands,
-        channels=job.channels, class_names=names, pixel_scale=job.pixel_scale, counts=counts,
+        channels=job.channels, class_names=names, pixel_scale=job.facts["pixel_scale"], counts=counts,
         recipe=config.plain(recipe), images=_making(job, images),
         provenance={
-            "digest": job.digest,
-            "inputs": {**job.inputs, "images": summary(images), "unverified_images": _unverified(images)},
+            "digest": job.plan["digest"],
+            "inputs": {**job.facts["inputs"], "images": summary(images), "unverified_images": _unverified(images)},
             "code": provenance.code(), "libraries": job.plan["libraries"],
         },
     )  # fmt: skip
@@ -123,8 +120,8 @@ def _info(job: Job, codes: tuple[np.ndarray, np.ndarray], rejected: Counter, ima
 def _making(job: Job, images: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """How the images were made, for whoever applies a network to others; ``images`` are the files that were read."""
     kinds = {PurePath(name).suffix.lower() for name in images}
-    made = making.of_recipe(config.plain(job.recipe), job.name, channels=job.channels, pixel_scale=job.pixel_scale,
-                            kinds=kinds)  # fmt: skip
+    made = making.of_recipe(config.plain(job.recipe), job.name, channels=job.channels,
+                            pixel_scale=job.facts["pixel_scale"], kinds=kinds)  # fmt: skip
     return made.record() if made else {}
 
 

@@ -1,6 +1,6 @@
 """What the catalogue alone decides of a store: its rows, their order and splits, and what its making is known by.
 
-Everything here is final before any pixel is read, so any number of tasks agree on it without a word.
+Everything here is final before any pixel is read. One task decides it and leaves it on disk (``plans``) for all others.
 """
 
 import hashlib
@@ -33,11 +33,11 @@ LIBRARIES = ("astropy", "numcodecs", "numpy", "Pillow", "pyarrow", "scipy", "zar
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """One store on its way: its rows (of the catalogue, in the store's order), their splits, and the identity of all.
+class Draft:
+    """One store as its selection was just made: its rows (of the catalogue, in the store's order) and their splits.
 
     ``inputs`` are the tables and the number of images without a row; ``extra`` lists (id, reason) of what is not in
-    the catalogue; ``files`` are the images that are needed.
+    the catalogue; ``files`` are the images that are needed, ``seen`` those whose headers the selection depends on.
     """
 
     name: str
@@ -50,13 +50,14 @@ class Job:
     encoding: Encoding | None
     pixel_scale: float | None
     selection: Selection
-    ids: np.ndarray
+    objects: Objects  # of the whole catalogue
     rows: np.ndarray
     split: np.ndarray
     inputs: dict[str, Any]
     extra: list[tuple[str, str]]
     files: list[Path]
     folder: Path  # where they are
+    seen: list[Path]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,23 +81,29 @@ class Job:
         """What must agree between all who write this store. Contents of images are not in it: each shard's record
         has those that it was cut from, so that a mended file costs its own shards only."""
         return {
-            "store": self.name, "digest": self.digest, "shape": list(self.shape), "objects": self.objects,
-            "program": __version__, "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+            "store": self.name, "digest": self.digest, "shape": list(self.shape), "objects": self.digest_of_rows,
+            "program": __version__, "libraries": libraries(),
         }  # fmt: skip
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Of the recipe, the tables, and which images there are."""
         names = sorted(os.path.relpath(path, self.folder) for path in self.files)
-        facts = {"recipe": self.recipe, "inputs": self.inputs, "images": names, "objects": self.objects}
+        facts = {"recipe": self.recipe, "inputs": self.inputs, "images": names, "objects": self.digest_of_rows}
         return config.digest(facts)
 
     @cached_property
-    def objects(self) -> str:
+    def digest_of_rows(self) -> str:
         """Of the rows: ids, splits and labels in the store's order."""
-        table = hashlib.sha256("\n".join(self.ids[self.rows].tolist()).encode() + self.split.tobytes())
+        ids = self.objects.object_id[self.rows]
+        table = hashlib.sha256("\n".join(ids.tolist()).encode() + self.split.tobytes())
         table.update(self.selection.labels[self.rows].astype("<i2").tobytes())
         return table.hexdigest()[:16]
+
+
+def libraries() -> dict[str, str]:
+    """Versions of the libraries that pixels and bytes depend on."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
 class Edges:
@@ -105,6 +112,7 @@ class Edges:
     def __init__(self, recipe: Recipe, source: Path, objects: Objects):
         self._place, self._objects = (recipe, source), objects
         self._known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.seen: set[Path] = set()  # images whose headers were asked
 
     def __call__(self, store: StoreSpec, rows: np.ndarray) -> np.ndarray:
         """True for those of ``rows`` that do; bool, N of the catalogue."""
@@ -116,22 +124,27 @@ class Edges:
         if len(new):
             cutter = open_source(recipe, source, self._objects, store.images)
             outside |= over_edge(recipe, cutter, self._objects, new)
+            self.seen |= {cutter.first(unit)[0] for unit in cutter.units(new)}
             asked[new] = True
         return outside
 
 
-def plan_jobs(recipe: Recipe, source: Path, out: Path, objects: Objects, chosen: dict[str, Selection]) -> list[Job]:
-    """A job for each chosen store. InputError for a store without objects and for images that are not there."""
+def drafts(recipe: Recipe, places: tuple[Path, Path], objects: Objects, chosen: dict[str, Selection],
+           seen: set[Path]) -> list[Draft]:  # fmt: skip
+    """A draft for each chosen store; ``places`` are the folders of the source and of the stores.
+
+    InputError for a store without objects and for images that are not there.
+    """
+    source, out = places
     files = table_files(recipe, source)
     tables = [facts | {"file": os.path.relpath(path, source)}
               for path, facts in zip(files, provenance.inputs(files), strict=True)]  # fmt: skip
-    return [_job(recipe.part(name), name, (source, out / f"{name}.zarr"), objects, selection, tables)
+    return [_draft(recipe.part(name), name, (source, out / f"{name}.zarr"), (objects, selection, tables, seen))
             for name, selection in chosen.items()]  # fmt: skip
 
 
-def _job(recipe: Recipe, name: str, places: tuple[Path, Path], objects: Objects, selection: Selection,
-         tables: list[dict[str, Any]]) -> Job:  # fmt: skip
-    folder, path = places
+def _draft(recipe: Recipe, name: str, places: tuple[Path, Path], known: tuple) -> Draft:
+    (folder, path), (objects, selection, tables, seen) = places, known
     spec = recipe.stores[name]
     cutter = open_source(recipe, folder, objects, spec.images)
     require_some(name, selection.reasons)
@@ -143,12 +156,12 @@ def _job(recipe: Recipe, name: str, places: tuple[Path, Path], objects: Objects,
     rows, split = _order(recipe, objects, selection)
     extra = [(stem, NO_ROW) for stem in cutter.without_row()]
     files = [path for unit in cutter.units(rows) for path in cutter.files(unit)]
-    return Job(
+    return Draft(
         name=name, path=path, recipe=recipe, images=spec.images, channels=tuple(cutter.channels), dtype=cutter.dtype,
-        row=cutter.row_shape(rows), encoding=cutter.encoding,
-        pixel_scale=cutter.pixel_scale, selection=selection, ids=objects.object_id, rows=rows, split=split,
+        row=cutter.row_shape(rows), encoding=cutter.encoding, pixel_scale=cutter.pixel_scale, selection=selection,
+        objects=objects, rows=rows, split=split,
         inputs={"tables": tables, "images_without_row": len(extra), **_other_stores(spec)}, extra=extra,
-        files=list(dict.fromkeys(files)), folder=folder,
+        files=list(dict.fromkeys(files)), folder=folder, seen=sorted(seen),
     )  # fmt: skip
 
 

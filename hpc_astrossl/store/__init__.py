@@ -1,7 +1,7 @@
 """The store: one survey's cutouts and what is known of them. The only door to Zarr (docs/store-format.md)."""
 
 from hpc_astrossl.store.check import check
-from hpc_astrossl.store.claim import begun, tidy
+from hpc_astrossl.store.claim import begun, selection_folder, tidy
 from hpc_astrossl.store.encoded import Encoding, examine
 from hpc_astrossl.store.layout import REJECTED, SPLITS, StoreInfo
 from hpc_astrossl.store.memory import MemoryStore
@@ -12,5 +12,6 @@ from hpc_astrossl.store.writer import Arrays, StoreWriter, abandon, create, endi
 
 __all__ = [
     "REJECTED", "SPLITS", "Arrays", "Encoding", "MemoryStore", "RowSet", "Store", "StoreInfo", "StoreWriter", "abandon",
-    "begun", "check", "create", "ending", "examine", "join", "nearest", "open_store", "records", "tidy",
+    "begun", "check", "create", "ending", "examine", "join", "nearest", "open_store", "records", "selection_folder",
+    "tidy",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
 """A store in the making, shared by tasks: begun once, by whichever comes first, and each shard locked while written.
 
-``NAME.zarr.partial/`` holds ``plan.json`` (what is being made), ``store/`` (the Zarr group), ``manifest/`` (a record a
-finished shard), ``locks/`` and, at the very end, ``replaced/``, which had the name before. A lock ends with the process
-that holds it, however it ends.
+``NAME.zarr.partial/`` holds ``plan.json`` (what is being made), ``selection/`` (its objects, ``ingest.plans``),
+``store/`` (the Zarr group), ``manifest/`` (a record a finished shard), ``locks/`` and, at the very end, ``replaced/``,
+which had the name before. A lock ends with the process that holds it, however it ends.
 """
 
 import contextlib
@@ -21,7 +21,8 @@ from hpc_astrossl import locks
 from hpc_astrossl.errors import InputError
 
 PARTIAL = ".partial"
-PLAN, STORE, RECORDS, LOCKS, REPLACED = "plan.json", "store", "manifest", "locks", "replaced"
+PLAN, SELECTION, STORE, RECORDS, LOCKS = "plan.json", "selection", "store", "manifest", "locks"
+REPLACED = "replaced"
 PATIENCE = 3.0  # seconds: the workers of a killed task need a moment to notice
 
 
@@ -33,6 +34,11 @@ def partial(path: Path) -> Path:
 def begun(path: Path) -> int:
     """When the store in the making was begun, in nanoseconds by the clock of the file system."""
     return (partial(path) / PLAN).stat().st_mtime_ns
+
+
+def selection_folder(path: Path) -> Path:
+    """Where the objects are listed of the store that is made for ``path``; the folder is there once they are."""
+    return partial(path) / SELECTION
 
 
 def begin(path: Path, plan: dict[str, Any], fill: Callable[[Path], None]) -> None:
@@ -78,7 +84,7 @@ def tidy(path: Path) -> None:
     A making that goes on, perhaps to replace the store, is left alone, and so is a folder of somebody else's.
     """
     try:
-        left = {entry.name for entry in partial(path).iterdir()} <= {PLAN, RECORDS, LOCKS, REPLACED}
+        left = {entry.name for entry in partial(path).iterdir()} <= {PLAN, SELECTION, RECORDS, LOCKS, REPLACED}
     except OSError:  # there is none, or no folder
         left = False
     if left:

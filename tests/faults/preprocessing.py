@@ -1,5 +1,6 @@
 """``astrossl preprocess``: one process, several workers, and one task of an array, on a survey of two fields."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ingest_survey import RECIPES, Survey
@@ -21,17 +22,29 @@ def scenes() -> list[Scene]:
         scene("preprocess", "--workers", "1"),
         scene("preprocess, fluxes of twelve bands", "--workers", "1", *bands, share=0.4),
         scene("preprocess, two workers", "--workers", "2", setup="", share=0.4),
+        # Makes the selection for both and its own shards; the store stays unfinished.
+        scene(
+            "preprocess, the first of two tasks",
+            "--workers",
+            "1",
+            "--task",
+            "1/2",
+            share=0.6,
+            reads=(_of_a_task, _records),
+        ),  # fmt: skip
     ]
 
 
-def scene(name: str, *options: str, setup: str = "faults.preprocessing:small_shards", share: float = 1.0) -> Scene:
+def scene(name: str, *options: str, setup: str = "faults.preprocessing:small_shards", share: float = 1.0,
+          reads: tuple[Callable[[Path], Prints], Callable[[Path], Prints]] | None = None) -> Scene:  # fmt: skip
     """``preprocess`` of the simulated survey's recipe with these options."""
 
     def command(folder: Path, attempt: int) -> Command:
         arguments = ("preprocess", str(RECIPES / "simulated.yaml"), "--source", "survey", "--out", "stores", *options)
         return Command(arguments=arguments, cwd=folder, setup=setup)
 
-    return Scene(name=name, make=_survey, command=command, prints=_prints, whole=_whole, share=share)  # fmt: skip
+    prints, finished = reads or (_prints, _whole)
+    return Scene(name=name, make=_survey, command=command, prints=prints, whole=finished, share=share)
 
 
 def _survey(folder: Path) -> None:
@@ -41,6 +54,17 @@ def _survey(folder: Path) -> None:
 def _prints(folder: Path) -> Prints:
     """Every file of the output; what killed attempts left behind would show, too. Notes of tasks hold dates."""
     return digests(folder / "stores", but=lambda name: ".tasks/" in name)
+
+
+def _of_a_task(folder: Path) -> Prints:
+    """The shards and records of a store in the making. Plans hold times of files, locks the process that died."""
+    passing = (".tasks/", "/selection/", "/locks/", ".selecting")
+    return digests(folder / "stores", but=lambda name: any(word in name for word in passing))
+
+
+def _records(folder: Path) -> Prints:
+    """The records of finished shards."""
+    return digests(folder / "stores", but=lambda name: "/manifest/images-" not in name or name.endswith(".partial"))
 
 
 def _whole(folder: Path) -> Prints:

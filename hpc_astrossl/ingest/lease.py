@@ -1,0 +1,65 @@
+"""One task makes the selection, the others wait for what it leaves: a lease beside the stores."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from hpc_astrossl import locks
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.files import write_aside
+
+
+@contextlib.contextmanager
+def selecting(out: Path, name: str, key: str, tasks: int) -> Iterator[None]:
+    """Hold the lease by which a selection is made; one process alone needs none.
+
+    Who waited for one that failed is told the same InputError: what is wrong with a recipe or a table is found once,
+    not by a hundred tasks after one another. A lease ends with its process, so of one that was killed the next takes
+    over.
+    """
+    if tasks == 1:
+        yield
+        return
+    made = not out.exists()
+    with contextlib.suppress(OSError):  # which is told when the store is begun
+        out.mkdir(parents=True, exist_ok=True)
+    lock, failure = out / f".{name}.selecting", out / f".{name}.refused"
+    try:
+        with contextlib.ExitStack() as stack:
+            waited = _hold(stack, lock)
+            if waited and (words := _refused(failure, key)):
+                raise InputError(words)
+            failure.unlink(missing_ok=True)
+            try:
+                yield
+            except InputError as error:
+                write_aside(failure, json.dumps({"key": key, "words": str(error)}).encode())
+                raise
+            finally:
+                lock.unlink(missing_ok=True)
+    except InputError:
+        with contextlib.suppress(OSError):
+            if made:
+                out.rmdir()
+        raise
+
+
+def _hold(stack: contextlib.ExitStack, lock: Path) -> bool:
+    """Take the lease; whether another had to be waited for. Where nothing can be written there is none."""
+    try:
+        stack.enter_context(locks.locked(lock, patience=0))
+    except locks.Held:
+        stack.enter_context(locks.locked(lock))
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def _refused(failure: Path, key: str) -> str | None:
+    try:
+        facts = json.loads(failure.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return facts["words"] if facts.get("key") == key else None

@@ -1,0 +1,70 @@
+"""Columns of objects on disk: written once, block by block, and mapped by whoever needs some of their rows.
+
+One Arrow file, so that any Arrow reader opens it. Texts are text, numbers what they are, and columns of shape (N, M)
+lists of M numbers; NaN stays NaN.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import ipc
+
+BLOCK = 1 << 16  # rows
+
+
+def write_columns(path: Path, blocks: Iterable[Mapping[str, np.ndarray]]) -> None:
+    """Write blocks of columns, all of the same names and types, one after the other; there must be at least one."""
+    writer = None
+    try:
+        for columns in blocks:
+            table = pa.table({name: _arrow(values) for name, values in columns.items()})
+            writer = writer or ipc.new_file(path, table.schema)
+            writer.write_table(table, max_chunksize=BLOCK)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _arrow(values: np.ndarray) -> pa.Array:
+    if values.ndim == 2:
+        return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape[1])
+    return pa.array(values, pa.large_string()) if values.dtype.kind in "UO" else pa.array(values)
+
+
+class Columns:
+    """Columns that lie in a file: of the rows that are asked for, those alone are read."""
+
+    def __init__(self, path: Path):
+        with pa.memory_map(str(path)) as source:
+            file = ipc.open_file(source)
+            self.names = file.schema.names
+            self._batches = [file.get_batch(number) for number in range(file.num_record_batches)]
+        self._ends = np.cumsum([batch.num_rows for batch in self._batches])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """The rows ``start`` to ``stop`` of a column, as they were written; texts as str."""
+        stop = len(self) if stop is None else stop
+        parts = [_numpy(part.column(name)) for part in self._parts(start, stop)]
+        if not parts:
+            return _numpy(self._batches[0].slice(0, 0).column(name))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _parts(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
+        for number in range(int(np.searchsorted(self._ends, start, side="right")), len(self._batches)):
+            batch, before = self._batches[number], int(self._ends[number]) - self._batches[number].num_rows
+            if before >= stop:
+                return
+            first = max(start - before, 0)
+            yield batch.slice(first, min(stop - before, batch.num_rows) - first)
+
+
+def _numpy(column: pa.Array) -> np.ndarray:
+    if pa.types.is_fixed_size_list(column.type):
+        return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
+    values = column.to_numpy(zero_copy_only=False)
+    return values.astype(str) if pa.types.is_large_string(column.type) else values
