@@ -57,8 +57,9 @@ def _prints(folder: Path) -> Prints:
 
 
 def _of_a_task(folder: Path) -> Prints:
-    """The shards and records of a store in the making. Plans hold times of files, locks the process that died."""
-    passing = (".tasks/", "/selection/", "/locks/", ".selecting")
+    """The shards and records of a store in the making. Plans hold times of files, locks the process that died; what
+    died before its store had begun (``.NAME.zarr-``) goes when the store is finished."""
+    passing = (".tasks/", "/selection/", "/locks/", ".selecting", ".zarr-")
     return digests(folder / "stores", but=lambda name: any(word in name for word in passing))
 
 
