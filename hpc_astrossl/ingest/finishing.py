@@ -111,7 +111,7 @@ def _info(job: Job, codes: tuple[np.ndarray, np.ndarray], rejected: Counter, ima
         recipe=config.plain(recipe), images=_making(job, images),
         provenance={
             "digest": job.plan["digest"],
-            "inputs": {**job.facts["inputs"], "images": summary(images), "unverified_images": _unverified(images)},
+            "inputs": {**job.inputs, "images": summary(images), "unverified_images": _unverified(images)},
             "code": provenance.code(), "libraries": job.plan["libraries"],
         },
     )  # fmt: skip

@@ -42,6 +42,7 @@ class Job:
     name: str
     path: Path
     recipe: Recipe  # as far as this store depends on it
+    folder: Path  # where its tables and images are
     facts: dict[str, Any]
     table: Columns
     left_out: Columns
@@ -81,6 +82,11 @@ class Job:
     def plan(self) -> dict[str, Any]:
         """What must agree between all who write this store."""
         return self.facts["plan"]
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Its tables, and the number of images without a row."""
+        return self.facts["inputs"]
 
     @cached_property
     def shards(self) -> list[tuple[int, int]]:
@@ -201,7 +207,7 @@ def load(recipe: Recipe, name: str, places: tuple[Path, Path], key: str) -> Job 
                 [file, *_about(source / file)] for file, *_ in facts["seen"]
             ]
             if current:
-                return Job(name=name, path=path, recipe=recipe.part(name), facts=facts,
+                return Job(name=name, path=path, recipe=recipe.part(name), folder=source, facts=facts,
                            table=Columns(folder / OBJECTS), left_out=Columns(folder / LEFT_OUT))  # fmt: skip
         except (OSError, ValueError, KeyError):  # another task has finished the store meanwhile
             continue

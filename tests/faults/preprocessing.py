@@ -31,7 +31,7 @@ def scenes() -> list[Scene]:
             "1/2",
             share=0.6,
             reads=(_of_a_task, _records),
-        ),  # fmt: skip
+        ),
     ]
 
 
