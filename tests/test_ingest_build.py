@@ -175,7 +175,7 @@ class TestSurvey:
         assert fingerprint(tmp_path / "out") == before
         assert preprocess(survey.folder, tmp_path / "out", *options, "--overwrite") == 0
         assert fingerprint(tmp_path / "out") != before
-        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["SG.rejected.csv", "SG.zarr"]
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["SG.rejected.csv", "SG.tasks", "SG.zarr"]
 
     def test_bands_and_rgb_hold_the_same_objects_in_the_same_order(self, survey, tmp_path, capsys):
         survey.write(bands=True)
@@ -194,7 +194,8 @@ class TestSurvey:
         options = ["--set", "stores.SG.images=bands", "--set", "stores.pretext.images=bands"]
         message = refused(capsys, preprocess(survey.folder, tmp_path / "out", *options))
         assert "SIM-2_I_swp.fits.fz: is 100 × 180 pixels" in message
-        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["SGQ.rejected.csv", "SGQ.zarr"]
+        left = sorted(path.name for path in (tmp_path / "out").iterdir())
+        assert left == ["SGQ.rejected.csv", "SGQ.tasks", "SGQ.zarr"]
         assert not list((tmp_path / "out").glob("*artial*")) + list((tmp_path / "out").glob(".*"))
 
     @pytest.mark.parametrize(
