@@ -201,6 +201,104 @@ def features(runs: list[Run], out: Expected) -> None:
         out.put("features", (set_, scheme), "silhouette", f"{sk.silhouette_score(values, label):.4f}")
 
 
+def every_cell(runs: list[Run], out: Expected) -> None:
+    for (set_, scheme, size), group in cells(runs).items():
+        row = (set_, scheme, "all" if size is None else f"{size:,}")
+        out.put("cells", row, "n", f"{len(group)}")
+        truth = group[0].of("test", "truth")
+        right = np.mean([run.said("test") == truth for run in group], axis=0)
+        for column, value in zip(("test low", "test high"), wilson(float(right.mean()), len(truth)), strict=True):
+            out.put("cells", row, column, f"{value + 0.0:.4f}")
+        for split in ("validation", "test"):
+            out.put("cells", row, f"majority {split}", f"{majority(group[0], split):.4f}")
+        for label, split, name in (
+            ("validation accuracy", "validation", "accuracy"), ("test accuracy", "test", "accuracy"),
+            ("test balanced accuracy", "test", "balanced accuracy"), ("test macro F1", "test", "macro F1"),
+        ):  # fmt: skip
+            values = [run.measure(split, name) for run in group]
+            out.put("cells", row, label, f"{np.mean(values):.4f}")
+            if len(values) > 1:
+                out.put("cells", row, f"{label} std", f"{np.std(values, ddof=1):.4f}")
+
+
+def majority(run: Run, split: str) -> float:
+    truth = run.of(split, "truth")
+    return float(np.bincount(truth).max() / len(truth))
+
+
+def controls(runs: list[Run], out: Expected) -> None:
+    found = {}
+    for run in sorted(runs, key=lambda run: run.seed):
+        if run.result["target"] == "classes":
+            where = run.result["store"]["path"], run.scheme, run.size
+            found.setdefault((run.result.get("control", ""), *where), []).append(run)
+    for (control, *where), group in found.items():
+        if not control:
+            continue
+        row = group[0].set, control, group[0].scheme, "all" if group[0].size is None else f"{group[0].size:,}"
+        texts = spread([run.measure("test", "accuracy") for run in group]), f"n = {len(group)}"
+        out.put("controls", row, "accuracy", *texts)
+        out.put("controls", row, "majority", f"{majority(group[0], 'test'):.4f}")
+        if plain := found.get(("", *where)):
+            texts = spread([run.measure("test", "accuracy") for run in plain]), plain[0].set
+            out.put("controls", row, "without the control", *texts)
+
+
+def label_efficiency(runs: list[Run], out: Expected) -> None:
+    """Every pair of schemes at every size; a row may be left out (no skill), but not be another (see ``check``)."""
+    curves: dict[tuple, list] = {}
+    for (set_, scheme, size), group in cells(runs).items():
+        labels = size or group[0].result["objects"]["train"]
+        mean = float(np.mean([run.measure("test", "accuracy") for run in group]))
+        curves.setdefault((set_, scheme), []).append((labels, mean))
+    for (set_, scheme), ours in curves.items():
+        for other, theirs in ((key[1], sorted(curve)) for key, curve in curves.items() if key[0] == set_):
+            if (scheme, other) not in COMPARED or len(theirs) < 2:
+                continue
+            x, y = np.log([labels for labels, _ in theirs]), [mean for _, mean in theirs]
+            for labels, mean in ours:
+                row = set_, scheme, f"{labels:,}", f"{mean:.4f}", other
+                first = next((i for i, value in enumerate(y) if value >= mean), None)
+                if first is None:
+                    out.put("label_efficiency", row, "with labels", f"more than {theirs[-1][0]:,}")
+                elif first == 0 and y[0] > mean:
+                    out.put("label_efficiency", row, "with labels", f"fewer than {theirs[0][0]:,}")
+                else:
+                    at = max(first, 1)
+                    needs = math.exp(np.interp(mean, y[at - 1 : at + 1], x[at - 1 : at + 1]))
+                    out.put("label_efficiency", row, "with labels", f"{needs:,.0f}")
+                    out.put("label_efficiency", row, "times", f"{needs / labels:.1f}")
+
+
+COMPARED = {
+    (f"{kind}-magnitudes", other)
+    for kind in ("features", "finetune")
+    for other in (f"{kind}-imagenet", "scratch")
+}  # fmt: skip
+
+
+def by_pretext(runs: list[Run], out: Expected) -> None:
+    found = cells(runs)
+    for (set_, scheme, size), group in found.items():
+        kind, _, name = scheme.partition("-")
+        row = set_, "all" if size is None else f"{size:,}"
+        texts = spread([run.measure("test", "accuracy") for run in group]), f"n = {len(group)}"
+        for one in {kind} & {"features", "finetune"} or {"features", "finetune"}:
+            if any(key[1].startswith(f"{one}-") for key in found):
+                out.put(f"pretexts_{one}", row, name or kind, *texts)
+                out.put(f"pretexts_{one}", row, "majority", f"{majority(group[0], 'test'):.4f}")
+
+
+def hours(runs: list[Run], out: Expected) -> None:
+    groups: dict[tuple, list[dict]] = {}
+    for run in runs:
+        groups.setdefault((run.set, run.scheme), []).append(run.result)
+    for row, group in groups.items():
+        out.put("hours", row, "runs", f"{len(group)}")
+        out.put("hours", row, "hours", f"{sum(one['seconds'] for one in group) / 3600:,.3f}")
+        out.put("hours", row, "epochs", f"{sum(one['epochs'] for one in group):,}")
+
+
 class Tables(HTMLParser):
     """The tables of the page: rows of texts by the table's name."""
 
@@ -251,9 +349,11 @@ def plain_latex(text: str) -> str:
 def check(runs: Path, report: Path) -> int:
     """AssertionError where a number of the report is not the one recomputed; how many were compared."""
     found, out = read(runs), Expected()
-    for make in (accuracies, low_data, by_class, calibration, pretext, features):
+    makers = (accuracies, low_data, by_class, calibration, pretext, features)
+    for make in (*makers, every_cell, controls, label_efficiency, by_pretext, hours):
         make(found, out)
     page = Tables((report / "report.html").read_text()).rows
+    out = Expected({key: texts for key, texts in out.items() if _due(page, *key)})
     files: dict[tuple[str, str], str] = {}
     for (table, row, column), texts in out.items():
         text = located(page[table], row, column)
@@ -269,11 +369,20 @@ def check(runs: Path, report: Path) -> int:
     return len(out)
 
 
+def _due(page: dict[str, list[list[str]]], table: str, row: tuple[str, ...], column: str) -> bool:
+    """Whether a number must be there: a section that a study has no use for may be missing, and rows without skill."""
+    if table.startswith("pretexts_") and table not in page:
+        return False
+    if table != "label_efficiency":
+        return True
+    return any(tuple(text.split("\n")[0] for text in line[: len(row)]) == row for line in page.get(table, []))
+
+
 def _in_csv(path: Path, row: tuple[str, ...], column: str, expected: str) -> None:
     lines = list(csv.reader(path.read_text().splitlines()))
     head = lines[0]
     for line in lines[1:]:
-        if tuple(line[: len(row)]) == row:
+        if all(_same(text, wanted) for text, wanted in zip(line, row, strict=False)):
             text = line[head.index(column)]
             digits = len(expected.partition(".")[2].split(" ")[0])
             number = re.fullmatch(r"-?[\d.]+(e-?\d+)?", text)
@@ -282,3 +391,10 @@ def _in_csv(path: Path, row: tuple[str, ...], column: str, expected: str) -> Non
             assert wanted.lstrip("+") in shown, f"{path.name} {row} {column}: {text!r}, recomputed {expected!r}"
             return
     raise AssertionError(f"{path.name} has no row {row}")
+
+
+def _same(text: str, wanted: str) -> bool:
+    """Whether an entry of a CSV, numbers at full precision, is what the page shows."""
+    if not re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", text) or not re.fullmatch(r"[\d,.]+", wanted):
+        return wanted in (text, text.partition(" (")[0])  # small print stands in brackets
+    return f"{float(text):,.{len(wanted.partition('.')[2])}f}" == wanted

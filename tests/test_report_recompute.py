@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import recompute
-from run_folders import write_study
+from run_folders import spec, write_run, write_study
 
 from hpc_astrossl.report.page import write_report
 
@@ -15,6 +15,10 @@ def study(tmp_path_factory):
     """A study whose result.json tells the measures of the predictions beside it."""
     work = tmp_path_factory.mktemp("work")
     write_study(work / "study", sets=("SG", "EF-4"), schemes=("scratch", "features-imagenet", "features-magnitudes"))
+    plain = next(run.result for run in recompute.read(work / "study") if run.set == "SG")
+    for seed in (0, 1):
+        run = spec("SG-masked", "features-magnitudes", seed)
+        write_run(work / "study", run, arrays=True, control="masked-centre", store=plain["store"])
     for run in recompute.read(work / "study"):
         if run.result["target"] == "classes":
             told = {
