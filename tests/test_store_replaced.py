@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from training_toys import ALL, HEAD, make_run, make_store
 
-from hpc_astrossl import names
+from hpc_astrossl import identity, names
 from hpc_astrossl.cli import main
 from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT, InputError, StoreChanged
 from hpc_astrossl.loading import LoaderSpec, open_loader
-from hpc_astrossl.store import open_store
+from hpc_astrossl.store import Store, embedding, open_store
 from hpc_astrossl.training import apply, keeper, loop
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.pictures import Alone
@@ -182,3 +182,36 @@ def test_a_checkpoint_within_an_epoch_is_held_too(path, monkeypatch):
     monkeypatch.setattr("hpc_astrossl.training.shared.Shared.hold", lambda self: held.append("held"))
     train(make_run(ALL, train_size=20), path.parent)
     assert held[:2] == ["held", "saved"]
+
+
+READS = {
+    "explore": ["explore", "e.zarr", "--out", "seen", "--map", "pca"],
+    "labels store": ["labels", "store", "labels.csv", "--of", "toy", "--out", "labelled.zarr"],
+    "cutout": ["cutout", "toy", "T0001", "T0040", "--out", "cut"],
+    "info --image": ["info", "toy", "--image", "sheet.png"],
+}
+
+
+@pytest.mark.parametrize("verb", READS)
+def test_whoever_shows_or_copies_its_pictures_notices_it(path, monkeypatch, capsys, verb):
+    """The store is exchanged when its last pictures are read: nothing is left that would pass for a result."""
+    monkeypatch.chdir(path.parent)
+    rows = [f"T{row:04d},{('red', 'blue')[row % 2]}" for row in range(48)]
+    path.with_name("labels.csv").write_text("\n".join(["object_id,class", *rows]) + "\n")
+    columns = {"object_id": np.array([f"T{row:04d}" for row in range(48)]), "label": np.zeros(48, "int16"),
+               "features": np.random.default_rng(0).normal(size=(48, 512)).astype("float32")}  # fmt: skip
+    about = {"store": str(path), "store_sha256": identity.of_store(path), "class_names": ["red", "blue"]}
+    embedding.write(path.with_name("e.zarr"), [columns], rows=48, about=about)
+    original = Store.images
+
+    def images(self, rows):
+        found = original(self, rows)
+        if not path.with_name("old").exists():
+            replace(path)
+        return found
+
+    monkeypatch.setattr(Store, "images", images)
+    assert main(READS[verb]) == EXIT_INPUT
+    assert "made anew while it was read" in capsys.readouterr().err
+    results = ("seen/explore.json", "labelled.zarr", "labelled.zarr.partial", "cut/T0001.fits", "sheet.png")
+    assert not [name for name in results if (path.parent / name).exists()]

@@ -1,6 +1,10 @@
 """The copy of a store on the node's own disk: made once, whole or not at all, and named by what is in it."""
 
+import os
 import shutil
+import stat
+import subprocess
+import sys
 
 import pytest
 from contracts.stores import make_store
@@ -78,3 +82,77 @@ def test_a_cluster_names_it_for_every_task():
     assert ClusterSpec(kind="local").variables == {}
     with pytest.raises(InputError, match="scratch must be a whole path"):
         ClusterSpec(kind="local", scratch="here")
+
+
+class TestPlanted:
+    """A copy is used only if it is ours, nobody else may write to it, and it holds what its name says."""
+
+    def check(self, store, scratch, first):
+        said = []
+        other = nearest(store, said.append)
+        assert other != first
+        assert other.parent == scratch
+        assert "not used, it is not a copy that this user has made" in said[0]
+        assert (open_store(other).chunk(0) == open_store(store).chunk(0)).all()
+        assert nearest(store, said.append) == other  # the second name is used from now on
+
+    @pytest.mark.parametrize("mode", [0o020, 0o002])
+    def test_one_that_others_may_write_to(self, store, scratch, mode):
+        first = nearest(store, print)
+        first.chmod(stat.S_IMODE(first.stat().st_mode) | mode)
+        self.check(store, scratch, first)
+
+    def test_one_of_another_store_under_the_name(self, store, scratch, tmp_path):
+        first = nearest(store, print)
+        shutil.rmtree(first)
+        shutil.copytree(make_store(tmp_path / "evil.zarr", rows=21, shape=(8, 8, 3), dtype="uint8").path, first)
+        first.chmod(0o700)
+        self.check(store, scratch, first)
+
+    def test_one_whose_metadata_were_altered(self, store, scratch):
+        first = nearest(store, print)
+        text = (first / "zarr.json").read_text()
+        (first / "zarr.json").write_text(text.replace("astrossl-store", "astrossl-stole"))
+        self.check(store, scratch, first)
+
+    def test_a_link(self, store, scratch, tmp_path):
+        first = nearest(store, print)
+        first.rename(tmp_path / "elsewhere")
+        first.symlink_to(tmp_path / "elsewhere")
+        self.check(store, scratch, first)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+    def test_one_of_another_user(self, store, scratch):
+        first = nearest(store, print)
+        os.chown(first, 12345, -1)
+        self.check(store, scratch, first)
+
+
+STAGE = """
+import os, sys
+from pathlib import Path
+os.setgid(65534); os.setuid(65534)
+from hpc_astrossl.store import nearest, open_store
+said = []
+copy = nearest(Path(sys.argv[1]), said.append)
+again = nearest(Path(sys.argv[1]), said.append)
+open_store(copy).chunk(0)
+print(copy == again, copy.parent, *said)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_a_store_that_may_only_be_read_is_staged_for_any_user_and_nothing_else_stays(store, tmp_path_factory):
+    place = tmp_path_factory.mktemp("shared")
+    for folder in (place, *place.parents[:2]):
+        folder.chmod(0o755)
+    shared, scratch = shutil.copytree(store, place / "SG.zarr"), place / "scratch"
+    for path in [shared, *shared.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    scratch.mkdir()
+    scratch.chmod(0o777)
+    done = subprocess.run([sys.executable, "-c", STAGE, str(shared)], capture_output=True, text=True,
+                          env=os.environ | {SCRATCH: str(scratch)})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"True {scratch} {shared}: copied to")
+    assert len(list(scratch.iterdir())) == 1

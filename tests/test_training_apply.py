@@ -238,3 +238,33 @@ def test_wrong_tasks_are_refused(workdir, folder, tmp_path, capsys, words):
     command = ["predict", str(folder), str(workdir / "toy"), "--out", str(tmp_path / "a.csv"), f"--task={words}"]
     assert main(command) == EXIT_INPUT
     assert f"--task {words}: expected I/N, two whole numbers with 1 ≤ I ≤ N" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("verb", "column"), [("embed", "_features"), ("predict", "_answers")])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_none_are_named_or_left_out(
+    workdir, folder, tmp_path, capsys, monkeypatch, verb, column, value
+):
+    """Of pixels without a value a network makes no answer: ``embed`` and ``predict`` never write one."""
+    original = getattr(apply, column)
+
+    def spoilt(trained, encoded):
+        found = original(trained, encoded)
+        if len(next(iter(found.values()))) >= 32:  # the first batch
+            for name, numbers in found.items():
+                if numbers.dtype.kind == "f":
+                    found[name] = numbers.copy()
+                    found[name][3] = value
+        return found
+
+    monkeypatch.setattr(apply, column, spoilt)
+    out, ids = tmp_path / "out.npz", open_store(workdir / "toy").table["object_id"]
+    command = [verb, str(folder), str(workdir / "toy"), "--out", str(out)]
+    assert main(command) == EXIT_INPUT
+    assert f"object {ids[3]}: what the network makes of it is not finite" in capsys.readouterr().err
+    assert not out.exists()
+    assert main([*command, "--unreadable", "skip"]) == EXIT_DONE
+    made = np.load(out)
+    assert ids[3] not in made["object_id"]
+    assert all(np.isfinite(made[name]).all() for name in made if made[name].dtype.kind == "f")
+    assert f"{ids[3]},pixels without a value" in (tmp_path / "out.npz.rejected.csv").read_text()

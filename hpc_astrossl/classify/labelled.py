@@ -9,7 +9,7 @@ import numpy as np
 from hpc_astrossl import provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.labels import read_labels
-from hpc_astrossl.store import SPLITS, Store, create, open_store
+from hpc_astrossl.store import SPLITS, Store, abandon, create, open_store
 from hpc_astrossl.store.layout import REJECTED, TABLE
 
 SHARES, SEED = (0.6, 0.2, 0.2), 0  # of train, validation and test within each class
@@ -43,7 +43,11 @@ def make(labels: Path, of: Path, out: Path) -> dict[str, Any]:
     }
     made_of = {"labels": {"file": labels.name, "sha256": provenance.sha256(labels)},
                "store": {"name": store.info.name, "manifest_sha256": store.identity}}  # fmt: skip
-    _write(store, rows, out, {"label": label.astype(np.int16), "split": split}, names, counts, made_of)
+    try:
+        _write(store, rows, out, {"label": label.astype(np.int16), "split": split}, names, counts, made_of)
+    except BaseException:
+        abandon(out)
+        raise
     return counts
 
 
@@ -73,6 +77,7 @@ def _write(store: Store, rows: np.ndarray, out: Path, own: dict, names: tuple, c
         writer.write_images(start, store.images(rows[start:stop]))
     kept = [name for name in TABLE if name in store.table and name not in own]
     writer.write_table({name: store.table[name][rows] for name in kept} | own)
+    store.hold()
     code = {"code": provenance.code(), "date": provenance.now(), "made_of": made_of}
     writer.finish(
         dataclasses.replace(

@@ -36,6 +36,7 @@ def draw(store: Store, path: Path, *, each: int = 8) -> int:
             rows.append(list(zip(images, captions, strict=True)))
         else:
             rows += [_panels(image, caption, store) for image, caption in zip(images, captions, strict=True)]
+    store.hold()
     stream = io.BytesIO()
     _sheet(_title(store, colour), rows).save(stream, format="PNG")
     try:

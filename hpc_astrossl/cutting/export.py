@@ -26,8 +26,9 @@ def export(store: Store, ids: list[str], out: Path, kinds: tuple[str, ...]) -> l
     if len(set(names)) < len(set(ids)):
         raise InputError(f"{out}: two of the ids give one file name; write them into folders of their own")
     wcs = store.table["wcs"][rows] if "wcs" in store.table else np.full((len(rows), 6), np.nan)
-    written = []
-    for image, row, name, terms in zip(store.images(rows), rows, names, wcs, strict=True):
+    images, written = store.images(rows), []
+    store.hold()
+    for image, row, name, terms in zip(images, rows, names, wcs, strict=True):
         for kind in kinds:
             data = _fits(store, image, row, terms) if kind == "fits" else _png(store, image)
             path = out / f"{name}.{kind}"
