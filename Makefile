@@ -27,6 +27,7 @@ test-long:  ## what waits minutes for real time limits on Slurm
 faults:  ## kill, fill, collide and fuzz, some tens of minutes: docs/reliability.md
 	@containers/environment.sh test $(VENV)
 	@$(VENV)/bin/python tests/faults/run.py
+	@$(VENV)/bin/python tests/faults/silent.py
 	@FUZZ_EXAMPLES=1000 $(VENV)/bin/python -m pytest tests/faults/test_fuzz.py
 
 docs:  ## the documentation as a site with search: site/index.html

@@ -48,7 +48,7 @@ def tables() -> str:
     """All scenes of the file, a table for each kind of fault, in Markdown."""
     lines = []
     for part, scenes in read().items():
-        if part in ("kills", "disks", "twins", "silences", "nolocks"):
+        if part in ("kills", "disks", "twins", "silences", "nolocks", "silent"):
             lines += [
                 f"\n{part}",
                 HEAD,
