@@ -127,6 +127,11 @@ class Ground:
         return f"began from other weights than {whose} ({both(made.weights_sha256, there)})"
 
 
+def misplaced(name: str, run_id: str) -> str | None:
+    """Why the result of run ``run_id`` is not that of the run whose folder is called ``name``, in words."""
+    return f"holds the result of run {run_id}: its folder was copied or renamed" if run_id not in ("", name) else None
+
+
 def read(folder: Path) -> Made | None:
     """What the finished run in that folder was made from; None when there is none, or its result cannot be read."""
     result = _result(folder)

@@ -175,6 +175,20 @@ def test_an_edited_configuration_of_a_finished_run_is_refused(workdir, capsys):
         assert "config.yaml: was edited after the run" in capsys.readouterr().err
 
 
+def test_a_copied_folder_is_not_another_run(workdir, capsys):
+    """Seed 0 copied to the name of seed 1 would be averaged with itself."""
+    other = dataclasses.replace(LATER, seed=1)
+    shutil.copytree(folder(workdir, LATER), folder(workdir, other))
+    with pytest.raises(
+        InputError, match=f"holds the result of run {names.resolved(LATER).run_id}: its folder was copied"
+    ):
+        train(other, workdir)
+    with pytest.raises(InputError, match="its folder was copied or renamed; train it again"):
+        train(make_run(HEAD, weights=f"run:{names.resolved(other).run_id}"), workdir)
+    elsewhere = shutil.copytree(folder(workdir, LATER), workdir / "best")  # to be used, it may be called anything
+    assert main(["predict", str(elsewhere), str(workdir / "toy"), "--out", str(workdir / "p.csv")]) == EXIT_DONE
+
+
 def test_what_decides_nothing_may_be_edited(workdir):
     path = folder(workdir, LATER) / "config.yaml"
     path.write_text(path.read_text().replace("threads: 1", "threads: 2"))

@@ -116,6 +116,16 @@ def test_a_run_that_was_made_from_something_else_is_out_of_date_and_why(workdir,
         assert "With --remake, submit sets these aside" in told
 
 
+def test_a_copied_folder_is_out_of_date(workdir, capsys):
+    first, second = keys(workdir)
+    folder = workdir / "runs/toys"
+    shutil.rmtree(folder / second)
+    shutil.copytree(folder / first, folder / second)
+    assert f"holds the result of run {first}" in judged(workdir).outdated[second]
+    assert main(["submit", "toys.yaml", "--cluster", "local"]) == EXIT_INPUT
+    assert "its folder was copied or renamed" in capsys.readouterr().err
+
+
 def test_a_run_of_another_store_is_not_done_for_train_either(workdir, capsys):
     new_store(workdir)
     _, later = keys(workdir)

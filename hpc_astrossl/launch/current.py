@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpc_astrossl import config
+from hpc_astrossl import config, identity
 from hpc_astrossl import inputs as noted
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.identity import Ground, Made
@@ -77,7 +77,7 @@ def _shards_lie(note: Path, store: Path) -> bool:
 
 def _judge_run(item: Item, ground: Ground, found: Standing) -> None:
     made = ground.run(item.key) or Made.of({})
-    reason = ground.difference(made, named=True)
+    reason = identity.misplaced(item.key, made.run) or ground.difference(made, named=True)
     needs = [key for key in item.needs if key not in found.done]
     if reason is None and (late := [key for key in needs if key in found.outdated]):
         reason = f"was made from {late[0]}, which is out of date"

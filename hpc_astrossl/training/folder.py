@@ -103,6 +103,8 @@ class RunFolder:
         """
         result = self.result()
         if result is not None:
+            if words := identity.misplaced(self.path.name, str(result.get("run_id", ""))):
+                raise InputError(f"{self.path}: {words}; move it away, or give it its own name again")
             if note := identity.hold_run(self.path, result, f"it is not trained again by itself: {MOVE}"):
                 print(note, file=sys.stderr, flush=True)
             shutil.rmtree(self.checkpoints, ignore_errors=True)

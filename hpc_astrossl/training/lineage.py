@@ -51,6 +51,8 @@ def back(name: str | None, experiment: str, workdir: Path) -> list[Earlier]:
     while name is not None and name.startswith(RUN):
         folder = RunFolder(run_path(workdir, experiment, name.removeprefix(RUN)))
         result, earlier = folder.held(AGAIN)
+        if words := identity.misplaced(folder.path.name, result["run_id"]):
+            raise InputError(f"{folder.path}: {words}; {AGAIN}")
         found.append(Earlier(folder=folder, result=result, made=identity.Made.of(result)))
         name = earlier.weights
     return found
