@@ -228,8 +228,8 @@ def family(pid: int) -> list[int]:
     found = [pid]
     for one in found:
         try:
-            for task in os.listdir(f"/proc/{one}/task"):
-                found += map(int, Path(f"/proc/{one}/task/{task}/children").read_text().split())
+            for task in Path(f"/proc/{one}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
         except OSError:
             continue
     return found

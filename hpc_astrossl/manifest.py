@@ -25,8 +25,9 @@ class Record:
     """A shard that is on the disk: its file, rows (start, stop), size and hash.
 
     ``rejected`` lists (row, reason) of rows whose pixels are of no use; ``inputs`` maps each image file that was read
-    to its {bytes, sha256}; ``facts`` holds columns that only the pixels tell, by name, a value or a list for each row;
-    ``pixels`` are hashes of the rows' images, one behind the other, in hexadecimal digits.
+    to its {bytes, sha256}; ``facts`` holds columns that only the pixels tell, by name, and ``moments`` mean and squared
+    deviations of each row and channel, both as ``store.packed`` packs them; ``keys`` are eight bytes of each row's
+    pixels, one behind the other, in hexadecimal digits: equal pictures have equal ones.
     """
 
     file: str
@@ -35,8 +36,9 @@ class Record:
     sha256: str
     rejected: tuple[tuple[int, str], ...] = ()
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    facts: dict[str, list] = field(default_factory=dict)
-    pixels: str = ""
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    moments: dict[str, Any] | None = None
+    keys: str = ""
 
 
 def write_record(path: Path, record: Record) -> None:

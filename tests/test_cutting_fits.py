@@ -1,12 +1,15 @@
 """FITS as surveys deliver it: compressed, scaled, with holes, gzipped; and damage that is named."""
 
 import gzip
+import hashlib
+import os
 
 import numpy as np
 import pytest
 from astropy.io import fits as astropy_fits
 
 from hpc_astrossl.cutting import fits
+from hpc_astrossl.cutting.badfile import BadFile
 from hpc_astrossl.errors import InputError
 
 VALUES = np.arange(-30, 30, dtype=np.int32).reshape(6, 10)
@@ -101,3 +104,46 @@ def test_what_is_no_fits_file_is_named(tmp_path, length):
     (tmp_path / "a.fits").write_bytes(b"x" * length)
     with pytest.raises(InputError, match=r"a.fits: damaged or not a FITS file"):
         fits.read_image(tmp_path / "a.fits")
+
+
+class TestReadOnce:
+    """A file that is hashed has its DATASUM compared without being read again."""
+
+    @pytest.mark.parametrize("extra", [0, 2880, 100])
+    def test_the_hash_is_that_of_the_file(self, tmp_path, extra):
+        path = tmp_path / "field.fits"
+        astropy_fits.ImageHDU(np.ones((700, 600), np.float32)).writeto(path, checksum=True)
+        with path.open("ab") as stream:
+            stream.write(bytes(extra))
+        assert fits.sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+        with fits.open_image(path) as image:
+            assert image.read(slice(0, 2), slice(0, 2)).tolist() == [[1, 1], [1, 1]]
+
+    @pytest.mark.parametrize("packed", [False, True])
+    def test_damage_is_seen(self, tmp_path, packed, monkeypatch):
+        pixels = np.random.default_rng(0).normal(0, 1, (700, 600)).astype(np.float32)
+        path = tmp_path / "field.fits"
+        unit = astropy_fits.CompImageHDU(pixels) if packed else astropy_fits.ImageHDU(pixels)
+        unit.writeto(path, checksum=True)
+        data = bytearray(path.read_bytes())
+        data[-4000] ^= 1
+        path.write_bytes(data)
+        fits.sha256(path)
+        monkeypatch.setattr(fits, "_summed", lambda *_: pytest.fail("read twice"))
+        with pytest.raises(BadFile, match="do not add up to their DATASUM"), fits.open_image(path):
+            pass
+
+    def test_a_file_that_changed_since_is_read_again(self, tmp_path):
+        path = tmp_path / "field.fits"
+        for value in (1, 2):
+            astropy_fits.ImageHDU(np.full((70, 60), value, np.float32)).writeto(path, checksum=True, overwrite=True)
+            os.utime(path, ns=(value, value))
+            if value == 1:
+                fits.sha256(path)
+        with fits.open_image(path) as image:
+            assert image.read(slice(0, 1), slice(0, 1)) == 2
+
+    def test_other_files_are_hashed_too(self, tmp_path):
+        for data in (b"", b"a picture", b"SIMPLE  =" + bytes(5000)):
+            (tmp_path / "file").write_bytes(data)
+            assert fits.sha256(tmp_path / "file") == hashlib.sha256(data).hexdigest()

@@ -1,5 +1,7 @@
 """The account of a unit's objects while their bands are cut: which lie inside, are blank, or have bad pixels."""
 
+import threading
+
 import numpy as np
 
 from hpc_astrossl.cutting.source import BLANK, EDGE, NO_VALUE, blank
@@ -10,7 +12,7 @@ class Books:
     """``share`` is the share of bad pixels of each object's worst band; float32, M."""
 
     def __init__(self, count: int, spec: BandImages):
-        self._most = spec.max_bad
+        self._most, self._lock = spec.max_bad, threading.Lock()
         self.inside = np.ones(count, dtype=bool)
         self.empty = np.zeros(count, dtype=bool)
         self.share = np.zeros(count, dtype=np.float32)
@@ -20,16 +22,22 @@ class Books:
         """What the store keeps of it."""
         return {"wcs": self.wcs} | ({"bad_pixels": self.share} if self._most else {})
 
-    def enter(self, plane: np.ndarray, bad: np.ndarray) -> None:
-        """Enter a band, (M, size, size), calibrated. Bad pixels of objects that are kept are filled: with the median of
-        the band's good ones in the cutout."""
-        share = bad.mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
-        self.share = np.maximum(self.share, share)
-        self.empty |= blank(plane[..., None])
-        for i in np.flatnonzero((share > 0) & (share <= self._most)):
-            good = plane[i][~bad[i]]
-            self.empty[i] |= good.min() == good.max()
-            plane[i][bad[i]] = np.median(good)
+    def enter(self, rows: np.ndarray, planes: np.ndarray, bad: np.ndarray | None) -> None:
+        """Enter a band of some objects, (m, size, size), calibrated; ``bad`` None: without a bad pixel.
+
+        Bad pixels of objects that are kept are filled: with the median of the band's good ones in the cutout.
+        """
+        empty = blank(planes[..., None])
+        if bad is not None:
+            share = bad.mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
+            for i in np.flatnonzero((share > 0) & (share <= self._most)):
+                good = planes[i][~bad[i]]
+                empty[i] |= good.min() == good.max()
+                planes[i][bad[i]] = np.median(good)
+        with self._lock:  # bands may be cut by several threads
+            self.empty[rows] |= empty
+            if bad is not None:
+                self.share[rows] = np.maximum(self.share[rows], share)
 
     def reasons(self) -> np.ndarray:
         """Why each object cannot be used; "" where it can."""

@@ -1,6 +1,6 @@
 """One band of a field or object, with its mask, weight and factors: its pixels, and which of them are bad."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +10,12 @@ import numpy as np
 from hpc_astrossl.cutting import fits, nodata
 from hpc_astrossl.cutting.badfile import BadFile, RecipeFault
 from hpc_astrossl.cutting.sky import Sky, sky_of
-from hpc_astrossl.cutting.windows import gather
+from hpc_astrossl.cutting.windows import windows
 from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.images import BandImages, hdu_of
 from hpc_astrossl.specs.pixels import BesideSpec
 
 SCALES_AGREE = 0.01  # relatively: a recipe's pixel scale and a header's
-BLOCK = 1 << 22  # pixels whose badness is looked at in one go
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,7 @@ class BandImage:
     """An open band. ``sky`` is None without a celestial WCS; ``scale`` is arcsec per pixel, None when unknown."""
 
     def __init__(self, spec: BandImages, image: fits.Image, others: dict[str, fits.Image]):
-        self.image, self._others, self._spec = image, others, spec
+        self.image, self.others, self._spec = image, others, spec
         self.shape, self.headers = image.shape, image.headers
         self.sky: Sky | None = sky_of(image.headers.image, image.shape, image.path)
         self.scale = self._scale()
@@ -62,14 +61,30 @@ class BandImage:
 
     def squares(self, tops: np.ndarray, lefts: np.ndarray, out: np.ndarray) -> np.ndarray:
         """Fill (M, size, size) with windows, row 0 at the top; bool of the same shape: which pixels are bad."""
-        gather(self.image, tops, lefts, out)
-        bad, step = np.zeros(out.shape, dtype=bool), max(1, BLOCK // out.shape[1] ** 2)
-        for i in range(0, len(out), step):
-            bad[i : i + step] = nodata.nobody(np.ascontiguousarray(out[i : i + step]), self._no_value)
-        for name, other in self._others.items():
-            values = np.zeros(out.shape, dtype=other.dtype)
-            gather(other, tops, lefts, values)
-            self._apply(name, values, out, bad)
+        bad = np.zeros(out.shape, dtype=bool)
+        for which, pixels, (wrong,) in band_windows([self], tops, lefts, out.shape[1]):
+            out[which] = pixels[:, 0]
+            if wrong is not None:
+                bad[which] = wrong
+        return bad
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that reading windows takes, about."""
+        return sum(image.held for image in (self.image, *self.others.values()))
+
+    @property
+    def plain(self) -> bool:
+        """Whether several threads may read at a time."""
+        return self.image.plain and not self.others
+
+    def judge(self, pixels: np.ndarray, others: list[np.ndarray]) -> np.ndarray | None:
+        """Which pixels (m, height, width) of windows are bad, given those of mask, weight and factors, which are
+        applied; None where none is bad."""
+        bad = nodata.nobody(pixels, self._no_value)
+        for name, found in zip(self.others, others, strict=True):
+            bad = np.zeros(pixels.shape, dtype=bool) if bad is None else bad
+            self._apply(name, found, pixels, bad)
         return bad
 
     def box(self, bottom: int, left: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -83,8 +98,9 @@ class BandImage:
         part = slice(first, last), slice(start, end)
         inside = slice(first - bottom, last - bottom), slice(start - left, end - left)
         pixels = self.image.read(*part)
-        wrong = nodata.nobody(pixels[None], self._no_value)[0]
-        for name, other in self._others.items():
+        none = nodata.nobody(pixels[None], self._no_value)
+        wrong = np.zeros(pixels.shape, dtype=bool) if none is None else none[0]
+        for name, other in self.others.items():
             self._apply(name, other.read(*part), pixels, wrong)
         values[inside], bad[inside] = pixels, wrong
         return values, bad
@@ -97,6 +113,17 @@ class BandImage:
             bad |= ~((found > 0) & np.isfinite(found))
             if name == "calibration":
                 np.multiply(pixels, found, out=pixels, where=found > 0)
+
+
+def band_windows(bands: Sequence[BandImage], tops: np.ndarray, lefts: np.ndarray, size: int) \
+        -> Iterator[tuple[np.ndarray, np.ndarray, list[np.ndarray | None]]]:  # fmt: skip
+    """Yield (which windows, their pixels in all bands, of each band which are bad), a few at a time, until all were
+    handed on. Pixels are (m, bands, size, size), row 0 at the top; see ``judge``."""
+    beside = [[other] for band in bands for other in band.others.values()]
+    for which, (pixels, *found) in windows([[band.image for band in bands], *beside], tops, lefts, size):
+        others = iter(found)
+        bad = [band.judge(pixels[:, i], [next(others)[:, 0] for _ in band.others]) for i, band in enumerate(bands)]
+        yield which, pixels, bad
 
 
 def _bits(spec: BandImages, mask: fits.Image) -> int:

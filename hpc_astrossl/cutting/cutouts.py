@@ -27,9 +27,11 @@ __all__ = [
 ]
 
 
-def open_source(recipe: Recipe, folder: Path, objects: Objects, images: str) -> Source:
-    """What cuts the images (rgb or bands) of the recipe's objects, from the files below ``folder``."""
+def open_source(recipe: Recipe, folder: Path, objects: Objects, images: str, threads: int = 1) -> Source:
+    """What cuts the images (rgb or bands) of the recipe's objects, from the files below ``folder``; of a field, so many
+    bands at a time as there are ``threads``."""
     if recipe.files is not None:
         return (KeptSource if recipe.files.keep else FileSource)(recipe, folder, objects)
-    kind = FieldSource if recipe.fields is not None else CutoutSource
-    return kind(recipe, folder, objects, images)
+    if recipe.fields is not None:
+        return FieldSource(recipe, folder, objects, images, threads)
+    return CutoutSource(recipe, folder, objects, images)

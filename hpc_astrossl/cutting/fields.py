@@ -1,6 +1,8 @@
 """Cutouts of whole fields: of their RGB image, of their coadds a band at a time, or colours made from three coadds."""
 
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -9,33 +11,36 @@ import numpy as np
 from hpc_astrossl.cutting import fits, lupton, orientation, picture, rgb
 from hpc_astrossl.cutting.badbooks import Books
 from hpc_astrossl.cutting.badfile import BadFile
-from hpc_astrossl.cutting.bandimage import BandImage, Place, beside, open_band
+from hpc_astrossl.cutting.bandimage import BandImage, Place, band_windows, beside, open_band
 from hpc_astrossl.cutting.calibration import Calibration
 from hpc_astrossl.cutting.containers import there
 from hpc_astrossl.cutting.grids import Reference
 from hpc_astrossl.cutting.objectgrids import object_grid
 from hpc_astrossl.cutting.resampling import resample
 from hpc_astrossl.cutting.sky import sky_of
-from hpc_astrossl.cutting.source import RGB, Unit, blank, window
+from hpc_astrossl.cutting.source import RGB, Into, IntoArray, Unit, blank, window
+from hpc_astrossl.cutting.spool import Spool
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects, subset
 from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.recipe import Recipe
 
 Hdu = int | str | None
+PART = 256  # objects at a time
+MEMORY = 1 << 28  # bytes, about, for the bands that are read together
 
 
 class FieldSource:
     """Cutouts of whole fields; ``images`` is rgb (uint8) or bands (float32 surface brightness, a channel a band)."""
 
-    encoding = None
+    encoding, streams = None, True
 
-    def __init__(self, recipe: Recipe, folder: Path, objects: Objects, images: str):
+    def __init__(self, recipe: Recipe, folder: Path, objects: Objects, images: str, threads: int = 1):
         self._spec, self._size, self._folder, self._objects = recipe.fields, recipe.size, folder, objects
         self._lupton = recipe.fields.lupton if images == "rgb" else None
         self._bands = self._lupton.bands if self._lupton else recipe.catalogue.bands if images == "bands" else ()
         self._calibration = Calibration(self._spec, folder, self._bands)
-        self._all_bands = recipe.catalogue.bands
+        self._all_bands, self._threads = recipe.catalogue.bands, threads
         rgb_wanted = images != "bands"
         self.channels, self.dtype = (RGB, np.dtype(np.uint8)) if rgb_wanted else (self._bands, np.dtype(np.float32))
 
@@ -93,72 +98,94 @@ class FieldSource:
     def without_row(self) -> list[str]:
         return []
 
-    def cut(self, unit: Unit, out: np.ndarray) -> np.ndarray:
+    def cut(self, unit: Unit, out: np.ndarray | Into) -> np.ndarray:
+        into = IntoArray(out) if isinstance(out, np.ndarray) else out
         if not self._bands:
-            return self._cut_rgb(unit, out)
+            return self._cut_rgb(unit, into)
         books = Books(len(unit.rows), self._spec)
         if self._lupton is None:
-            self._cut_bands(unit, out, books)
+            self._cut_bands(unit, into, books)
         else:
-            bands = np.zeros(out.shape, dtype=np.float32)
-            self._cut_bands(unit, bands, books)
-            out[:] = lupton.colours(bands, self._lupton)
-            books.empty |= (books.reasons() == "") & blank(out)
+            with Spool((len(unit.rows), len(self._bands), self._size, self._size)) as bands:
+                self._cut_bands(unit, bands, books)
+                good = books.reasons() == ""
+                for rows, images in bands.parts():
+                    colours = lupton.colours(images, self._lupton)
+                    books.empty[rows] |= good[rows] & blank(colours)
+                    into.put(rows, colours)
         self.facts = books.facts()
         return books.reasons()
 
-    def _cut_rgb(self, unit: Unit, out: np.ndarray) -> np.ndarray:
+    def _cut_rgb(self, unit: Unit, into: Into) -> np.ndarray:
         image = rgb.read_field(self._picture(unit))
         self._beside(unit, image)
         image = image[::-1] if self._spec.rgb_top == "low" else image
         books = Books(len(unit.rows), self._spec)
         books.inside, tops, lefts = self._windows(unit, image.shape)
-        for i in np.flatnonzero(books.inside):
-            out[i] = image[tops[i] : tops[i] + self._size, lefts[i] : lefts[i] + self._size]
-        books.empty = blank(out)
+        for rows in _parts(np.flatnonzero(books.inside)):
+            images = np.stack([image[tops[i] : tops[i] + self._size, lefts[i] : lefts[i] + self._size] for i in rows])
+            books.empty[rows] = blank(images)
+            into.put(rows, images)
         self.facts = {"wcs": self._of_picture(unit, image.shape, (tops, lefts))}
         return books.reasons()
 
-    def _cut_bands(self, unit: Unit, out: np.ndarray, books: Books) -> None:
-        """Band after band, so that no more than a part of one coadd is in memory."""
-        reference, grid = Reference(self._spec), None
-        for channel, (name, band) in enumerate(zip(self._bands, self._opened(unit), strict=True)):
-            plane = out[..., channel]
-            if self._spec.resample is None:
-                reference.hold(band)
-                bad = self._as_they_lie(unit, band, plane, books)
-                if channel == 0:
-                    _, *corner = self._windows(unit, band.shape)
-                    books.wcs = orientation.of_windows(band.sky, self._radec(unit), corner, self._size)
-            else:
-                grid = grid or object_grid(self._spec, self._size, subset(self._objects, unit.rows), band)
-                bad, area = resample(band, grid, plane)
-                if channel == 0:
-                    books.wcs = orientation.of_grid(grid, band.sky)
-            factor = self._calibration.factor(unit.name, name, band.headers, band.scale)
-            if self._spec.resample is not None and self._calibration.per_pixel:
-                plane *= (factor * band.scale**2 / area)[:, None, None].astype(np.float32)
-            else:
-                plane *= factor
-            books.enter(plane, bad)
-
-    def _as_they_lie(self, unit: Unit, band: BandImage, plane: np.ndarray, books: Books) -> np.ndarray:
-        """Whole pixels; returns which of them are bad."""
-        inside, tops, lefts = self._windows(unit, band.shape)
-        bad = np.zeros(plane.shape, dtype=bool)
-        books.inside = inside
-        if inside.all():
-            return band.squares(tops, lefts, plane)
-        squares = np.zeros((inside.sum(), *plane.shape[1:]), dtype=np.float32)
-        bad[inside] = band.squares(tops[inside], lefts[inside], squares)
-        plane[inside] = squares
+    def _cut_bands(self, unit: Unit, into: Into, books: Books) -> None:
+        if self._spec.resample is not None:
+            self._cut_resampled(unit, into, books)
+            return
+        bands, reference, first = self._places(unit.name), Reference(self._spec), 0
+        with ThreadPoolExecutor(self._threads) as pool:
+            while first < len(bands):  # as many at a time as there is memory for
+                with ExitStack() as stack:
+                    some: list[BandImage] = []
+                    for place, hdu in bands[first:]:
+                        if sum(band.held for band in some) + (some[0].held if some else 0) > MEMORY:
+                            break
+                        some.append(stack.enter_context(open_band(self._spec, place, hdu)))
+                        reference.hold(some[-1])
+                    if first == 0:
+                        books.inside, *corners = self._windows(unit, some[0].shape)
+                        books.wcs = orientation.of_windows(some[0].sky, self._radec(unit), corners, self._size)
+                    names = self._bands[first : first + len(some)]
+                    factors = [self._calibration.factor(unit.name, name, band.headers, band.scale)
+                               for name, band in zip(names, some, strict=True)]  # fmt: skip
+                    self._cut_together(pool, _Together(some, factors, first, into, books), corners)
+                first += len(some)
         if self._spec.edge == "pad":
-            for i in np.flatnonzero(~inside):
-                bottom = band.shape[0] - int(tops[i]) - self._size
-                pixels, wrong = band.box(bottom, int(lefts[i]), (self._size, self._size))
-                plane[i], bad[i] = pixels[::-1], wrong[::-1]
-            books.inside = np.ones_like(inside)
-        return bad
+            books.inside = np.ones_like(books.inside)
+
+    def _cut_together(self, pool: ThreadPoolExecutor, work: "_Together", corners: list[np.ndarray]) -> None:
+        """Cut bands that are open: each thread part of the rows of all, or, where only one may read, one of them."""
+        (tops, lefts), inside = corners, np.flatnonzero(work.books.inside)
+        plain = all(band.plain for band in work.bands)
+        shares = [work] if plain else work.alone()
+        parts = np.array_split(inside[np.argsort(-tops[inside])], self._threads if plain else 1)
+        waiting = [pool.submit(share.whole, rows, tops[rows], lefts[rows], self._size)
+                   for share in shares for rows in parts]  # fmt: skip
+        wait(waiting)  # before the files are closed
+        for one in waiting:
+            one.result()
+        for row in np.flatnonzero(~work.books.inside) if self._spec.edge == "pad" else ():
+            work.padded(row, int(tops[row]), int(lefts[row]), self._size)
+
+    def _cut_resampled(self, unit: Unit, into: Into, books: Books) -> None:
+        """Band after band, brought to the objects' grids."""
+        grid = None
+        for channel, (name, (place, hdu)) in enumerate(zip(self._bands, self._places(unit.name), strict=True)):
+            with open_band(self._spec, place, hdu) as band:
+                if grid is None:
+                    grid = object_grid(self._spec, self._size, subset(self._objects, unit.rows), band)
+                    books.wcs = orientation.of_grid(grid, band.sky)
+                factor = self._calibration.factor(unit.name, name, band.headers, band.scale)
+                for rows in _parts(np.arange(len(unit.rows))):
+                    planes = np.zeros((len(rows), 1, self._size, self._size), dtype=np.float32)
+                    bad, area = resample(band, grid.part(slice(rows[0], rows[-1] + 1)), planes[:, 0])
+                    if self._calibration.per_pixel:
+                        planes *= (factor * band.scale**2 / area)[:, None, None, None].astype(np.float32)
+                    else:
+                        planes *= factor
+                    books.enter(rows, planes[:, 0], bad)
+                    into.put_planes(rows, channel, planes)
 
     def _radec(self, unit: Unit) -> tuple[np.ndarray, np.ndarray]:
         return self._objects.ra[unit.rows], self._objects.dec[unit.rows]
@@ -186,12 +213,6 @@ class FieldSource:
             sky = None
         return orientation.of_windows(sky, self._radec(unit), corner, self._size)
 
-    def _opened(self, unit: Unit) -> Iterator[BandImage]:
-        """The coadds of a field, each open while it is its turn."""
-        for place, hdu in self._places(unit.name):
-            with open_band(self._spec, place, hdu) as band:
-                yield band
-
     def _windows(self, unit: Unit, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         tops = window(shape[0] - self._objects.y[unit.rows], self._size)
         lefts = window(self._objects.x[unit.rows] - 1, self._size)
@@ -216,3 +237,43 @@ class FieldSource:
 
     def _picture(self, unit: Unit) -> Path:
         return patterns.place(self._folder, self._spec.rgb, {"field": unit.name})
+
+
+def _parts(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[i : i + PART] for i in range(0, len(rows), PART)]
+
+
+@dataclass(frozen=True)
+class _Together:
+    """Bands that are cut together, the factors that calibrate them, the channel of the first, and where all goes."""
+
+    bands: list[BandImage]
+    factors: list[np.float32]
+    channel: int
+    into: Into
+    books: Books
+
+    def alone(self) -> list["_Together"]:
+        """Each band by itself."""
+        return [_Together([band], [factor], self.channel + i, self.into, self.books)
+                for i, (band, factor) in enumerate(zip(self.bands, self.factors, strict=True))]  # fmt: skip
+
+    def whole(self, rows: np.ndarray, tops: np.ndarray, lefts: np.ndarray, size: int) -> None:
+        """Cut windows that lie inside: whole pixels, seen once while they are in the processor's cache."""
+        factors = np.array(self.factors, dtype=np.float32)[:, None, None]
+        for which, pixels, bad in band_windows(self.bands, tops, lefts, size):
+            pixels *= factors
+            self._enter(rows[which], pixels, bad)
+
+    def padded(self, row: int, top: int, left: int, size: int) -> None:
+        """Cut a window that reaches over the edge; what lies outside is bad."""
+        for i, band in enumerate(self.bands):
+            pixels, bad = band.box(band.shape[0] - top - size, left, (size, size))
+            pixels = np.ascontiguousarray(pixels[None, None, ::-1]) * self.factors[i]
+            one = _Together([band], [self.factors[i]], self.channel + i, self.into, self.books)
+            one._enter(np.array([row]), pixels, [bad[None, ::-1]])
+
+    def _enter(self, rows: np.ndarray, pixels: np.ndarray, bad: list[np.ndarray | None]) -> None:
+        for i, wrong in enumerate(bad):
+            self.books.enter(rows, pixels[:, i], wrong)
+        self.into.put_planes(rows, self.channel, pixels)

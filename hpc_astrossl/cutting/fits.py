@@ -3,7 +3,11 @@
 Tile-compressed images are decompressed tile by tile, so that only what is asked for costs time and memory.
 """
 
+import hashlib
+import io
 import lzma
+import os
+import threading
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator
@@ -17,13 +21,16 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from hpc_astrossl.cutting import asinh, containers
-from hpc_astrossl.cutting.badfile import NO_FILE, BadFile
+from hpc_astrossl.cutting.badfile import NO_FILE, TRUNCATED, BadFile
 from hpc_astrossl.cutting.fitsunits import Stored, choose
 from hpc_astrossl.errors import InputError
 
 Header = fits.Header
 _MOST_KNOWN = 1 << 17
-_PIECE = 2880 * 4096  # bytes summed at a time; FITS data fill blocks of 2880 bytes
+BLOCK = 2880  # bytes of a block: headers and data of FITS fill whole ones
+_PIECE = BLOCK * 256  # bytes summed at a time, which the processor's cache holds
+AT_A_TIME = 1024  # rows, about, that who reads many windows holds
+_MOST_SUMS = 1 << 26  # bytes of sums that are kept, of 23 GB of files
 _FAULTS = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, zlib.error, lzma.LZMAError, RuntimeError,
            ImportError, AstropyWarning, fits.VerifyError)  # fmt: skip
 
@@ -44,7 +51,7 @@ class Image:
     ``tile`` (height, width) is the smallest part that can be read alone: (1, width) of an image that is not compressed.
     """
 
-    def __init__(self, path: Path, units: Any, stored: Stored, axes: int, dtype: np.dtype):
+    def __init__(self, path: Path, stream: IO[bytes], units: Any, stored: Stored, axes: int, dtype: np.dtype):
         unit, self.dtype = units[stored.number], dtype
         self._axes = stored.axes(axes)
         self.path, self._unit, self._full = path, unit, tuple(unit.shape)
@@ -54,6 +61,32 @@ class Image:
             self.tile = tuple(unit.tile_shape[axis] for axis in self._axes[-2:])
         self.headers = Headers(path=path, shape=self.shape, image=unit.header, primary=units[0].header)
         self._scaling = asinh.scaling(self.headers.image, path)
+        self._place = _place_of_rows(stream, stored, self)
+        self._packed = stored.end if stored.tiled else 0
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that reading it takes, about: of a compressed file, all of it and a part that is unpacked."""
+        return self._packed + (AT_A_TIME if self._packed else AT_A_TIME // 8) * self.shape[-1] * 4
+
+    @property
+    def plain(self) -> bool:
+        """Whether the file holds rows of float32 as they are, which ``fill`` reads."""
+        return self._place is not None
+
+    def fill(self, start: int, out: np.ndarray) -> None:
+        """Read whole rows from ``start`` on into ``out``, float32 (rows, width): as ``read`` gives them."""
+        file, first = self._place
+        data, offset = memoryview(out).cast("B"), first + start * out[:1].nbytes
+        while len(data):
+            try:
+                count = os.preadv(file, [data], offset)
+            except OSError as error:
+                raise BadFile(f"{self.path}: cannot be read ({error.strerror}); fetch it again") from None
+            if not count:
+                raise BadFile(f"{self.path}: truncated: it ends at byte {offset}; fetch it again", TRUNCATED)
+            data, offset = data[count:], offset + count
+        out.byteswap(inplace=True)
 
     def read(self, *part: slice) -> np.ndarray:
         """The pixels of a part, a slice for each axis: float32, NaN where there is no value, linear in flux.
@@ -69,6 +102,17 @@ class Image:
             if self.dtype == np.int64:
                 return bits(found)
             return np.asarray(found if self._scaling is None else self._scaling.linear(found), dtype=np.float32)
+
+
+def _place_of_rows(stream: IO[bytes], stored: Stored, image: Image) -> tuple[int, int] | None:
+    """(descriptor, offset) of the first row, where rows lie in the file as float32 that need nothing done to them."""
+    header = image.headers.image
+    as_they_are = (header.get("BSCALE", 1), header.get("BZERO", 0)) == (1, 0) and image._scaling is None
+    if stored.tiled or stored.kind != "float32" or image.dtype != np.float32 or not as_they_are:
+        return None
+    if len(image.shape) != 2 or not isinstance(stream, io.BufferedReader):
+        return None
+    return stream.fileno(), stored.start
 
 
 def bits(found: np.ndarray) -> np.ndarray:
@@ -99,7 +143,7 @@ def open_image(
             stream.seek(0)
             # Tiles are taken from a file one by one, which costs more than reading a compressed file whole.
             units = fits.HDUList.fromstring(stream.read()) if stored.tiled else fits.open(stream, memmap=False)
-            image = Image(path, units, stored, axes, np.dtype(dtype))
+            image = Image(path, stream, units, stored, axes, np.dtype(dtype))
         yield image
 
 
@@ -145,8 +189,7 @@ _SUMMED: dict[tuple, bool] = {}  # of files that were opened in this process
 
 
 def _key(path: Path, axes: int, hdu: int | str | None) -> tuple:
-    about = path.stat()
-    return str(path), about.st_size, about.st_mtime_ns, axes, hdu
+    return *_stamp(path), axes, hdu
 
 
 def _remember(key: tuple, stored: Stored) -> None:
@@ -165,30 +208,90 @@ def _verify(stream: IO[bytes], path: Path, stored: Stored) -> None:
     """Hold the data against their DATASUM (FITS 4.0, appendix J): the ones' complement sum of 32-bit words."""
     if stored.datasum is None:
         return
+    blocks = slice(stored.start // BLOCK, stored.end // BLOCK)
+    known = _SUMS.get(_stamp(path)) if isinstance(stream, io.BufferedReader) else None
+    total = int(known[blocks].sum()) if known is not None else _summed(stream, stored)
+    if total % 0xFFFFFFFF != int(stored.datasum) % 0xFFFFFFFF:
+        raise BadFile(f"{path}: damaged: its data do not add up to their DATASUM; fetch it again (or, if the "
+                      "DATASUM is what is stale, set checksum=false beside bands in the recipe)")  # fmt: skip
+
+
+def _summed(stream: IO[bytes], stored: Stored) -> int:
     stream.seek(stored.start)
     total, left = 0, stored.length
     while left > 0:
         piece = stream.read(min(_PIECE, left))
         left -= len(piece)
         total += int(np.frombuffer(piece, dtype=">u4").sum(dtype=np.uint64))
-    if total % 0xFFFFFFFF != int(stored.datasum) % 0xFFFFFFFF:
-        raise BadFile(f"{path}: damaged: its data do not add up to their DATASUM; fetch it again (or, if the "
-                      "DATASUM is what is stale, set checksum=false beside bands in the recipe)")  # fmt: skip
+    return total
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Untidy headers are common and harmless; lengths and sums, of which astropy only warns, are compared here."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=AstropyWarning)
-        yield
+def _words(data: Any) -> np.ndarray:
+    """The sum of the words of each block of FITS, uint64; no word is lost, since 720 of them stay far below 2⁶⁴."""
+    return np.frombuffer(data, dtype=">u4").reshape(-1, BLOCK // 4).sum(axis=1, dtype=np.uint64)
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256. Of a FITS file the words of every block are added up on the way, while they are in the cache,
+    so that ``open_image`` need not read it once more for its DATASUM. OSError if it cannot be read."""
+    digest, sums, memory, stamp = hashlib.sha256(), [], memoryview(bytearray(_PIECE)), _stamp(path)
+    with path.open("rb", buffering=0) as stream:
+        while count := stream.readinto(memory):
+            digest.update(memory[:count])
+            if sums is not None:
+                foreign = count % BLOCK or not (sums or memory[: len(containers.FITS)] == containers.FITS)
+                sums = None if foreign else [*sums, _words(memory[:count])]
+    if sums:
+        _remember_sums(stamp, np.concatenate(sums))
+    return digest.hexdigest()
+
+
+_SUMS: dict[tuple, np.ndarray] = {}  # of files that were hashed in this process, as long as there is room
+
+
+def _remember_sums(stamp: tuple, sums: np.ndarray) -> None:
+    _SUMS[stamp] = sums
+    while sum(one.nbytes for one in _SUMS.values()) > _MOST_SUMS:
+        _SUMS.pop(next(iter(_SUMS)))
+
+
+def _stamp(path: Path) -> tuple:
+    about = path.stat()
+    return str(path), about.st_size, about.st_mtime_ns
+
+
+class _Quiet:
+    """Untidy headers are common and harmless; lengths and sums, of which astropy only warns, are compared here.
+
+    Filters belong to the process: of threads that read at a time, the first sets one and the last undoes it.
+    """
+
+    def __init__(self):
+        self._lock, self._inside, self._before = threading.Lock(), 0, None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.filterwarnings("ignore", category=AstropyWarning)
+
+    def __exit__(self, *_) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._before.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
 
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
     """Turn what goes wrong in reading into an InputError that names the file."""
     try:
-        with _quiet():
+        with _quiet:
             yield
     except FileNotFoundError:
         raise missing(path) from None

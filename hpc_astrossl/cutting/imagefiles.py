@@ -19,7 +19,7 @@ from hpc_astrossl.store import encoded
 class FileSource:
     """One image file an object."""
 
-    channels, dtype, pixel_scale, encoding = RGB, np.dtype(np.uint8), None, None
+    channels, dtype, pixel_scale, encoding, streams = RGB, np.dtype(np.uint8), None, None, False
     facts: ClassVar[dict[str, np.ndarray]] = {}
 
     def __init__(self, recipe: Recipe, folder: Path, objects: Objects):

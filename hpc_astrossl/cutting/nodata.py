@@ -7,27 +7,45 @@ is so in an image without noise, nor in one of whole counts.
 """
 
 import numpy as np
-from scipy import ndimage
 
 LOWEST, HIGHEST = -1e9, 1e25  # stored values beyond are no pixels
-_BLOCK = np.ones((3, 3), dtype=bool)
+_BLOCK = np.ones((3, 3), dtype=bool)  # of zeros, the least that is a place without data, unless it is a whole edge
 _STEP = 0.05  # of the scatter: what pixels beside zeros must reach, or the zeros are the end of a smooth wing
 
 
-def nobody(raw: np.ndarray, no_value: tuple[float, ...] | None) -> np.ndarray:
-    """True where stored pixels, float32 (M, height, width), are none; ``no_value`` None: also look for zeros."""
+def nobody(raw: np.ndarray, no_value: tuple[float, ...] | None) -> np.ndarray | None:
+    """True where stored pixels, float32 (M, height, width), are none; None where all are good.
+
+    ``no_value`` None: also look for zeros.
+    """
+    flat = raw.reshape(len(raw), -1)
+    lowest, highest = flat.min(axis=1), flat.max(axis=1)  # NaN if one is among them
+    with np.errstate(invalid="ignore"):
+        whole = bool(((lowest > LOWEST) & (highest < HIGHEST)).all())
+    zeros = _with_zeros(raw) if no_value is None else ()
+    if whole and not len(zeros) and not no_value:
+        return None
     with np.errstate(invalid="ignore"):
         bad = ~((raw > LOWEST) & (raw < HIGHEST))
     for value in no_value or ():
         bad |= raw == np.float32(value)
-    if no_value is None:
-        for i in np.flatnonzero((raw == 0).reshape(len(raw), -1).any(axis=1)):
-            bad[i] |= empty(raw[i])
-    return bad
+    for i in zeros:
+        bad[i] |= empty(raw[i])
+    return bad if bad.any() else None
+
+
+def _with_zeros(raw: np.ndarray) -> np.ndarray:
+    """Which images have so many zeros that they may fill a block or an edge."""
+    zeros, least = raw == 0, min(_BLOCK.size, *raw.shape[1:])
+    if np.count_nonzero(zeros) < least:
+        return np.empty(0, dtype=np.int64)
+    return np.flatnonzero(np.count_nonzero(zeros, axis=(1, 2)) >= least)
 
 
 def empty(raw: np.ndarray) -> np.ndarray:
     """True at the zeros of one image, (height, width), that are places without data."""
+    from scipy import ndimage  # most images have none, and it takes as long to load as all the rest
+
     zeros, none = raw == 0, np.zeros(raw.shape, dtype=bool)
     seeds = ndimage.binary_opening(zeros, structure=_BLOCK)
     for edge in ((0, slice(None)), (-1, slice(None)), (slice(None), 0), (slice(None), -1)):

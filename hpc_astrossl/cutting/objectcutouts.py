@@ -20,13 +20,14 @@ from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.recipe import Recipe
 
 Hdu = int | str | None
+_ONE = np.zeros(1, dtype=np.int64)  # the row of an object that has its own account
 OFF = 1.5  # pixels from the middle beyond which an object is not in it: it is cut where its header says
 
 
 class CutoutSource:
     """The middle of FITS cutouts; ``images`` is bands (float32, a channel a band) or rgb, made from three of them."""
 
-    encoding = None
+    encoding, streams = None, False
 
     def __init__(self, recipe: Recipe, folder: Path, objects: Objects, images: str):
         self._spec, self._size, self._folder, self._objects = recipe.cutouts, recipe.size, folder, objects
@@ -117,7 +118,7 @@ class CutoutSource:
                 if self._spec.resample is not None and self._calibration.per_pixel:
                     factor = np.float32(factor * scale**2 / area[0])
                 plane *= factor
-                books.enter(plane, bad)
+                books.enter(_ONE, plane, bad)
         return ""
 
     def _radec(self, row: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,7 +165,7 @@ class CutoutSource:
                 bad = band.squares(*where, out[None, ..., channel])
                 books.wcs = orientation.of_windows(band.sky, self._radec(row), where, self._size)
                 out[..., channel] *= self._calibration.factor(self._field(row), name, band.headers, band.scale)
-                books.enter(out[None, ..., channel], bad)
+                books.enter(_ONE, out[None, ..., channel], bad)
         return ""
 
     def _check_planes(self, image: fits.Image) -> None:
@@ -203,7 +204,7 @@ class _Plane:
 
     def __init__(self, cube: fits.Image, number: int):
         self._cube, self._number, self.path, self.dtype = cube, number, cube.path, cube.dtype
-        self.shape, self.tile, self.headers = cube.shape[1:], cube.tile, cube.headers
+        self.shape, self.tile, self.headers, self.plain = cube.shape[1:], cube.tile, cube.headers, False
 
     def read(self, *part: slice) -> np.ndarray:
         return self._cube.read(slice(self._number, self._number + 1), *part)[0]

@@ -6,10 +6,9 @@ at those points, averaged over the new pixel where it is larger than the old one
 interpolated is flux per square arcsec, by the area that the WCS gives the old pixel there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
 
 from hpc_astrossl.cutting.bandimage import BandImage
 from hpc_astrossl.cutting.sky import Sky, areas, position
@@ -37,6 +36,10 @@ class Grid:
     def nodes(self) -> np.ndarray:
         """Places of the nodes along a side, pixels from the middle; they reach over the outermost pixels' edges."""
         return np.linspace(-self.size / 2, self.size / 2, NODES)
+
+    def part(self, some: slice) -> "Grid":
+        """The grids of some of the objects."""
+        return replace(self, ra=self.ra[some], dec=self.dec[some], scale=self.scale[some], turn=self.turn[some])
 
     def sky(self) -> tuple[np.ndarray, np.ndarray]:
         """(ra, dec) of all nodes, (M, NODES, NODES), first axis up."""
@@ -86,6 +89,8 @@ def _pixels(band: BandImage, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _one(band: BandImage, grid: Grid, nodes: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    from scipy import ndimage  # what is cut as it lies does without
+
     old = _ratio(*nodes) / grid.size  # old pixels along a new one
     each = max(1, int(np.ceil(2 * old - 1.1))) if grid.method == "spline" else 1
     rows, columns = _between(grid, nodes[1], each), _between(grid, nodes[0], each)

@@ -29,9 +29,32 @@ class Unit:
     rows: np.ndarray
 
 
+class Into(Protocol):
+    """Where the cutouts of a unit go, in any order: whole images (m, height, width, channels), or of some rows the
+    planes (m, n, height, width) from a channel on, each row's contiguous. Rows are those of the unit."""
+
+    def put(self, rows: np.ndarray, images: np.ndarray) -> None: ...
+
+    def put_planes(self, rows: np.ndarray, channel: int, planes: np.ndarray) -> None: ...
+
+
+class IntoArray:
+    """Cutouts in memory, (M, height, width, channels)."""
+
+    def __init__(self, out: np.ndarray):
+        self._out = out
+
+    def put(self, rows: np.ndarray, images: np.ndarray) -> None:
+        self._out[rows] = images
+
+    def put_planes(self, rows: np.ndarray, channel: int, planes: np.ndarray) -> None:
+        self._out[rows, :, :, channel : channel + planes.shape[1]] = planes.transpose(0, 2, 3, 1)
+
+
 class Source(Protocol):
     """What cuts: ``files`` are the images a unit needs; ``cut`` fills (M, *row shape) of uint8 or float32 and returns
-    M reasons.
+    M reasons. One that ``streams`` takes an ``Into`` as well, and hands on the cutouts as they are made, since those of
+    a field may be more than fit in memory.
 
     ``facts`` are columns of the unit that was cut last, known only from its images: bad_pixels, wcs.
     ``encoding`` is None, or says what the files are whose bytes are kept: ``row_shape`` is (bytes,) then, and else
@@ -44,6 +67,7 @@ class Source(Protocol):
     pixel_scale: float | None
     encoding: Encoding | None
     facts: dict[str, np.ndarray]
+    streams: bool
 
     def row_shape(self, rows: np.ndarray) -> tuple[int, ...]: ...
 
@@ -51,7 +75,7 @@ class Source(Protocol):
 
     def files(self, unit: Unit) -> list[Path]: ...
 
-    def cut(self, unit: Unit, out: np.ndarray) -> np.ndarray: ...
+    def cut(self, unit: Unit, out: np.ndarray | Into) -> np.ndarray: ...
 
     def without_row(self) -> list[str]: ...
 
@@ -70,11 +94,8 @@ def window(position: np.ndarray, size: int) -> np.ndarray:
 
 def blank(images: np.ndarray) -> np.ndarray:
     """True for images without content: an RGB image of one colour, or any band of one value; bool, N."""
+    if images.shape[-1] == 1:  # one row of numbers an image, which are many times as fast
+        rows = images.reshape(len(images), images.shape[1] * images.shape[2])
+        return rows.min(axis=1) == rows.max(axis=1)
     flat = images.min(axis=(1, 2)) == images.max(axis=(1, 2))
     return flat.all(axis=1) if images.dtype == np.uint8 else flat.any(axis=1)
-
-
-def without_value(images: np.ndarray) -> np.ndarray:
-    """True for images with a pixel that is NaN or infinite; bool, N. Such a pixel is the least or the greatest."""
-    ends = np.stack([images.min(axis=(1, 2, 3)), images.max(axis=(1, 2, 3))])
-    return ~np.isfinite(ends).all(axis=0)

@@ -28,6 +28,7 @@ from hpc_astrossl.selection.catalogue import read_objects
 from hpc_astrossl.selection.select import select
 from hpc_astrossl.specs.recipe import Recipe
 
+FIELDS = 4  # for each process at least: one at the border of two shares is read by both
 _OUT_OF_REACH = {errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.ENOSPC, errno.ENOTDIR, errno.EROFS}
 
 
@@ -252,20 +253,38 @@ def _groups(due: list[Job]) -> list[list[Job]]:
 
 
 def _portions(group: list[Job], source: Path, options: Options) -> list[Portion]:
-    """This task's shards of some stores, divided among processes; neighbours stay together, since they share fields."""
+    """This task's shards of some stores, divided among processes; neighbours stay together, since they share fields.
+
+    Of few fields there are few processes, each with several threads, so that every field is read once.
+    """
     own = [options.own(len(job.shards)) for job in group]
     cores = options.workers or len(os.sched_getaffinity(0))
     count = min(cores, sum(len(shards) for shards in own))
+    spec = group[0].recipe.fields
+    if spec is not None and spec.resample is None:
+        count = max(1, min(count, _fields(group, own, FIELDS * count) // FIELDS))
     portions = []
     for worker in range(count):
         shares = [Options(task=worker + 1, tasks=count).own(len(shards)) for shards in own]
         parts = {job.name: [shards[i] for i in share] for job, shards, share in zip(group, own, shares, strict=True)}
         if any(parts.values()):
-            portions.append(_portion([(job, parts[job.name]) for job in group if parts[job.name]], source))
+            wanted = [(job, parts[job.name]) for job in group if parts[job.name]]
+            portions.append(_portion(wanted, source, cores // count))
     return portions
 
 
-def _portion(parts: list[tuple[Job, list[int]]], source: Path) -> Portion:
+def _fields(group: list[Job], own: list[range], enough: int) -> int:
+    """How many fields hold objects of those shards; no more are counted than ``enough``."""
+    found: set[str] = set()
+    for job, numbers in zip(group, own, strict=True):
+        for number in numbers:
+            found.update(np.unique(job.table.read("field", *job.shards[number])).tolist())
+            if len(found) >= enough:
+                return enough
+    return len(found)
+
+
+def _portion(parts: list[tuple[Job, list[int]]], source: Path, threads: int) -> Portion:
     """Shards of some stores with their objects, read from the plans; one that several stores want is there once."""
     objects = joined([job.objects(*job.shards[number]) for job, numbers in parts for number in numbers])
     numbers = np.concatenate([job.table.read("number", *job.shards[number])
@@ -284,7 +303,8 @@ def _portion(parts: list[tuple[Job, list[int]]], source: Path) -> Portion:
             done += stop - start
         targets.append(Target(path=job.path, arrays=job.arrays, plan=job.plan, shards=shards))
     job = parts[0][0]
-    return Portion(recipe=job.recipe, folder=source, images=job.images, objects=objects, targets=targets)
+    return Portion(recipe=job.recipe, folder=source, images=job.images, objects=objects, targets=targets,
+                   threads=threads)  # fmt: skip
 
 
 def _end(job: Job, progress: Progress) -> Made:

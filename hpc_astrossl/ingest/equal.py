@@ -1,18 +1,19 @@
-"""Pictures that are the same, pixel for pixel, under other names: found by hashes taken while they were cut.
+"""Pictures that are the same, pixel for pixel, under other names: found by keys taken while they were cut, which few
+others share, and then by hashes of those few.
 
 Tasks cut without a word to one another, so this is decided by the one that finishes the store: equal pictures share a
 split, and with them all that belongs together on the sky. The test set wins over validation, and that over training, so
 that what a catalogue calls its test set stays whole.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hpc_astrossl import store as stores
 from hpc_astrossl.ingest.plans import Job
-from hpc_astrossl.manifest import PIXELS, Record
+from hpc_astrossl.manifest import Record
 from hpc_astrossl.selection import crossmatch
 
 
@@ -47,14 +48,11 @@ class Equal:
         return lines
 
 
-def put_together(job: Job, records: Sequence[Record], split: np.ndarray) -> Equal:
-    """Let equal pictures among the rows that are not rejected share a split."""
-    digests = hashes(records, len(split))
+def put_together(job: Job, records: Sequence[Record], split: np.ndarray,
+                 hashes: Callable[[np.ndarray], np.ndarray]) -> Equal:  # fmt: skip
+    """Let equal pictures among the rows that are not rejected share a split; ``hashes`` gives those of some rows."""
     kept = np.flatnonzero(split != stores.REJECTED)
-    if digests is None or not len(kept):
-        return Equal(split=split)
-    picture = np.unique(digests[kept], return_inverse=True)[1]
-    twice = np.bincount(picture)[picture] > 1
+    picture, twice = _pictures(kept, records, hashes)
     if not twice.any():
         return Equal(split=split)
     ids, place = job.column("object_id")[kept], np.arange(len(kept))
@@ -71,10 +69,18 @@ def put_together(job: Job, records: Sequence[Record], split: np.ndarray) -> Equa
                  contrary=_contrary(picture, job.column("label")[kept], ids))  # fmt: skip
 
 
-def hashes(records: Sequence[Record], count: int) -> np.ndarray | None:
-    """The hash of each row's pixels; None if some shards have none, which an older version made."""
-    found = np.concatenate([np.frombuffer(bytes.fromhex(record.pixels), dtype=f"S{PIXELS}") for record in records])
-    return found if len(found) == count else None
+def _pictures(rows: np.ndarray, records: Sequence[Record], hashes: Callable[[np.ndarray], np.ndarray]) \
+        -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """(number of each row's picture, whether another row has it); (len(rows),) both."""
+    keys = np.frombuffer(bytes.fromhex("".join(record.keys for record in records)), "<u8")
+    picture = np.unique(keys[rows], return_inverse=True)[1]
+    alike = np.flatnonzero(np.bincount(picture, minlength=1)[picture] > 1)
+    if len(alike):
+        pairs = np.zeros(len(rows), dtype=[("key", "i8"), ("hash", "S10")])
+        pairs["key"] = picture
+        pairs["hash"][alike] = hashes(rows[alike])
+        picture = np.unique(pairs, return_inverse=True)[1]
+    return picture, np.bincount(picture, minlength=1)[picture] > 1
 
 
 def _contrary(picture: np.ndarray, labels: np.ndarray, ids: np.ndarray) -> tuple[tuple[str, str], ...]:

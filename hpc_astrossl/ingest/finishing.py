@@ -18,6 +18,7 @@ from hpc_astrossl.ingest.planning import summary
 from hpc_astrossl.ingest.plans import Job
 from hpc_astrossl.manifest import Record
 from hpc_astrossl.specs import making
+from hpc_astrossl.store.packed import unpack
 
 
 def finish(job: Job, say: Callable[[str], None] = lambda text: None) -> stores.StoreInfo:
@@ -33,7 +34,8 @@ def finish(job: Job, say: Callable[[str], None] = lambda text: None) -> stores.S
         rejected = [pair for record in records for pair in record.rejected]
         split, labels = job.column("split").copy(), job.column("label")
         split[[row for row, _ in rejected]] = stores.REJECTED
-        equal = put_together(job, records, split)
+        writer = stores.StoreWriter(job.path)
+        equal = put_together(job, records, split, writer.hashes)
         split = equal.split
         left_out = _left_out(job, rejected)
         files = inputs(records)
@@ -43,7 +45,6 @@ def finish(job: Job, say: Callable[[str], None] = lambda text: None) -> stores.S
         if info.counts["kept"] == 0:
             raise InputError(f"store {job.name}: none of its {len(split):,} objects has an image that can be used: "
                              f"{dict(Counter(reason for _, reason in rejected))}")  # fmt: skip
-        writer = stores.StoreWriter(job.path)
         writer.write_table(_columns(job, split, labels) | _facts(records, len(split)))
         _write_rejected(job.path.with_name(f"{job.name}.rejected.csv"), left_out)
         if job.encoding is None:
@@ -79,8 +80,8 @@ def _facts(records: list[Record], rows: int) -> dict[str, np.ndarray]:
     """Columns that only the images told, of shards that were told them; none that is unknown everywhere."""
     found: dict[str, np.ndarray] = {}
     for record in records:
-        for name, values in record.facts.items():
-            values = np.asarray(values, dtype=np.float64)
+        for name, packed in record.facts.items():
+            values = unpack(packed)
             column = found.setdefault(name, np.full((rows, *values.shape[1:]), np.nan))
             column[slice(*record.rows)] = values
     return {name: column for name, column in found.items() if np.isfinite(column).any()}

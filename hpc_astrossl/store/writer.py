@@ -13,18 +13,22 @@ from typing import Any
 
 import numpy as np
 import zarr
+from numcodecs.zstd import Zstd
 from zarr.codecs import Crc32cCodec, TransposeCodec, ZstdCodec
 
-from hpc_astrossl import manifest, provenance
+from hpc_astrossl import manifest
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.manifest import Record
+from hpc_astrossl.manifest import PIXELS, Record
 from hpc_astrossl.store import claim, encoded
-from hpc_astrossl.store.blocks import PLANES_FIRST, Blocks
+from hpc_astrossl.store.blocks import PLANES_FIRST, Blocks, Layout
 from hpc_astrossl.store.encoded import Encoding
 from hpc_astrossl.store.layout import AXES, EXTRA, SPLITS, TABLE, TABLE_CHUNK, StoreInfo, chunk_rows, hashed
-from hpc_astrossl.store.statistics import statistics
+from hpc_astrossl.store.packed import pack, unpack
+from hpc_astrossl.store.shardfile import Form, ShardFile
+from hpc_astrossl.store.statistics import moments, statistics
 
-COMPRESSIONS = {"none": [], "zstd": [ZstdCodec(level=1)]}  # by the name that a recipe gives them
+LEVEL = 1  # of Zstandard
+COMPRESSIONS = {"none": [], "zstd": [ZstdCodec(level=LEVEL)]}  # by the name that a recipe gives them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,8 @@ class StoreWriter:
         with zarr.config.set({"array.write_empty_chunks": True}):  # kept in no file: opened anew, it must be said anew
             self._group = zarr.open_group(self.folder, mode="r+", zarr_format=3)
             self._arrays = {name: self._group[name] for name in ("images", *TABLE) if name in self._group}
-        self.rows, self.shard = self._arrays["images"].shape[0], self._arrays["images"].shards[0]
+        images = self._arrays["images"]
+        self.rows, self.shard, self._form = images.shape[0], images.shards[0], _form(images)
 
     @property
     def shards(self) -> list[tuple[int, int]]:
@@ -73,39 +78,50 @@ class StoreWriter:
 
     def write_images(self, start: int, images: np.ndarray, *, rejected: tuple[tuple[int, str], ...] = (),
                      inputs: dict[str, dict[str, Any]] | None = None,
-                     facts: dict[str, list] | None = None) -> None:  # fmt: skip
+                     facts: dict[str, np.ndarray] | None = None) -> None:  # fmt: skip
         """Write one whole shard of images, (rows, height, width, channels), beginning at row ``start``, and record it.
 
-        ``rejected``, ``inputs`` and ``facts`` as in ``manifest.Record``. The record follows the synced file.
+        ``rejected``, ``inputs`` and ``facts`` as in ``manifest.Record``.
         """
         stop = start + len(images)
         if (start, stop) not in self.shards:
             raise ValueError(f"rows {start}..{stop} are not a whole shard; shards are {self.shards}")
         number = start // self.shard
+        with self.begin_shard(number) as shard:
+            shard.put(np.arange(len(images)), images)
+            self.end_shard(number, shard, rejected=rejected, inputs=inputs, facts=facts)
+
+    def begin_shard(self, number: int) -> ShardFile:
+        """The file of a shard, to be filled; what there was of it before is removed."""
+        start, stop = self.shards[number]
+        self._record_file(number).unlink(missing_ok=True)
+        path = self.folder / self._file(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        for litter in path.parent.glob("*.partial"):  # what a writer of before left that died while Zarr wrote
+            litter.unlink()
+        return ShardFile(path, stop - start, self._form)
+
+    def end_shard(self, number: int, shard: ShardFile, *, rejected: tuple[tuple[int, str], ...] = (),
+                  inputs: dict[str, dict[str, Any]] | None = None,
+                  facts: dict[str, np.ndarray] | None = None) -> None:  # fmt: skip
+        """Finish and sync the file of a shard, then record it; rows that are rejected become zero."""
+        start, stop = self.shards[number]
+        sums, file = shard.finish(np.array([row - start for row, _ in rejected], dtype=np.int64)), self._file(number)
+        for folder in list((self.folder / file).parents)[: len(self._form.shape) + 2]:  # new folders, up to images/
+            claim.sync_folder(folder)
+        record = Record(file=file, rows=(start, stop), bytes=sums.bytes, sha256=sums.sha256, rejected=rejected,
+                        inputs=inputs or {}, facts={name: pack(values) for name, values in (facts or {}).items()},
+                        moments=None if sums.moments is None else pack(sums.moments),
+                        keys=sums.keys.tobytes().hex())  # fmt: skip
         try:
-            file = self._write_shard(number, images)
-            path = self.folder / file
-            about = {"bytes": path.stat().st_size, "sha256": provenance.sha256(path)}
-            record = Record(file=file, rows=(start, stop), **about, rejected=rejected, inputs=inputs or {},
-                            facts=facts or {}, pixels=b"".join(map(hashed, images)).hex())  # fmt: skip
             manifest.write_record(self._record_file(number), record)
         except FileNotFoundError:
             raise _gone(self.path) from None
 
-    def _write_shard(self, number: int, images: np.ndarray) -> str:
-        """Write the file of a shard, and sync it; its name in the store."""
-        start, stop = number * self.shard, number * self.shard + len(images)
-        file = "/".join(["images/c", str(number), *["0"] * (images.ndim - 1)])
-        path = self.folder / file
-        self._record_file(number).unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
-        for litter in path.parent.glob("*.partial"):  # what a writer left that died while Zarr wrote
-            litter.unlink()
-        self._arrays["images"][start:stop] = images
-        claim.sync_file(path)
-        for folder in list(path.parents)[1 : images.ndim]:  # new folders, up to images/
-            claim.sync_folder(folder)
-        return file
+    def _file(self, number: int) -> str:
+        """The name of a shard's file in the store."""
+        return "/".join(["images/c", str(number), *["0"] * len(self._form.shape)])
 
     def write_encoded(self, start: int, images: Sequence[bytes], *, rejected: tuple[tuple[int, str], ...] = (),
                       inputs: dict[str, dict[str, Any]] | None = None) -> None:  # fmt: skip
@@ -121,16 +137,33 @@ class StoreWriter:
 
         ``split`` holds the codes of all rows, (rows,); those of REJECTED do not count.
         """
-        array = self._arrays["images"]
-        encoding, size = Encoding.of(array.attrs), array.chunks[0]
-        blocks = Blocks(self.folder / "images", array)
+        encoding, form = Encoding.of(self._arrays["images"].attrs), self._form
+        height, width, _ = form.shape if encoding is None else encoding.image_shape
+
+        def pixels(rows: np.ndarray) -> Iterator[np.ndarray]:
+            for _, images in self._stored(rows):
+                yield images if encoding is None else encoded.decoded(images, encoding)
+
+        told = [unpack(record.moments) for record in records(self.path) if record.moments]
+        if encoding is not None:  # files as they were delivered are decoded for this alone
+            told = [moments(images, planes_first=False) for images in pixels(np.arange(self.rows))]
+        rows = np.flatnonzero(split == SPLITS.index("train"))
+        return statistics(np.concatenate(told), rows, pixels, height * width)
+
+    def hashes(self, rows: np.ndarray) -> np.ndarray:
+        """Hashes of what is stored of ``rows`` (ascending), read from shards that are written; S10, (len(rows),)."""
+        found = np.zeros(len(rows), dtype=f"S{PIXELS}")
+        for here, images in self._stored(rows):
+            found[here] = [hashed(image) for image in images]
+        return found
+
+    def _stored(self, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """(which of ``rows``, what is stored of them), chunk by chunk; the memory is used again."""
+        blocks, size = Blocks(self.folder / "images", self._arrays["images"]), self._form.chunk
         memory = blocks.room(size)
-
-        def chunk(index: int) -> np.ndarray:
-            raw = blocks.read(index, memory)
-            return raw if encoding is None else encoded.decoded(raw, encoding)
-
-        return statistics(chunk, np.flatnonzero(split == SPLITS.index("train")), size)
+        for index in np.unique(rows // size).tolist():
+            first, last = np.searchsorted(rows, [index * size, (index + 1) * size])
+            yield slice(first, last), blocks.read(index, memory)[rows[first:last] - index * size]
 
     def write_table(self, columns: dict[str, np.ndarray]) -> None:
         """Write the columns of ``layout.TABLE`` (object_id, ra, dec, split, label, magnitudes, magnitude_errors), and
@@ -181,6 +214,14 @@ class StoreWriter:
 
     def _record_file(self, number: int) -> Path:
         return self._partial / claim.RECORDS / f"{_name(number)}.json"
+
+
+def _form(array: zarr.Array) -> Form:
+    """How the shards of an array lie in their files, as ``_empty`` has said."""
+    layout = Layout.of(array)
+    pack = None if layout.codec is None else Zstd(level=LEVEL).encode
+    return Form(chunk=array.chunks[0], chunks=layout.chunks, shape=array.shape[1:], dtype=array.dtype,
+                planes_first=layout.order == PLANES_FIRST, pack=pack)  # fmt: skip
 
 
 def _name(number: int) -> str:
