@@ -46,7 +46,7 @@ def spoil(folder, value):
     write(folder / "A_r.fits", image, header(SHAPE))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -1e30, -2147483647.0, 1e30, 0.0])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e30, -2147483647.0, 1e30, 0.0, -32768.0, -999.0, -99.0])
 def test_values_of_no_detector_and_zeros_in_a_block_are_no_pixels(folder, value):
     spoil(folder, value)
     assert make(folder)[0]["rejected"] == NONE
@@ -58,6 +58,16 @@ def test_a_value_is_named_and_zeros_may_be_pixels(folder):
     assert make(folder, "fields.no_value=-7")[0]["rejected"] == NONE
     spoil(folder, 0.0)
     assert make(folder, "fields.no_value=[]")[0]["rejected"] == {}
+
+
+def test_the_lowest_counts_of_whole_numbers_are_none_only_far_below_the_sky(tmp_path):
+    """int16 with -32768 for no value and no BLANK; a clipped or a deep noise is data."""
+    counts = np.random.default_rng(0).poisson(100, (1, 40, 40)).astype(np.float32)
+    counts[0, :6, :6] = -32768
+    assert nodata.nobody(counts, None).sum() == 36
+    assert nodata.nobody(counts, ()) is None
+    clipped = np.maximum(np.random.default_rng(0).normal(-1, 1, (1, 40, 40)), -1.0).astype(np.float32)
+    assert nodata.nobody(clipped, None) is None
 
 
 class TestZeros:
@@ -128,7 +138,7 @@ class TestMasks:
         assert make(folder, *settings)[0]["rejected"] == NONE
         assert make(folder, *settings, "fields.mask.bits=[0]")[0]["rejected"] == {}
 
-    @pytest.mark.parametrize("value", [0.0, -1.0, np.nan])
+    @pytest.mark.parametrize("value", [0.0, -1.0, np.nan, 1e30, np.inf])
     def test_weights(self, folder, value):
         weight = np.ones(SHAPE, np.float32)
         weight[BAD] = value

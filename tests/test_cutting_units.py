@@ -126,6 +126,17 @@ def test_an_exposure_time_that_is_none_is_refused(tmp_path, value):
     ("MJy/sr", [NO_POINT, "fields.unit=Jy"], "its BUNIT is 'MJy/sr'"),
     ("nanomaggy", ["fields.zero_point=25"], "its BUNIT is 'nanomaggy', a pixel is worth 10 times"),
     ("JY/BEAM", [NO_POINT, "fields.unit=Jy"], "flux per beam is not calibrated here"),
+    ("1E-6 Jy", [NO_POINT, "fields.unit=Jy"], "its BUNIT is '1E-6 Jy', a pixel is worth 1e-06 times"),
+    ("10**-9 maggy", [NO_POINT, "fields.unit=maggy"], "a pixel is worth 1e-09 times"),
+    ("10^(-6) Jy/pixel", [NO_POINT, "fields.unit=mJy"], "a pixel is worth 0.001 times"),
+    ("nanomaggies/arcsec^2", [NO_POINT, "fields.unit=nanomaggy"], "a pixel is worth 0.16 times"),
+    ("uJy/arcsec2", [NO_POINT, "fields.unit=uJy"], "its BUNIT is 'uJy/arcsec2'"),
+    ("kJy/sr", [NO_POINT, "fields.unit=MJy/sr"], "a pixel is worth 0.001 times"),
+    ("mag/arcsec**2", ["fields.zero_point=25"], "magnitudes are no fluxes"),
+    ("10**(-20)*erg/s/cm**2/Angstrom", [NO_POINT, "fields.unit=nJy"], "energy per wavelength is not calibrated here"),
+    ("W m-2 um-1", [NO_POINT, "fields.unit=Jy"], "energy per wavelength is not calibrated here"),
+    ("electrons/s", ["fields.exposure=30"], "a rate already, and exposure would divide by the time again"),
+    ("DN s-1", ["fields.exposure=EXPTIME"], "a rate already"), ("counts/sec", ["fields.exposure=30"], "a rate already"),
 ])  # fmt: skip
 def test_a_unit_that_the_header_contradicts_is_refused(tmp_path, bunit, settings, words):
     with pytest.raises(InputError, match=words):
@@ -134,10 +145,42 @@ def test_a_unit_that_the_header_contradicts_is_refused(tmp_path, bunit, settings
 
 @pytest.mark.parametrize(("bunit", "settings"), [
     ("nJy", ["fields.zero_point=31.4"]), ("nanomaggy", ["fields.zero_point=22.5"]), ("adu", []), ("electron/s", []),
-    ("MJy sr**-1", [NO_POINT, "fields.unit=MJy/sr"]), ("mJy", [NO_POINT, "fields.unit=mJy"]),
+    ("MJy sr**-1", [NO_POINT, "fields.unit=MJy/sr"]), ("1e-9 maggy", [NO_POINT, "fields.unit=nanomaggy"]),
+    ("10^-9 Jy", [NO_POINT, "fields.unit=nJy"]), ("Jy/pixel", [NO_POINT, "fields.unit=Jy"]), ("counts", []),
+    ("electrons", ["fields.exposure=30"]), ("3.631e-6 Jy", [NO_POINT, "fields.unit=nanomaggy"]), ("s", []),
+    ("mJy", [NO_POINT, "fields.unit=mJy"]),
 ])  # fmt: skip
 def test_a_unit_that_agrees_or_says_nothing_passes(tmp_path, bunit, settings):
     assert total(survey(tmp_path, BUNIT=bunit), *settings) > 0
+
+
+def test_a_unit_in_the_primary_header_counts_for_an_image_in_an_extension(tmp_path):
+    """As Mosaic3's files have it; the image's own comes first."""
+    folder = survey(tmp_path, two_units({"BUNIT": "nJy"}, {}))
+    with pytest.raises(InputError, match="its BUNIT is 'nJy'"):
+        total(folder, NO_POINT, "fields.unit=uJy")
+    folder = survey(tmp_path, two_units({"BUNIT": "nJy"}, {"BUNIT": "uJy"}))
+    assert total(folder, NO_POINT, "fields.unit=uJy") == pytest.approx(FLUX * 1e-6, rel=1e-4)
+
+
+def test_asinh_keywords_in_the_primary_header_count_for_an_image_in_an_extension(tmp_path):
+    linear, offset, soften, a = stars(SHAPE, [(30, 31)], FLUX, noise=0.5), 2.5, 33.0, 1.0857362
+    stored = (a * np.arcsinh((linear - offset) / (2 * soften))).astype(np.float32)
+    survey(tmp_path, two_units({"BOFFSET": offset, "BSOFTEN": soften}, {}), image=stored)
+    np.testing.assert_allclose(fits.read_image(tmp_path / "survey" / "A_r.fits")[::-1], linear, atol=1e-3)
+
+
+def test_a_scale_that_a_header_without_wcs_names_is_held_against_the_recipe(tmp_path):
+    folder = survey(tmp_path)
+    for key, value in (("PIXSCALE", 0.396), ("SECPIX1", 0.396)):
+        write(folder / "A_r.fits", stars(SHAPE, [(30, 31)], FLUX), astropy_fits.Header({key: value}))
+        catalogue(folder, [150.0], [2.0], X=[30], Y=[31], FIELD=["A"])
+        settings = ("catalogue.x=X", "catalogue.y=Y", "catalogue.field=FIELD")
+        with pytest.raises(
+            InputError, match=rf"its {key} is 0\.396 arcsec per pixel, the recipe's pixel_scale is 0\.55"
+        ):
+            total(folder, *settings, "fields.pixel_scale=0.55")
+        assert total(folder, *settings, "fields.pixel_scale=0.396") > 0
 
 
 def test_asinh_scaled_stacks_of_pan_starrs_are_made_linear(tmp_path):

@@ -29,9 +29,13 @@ class Scaling:
             return self.offset + 2 * self.softening * np.sinh(np.asarray(stored, dtype=np.float64) / A)
 
 
-def scaling(header: Any, path: Path) -> Scaling | None:
-    """The scaling that the header tells of; None if pixels are linear. BadFile when one keyword is there alone."""
-    found = {key: header[key] for key in ("BOFFSET", "BSOFTEN") if key in header}
+def scaling(header: Any, primary: Any, path: Path) -> Scaling | None:
+    """The scaling that the image's header tells of, or the primary; None if pixels are linear.
+
+    BadFile when one keyword is there alone.
+    """
+    found = {key: header.get(key, primary.get(key)) for key in ("BOFFSET", "BSOFTEN")}
+    found = {key: value for key, value in found.items() if value is not None}
     if not found:
         return None
     good = {key: value for key, value in found.items() if isinstance(value, int | float) and np.isfinite(value)}

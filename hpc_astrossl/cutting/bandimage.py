@@ -16,6 +16,7 @@ from hpc_astrossl.specs.images import BandImages, hdu_of
 from hpc_astrossl.specs.pixels import BesideSpec
 
 SCALES_AGREE = 0.01  # relatively: a recipe's pixel scale and a header's
+_SCALES = ("PIXSCALE", "PIXSCAL1", "SECPIX", "SECPIX1", "PIXELSCL")  # arcsec per pixel, where there is no WCS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +52,26 @@ class BandImage:
 
     def _scale(self) -> float | None:
         said = self._spec.pixel_scale
-        if isinstance(said, dict) or self.sky is None:
-            return None if isinstance(said, dict) else said
+        if isinstance(said, dict):
+            return None
+        if self.sky is None:
+            self._hold(said)
+            return said
         found = self.sky.scale
         if said is not None and abs(found / said - 1) > SCALES_AGREE:
             raise RecipeFault(f"{self.image.path}: its WCS says {found:.4f} arcsec per pixel, the recipe's pixel_scale "
                               f"is {said:g}; correct it, or leave it out to take the header's")  # fmt: skip
         return found if said is None else said
+
+    def _hold(self, said: float | None) -> None:
+        """RecipeFault when a header without a WCS names another pixel scale than the recipe."""
+        for key in _SCALES:
+            found = self.headers.image.get(key, self.headers.primary.get(key))
+            if said is None or not isinstance(found, int | float) or found <= 0:
+                continue
+            if abs(found / said - 1) > SCALES_AGREE:
+                raise RecipeFault(f"{self.image.path}: its {key} is {found:g} arcsec per pixel, the recipe's "
+                                  f"pixel_scale is {said:g}; correct one of them")  # fmt: skip
 
     def squares(self, tops: np.ndarray, lefts: np.ndarray, out: np.ndarray) -> np.ndarray:
         """Fill (M, size, size) with windows, row 0 at the top; bool of the same shape: which pixels are bad."""
@@ -110,7 +124,7 @@ class BandImage:
             bad |= (found & self._bits) != 0
             return
         with np.errstate(invalid="ignore"):
-            bad |= ~((found > 0) & np.isfinite(found))
+            bad |= ~((found > 0) & (found < nodata.HIGHEST))  # an rms or variance of 1e30 says: no pixel
             if name == "calibration":
                 np.multiply(pixels, found, out=pixels, where=found > 0)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from hpc_astrossl.cutting.badfile import RecipeFault
 from hpc_astrossl.cutting.fits import Headers
-from hpc_astrossl.cutting.headerunits import exposure, stated, zero_point_of
+from hpc_astrossl.cutting.headerunits import exposure, per_second, stated, zero_point_of
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.images import LEAST_POINT, MOST_POINT, BandImages
@@ -52,7 +52,7 @@ class Calibration:
             value *= 10 ** (-0.4 * self._offset(band))
         else:
             value = factor(self._point(field, band, headers) + self._offset(band), scale)
-            value = value / np.float32(exposure(headers, spec.exposure)) if spec.exposure is not None else value
+            value = value / np.float32(self._seconds(headers)) if spec.exposure is not None else value
         self._hold(headers, float(value), scale, band)
         return np.float32(value)
 
@@ -76,6 +76,13 @@ class Calibration:
             return spec.zero_point[band]
         keys = (spec.zero_point,) if isinstance(spec.zero_point, str) else spec.zero_point
         return zero_point_of(headers, keys)
+
+    def _seconds(self, headers: Headers) -> float:
+        """Of exposure; RecipeFault when the header says that pixels are counts a second already."""
+        if (unit := per_second(headers)) is not None:
+            raise RecipeFault(f"{headers.path}: its BUNIT is {unit!r}, a rate already, and exposure would divide by "
+                              "the time again; leave fields.exposure out, or correct BUNIT")  # fmt: skip
+        return exposure(headers, self._spec.exposure)
 
     def _hold(self, headers: Headers, value: float, scale: float, band: str) -> None:
         """RecipeFault when the header's BUNIT says another unit than the recipe."""

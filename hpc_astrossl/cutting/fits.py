@@ -60,7 +60,7 @@ class Image:
         if isinstance(unit, fits.CompImageHDU):
             self.tile = tuple(unit.tile_shape[axis] for axis in self._axes[-2:])
         self.headers = Headers(path=path, shape=self.shape, image=unit.header, primary=units[0].header)
-        self._scaling = asinh.scaling(self.headers.image, path)
+        self._scaling = asinh.scaling(self.headers.image, self.headers.primary, path)
         self._place = _place_of_rows(stream, stored, self)
         self._packed = stored.end if stored.tiled else 0
 

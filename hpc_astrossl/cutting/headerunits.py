@@ -11,10 +11,13 @@ from hpc_astrossl.specs.images import LEAST_POINT, MOST_POINT
 
 FLUX = "FLUXMAG0"  # the flux of magnitude 0, as the LSST stack wrote it
 _AGREE = 0.001  # magnitudes
+_SQUARE = (180 / math.pi * 3600) ** 2  # square arcsec in a steradian
+_AREAS = {r"(/sr|\.?sr-1)$": 1.0, r"(/arcsec2|\.?arcsec-2|/asec2|/sqarcsec)$": _SQUARE}
 # BUNIT, in lower case and without blanks -> Jy, and whether per steradian. Other units say nothing here.
 _UNITS = {
     "nanomaggy": 3.631e-6, "nanomaggies": 3.631e-6, "nanomaggie": 3.631e-6, "nmgy": 3.631e-6, "maggy": 3631.0,
-    "maggies": 3631.0, "njy": 1e-9, "ujy": 1e-6, "µjy": 1e-6, "microjy": 1e-6, "mjy": 1e-3, "jy": 1.0,
+    "maggies": 3631.0, "njy": 1e-9, "ujy": 1e-6, "µjy": 1e-6, "microjy": 1e-6, "mjy": 1e-3, "kjy": 1e3,
+    "gjy": 1e9, "jy": 1.0,
 }  # fmt: skip
 
 
@@ -59,18 +62,51 @@ def exposure(headers: Headers, key: float | str) -> float:
 
 
 def stated(headers: Headers) -> tuple[str | None, float, bool]:
-    """(BUNIT, Jy in it, per steradian?) if it is a unit of flux; RecipeFault for one per beam; else (None, …)."""
-    text = str(headers.image.get("BUNIT", "")).strip()
-    plain = text.lower().replace(" ", "").replace("**", "").replace("^", "")
-    if re.search(r"(?<![a-z])beam", plain):
+    """(BUNIT, Jy in it, per steradian?) if it is a unit of flux density, (None, …) if it says nothing, as ADU does.
+
+    The image's header comes first, then the primary. RecipeFault for one that cannot be calibrated here: per beam,
+    magnitudes, energy per wavelength.
+    """
+    text = str(headers.image.get("BUNIT") or headers.primary.get("BUNIT") or "").strip()
+    plain = re.sub(r"\s+", " ", re.sub(r"/\s*pix(el)?s?$", "", text, flags=re.IGNORECASE)).strip()
+    if re.search(r"(?<![a-z])beam", plain.lower()):
         raise RecipeFault(f"{headers.path}: its BUNIT is {text!r}; flux per beam is not calibrated here: divide by the "
                           "beam's area first")  # fmt: skip
-    steradian = plain.endswith(("/sr", "sr-1", ".sr-1"))
-    base = re.sub(r"(/sr|\.?sr-1)$", "", plain)
-    if steradian and base == "mjy":
-        return (text, 1e6, True) if text.startswith("M") else (text, 1e-3, True)
-    if base == "mjy" and text.startswith("MJ"):
-        return text, 1e6, False
-    if base not in _UNITS:
+    if re.match(r"mag(nitudes?)?\b|[bd]?mag\b", plain.lower()):
+        raise RecipeFault(f"{headers.path}: its BUNIT is {text!r}; magnitudes are no fluxes: make linear pixels first")
+    number, word = _split(plain)
+    base, area = _area(word)
+    if base.startswith("M") and base.lower() == "mjy":
+        jansky = 1e6
+    elif (jansky := _UNITS.get(base.lower())) is None:
+        if re.match(r"ergs?\b|w[/.]?m", base.lower()):
+            raise RecipeFault(f"{headers.path}: its BUNIT is {text!r}; energy per wavelength is not calibrated here: "
+                              "convert it to flux per frequency (Jy)")  # fmt: skip
         return None, 0.0, False
-    return text, _UNITS[base], steradian
+    return text, number * jansky * (area or 1.0), area is not None
+
+
+def _split(text: str) -> tuple[float, str]:
+    """The number before a unit, 1 without one: 1E-6, 10**-6, 10^-6, 10-6 and 3.631e-6 are numbers."""
+    power = re.match(r"10\s*(?:\*\*|\^)?\s*\(?([+-]?\d+)\)?[\s*.]*(?=[^\d\s])", text)
+    if power:
+        return 10.0 ** int(power[1]), text[power.end() :]
+    factor = re.match(r"(\d+\.?\d*(?:[eE][+-]?\d+)?)[\s*]*(?=[^\d\s])", text)
+    return (float(factor[1]), text[factor.end() :]) if factor else (1.0, text)
+
+
+def _area(text: str) -> tuple[str, float | None]:
+    """The unit without its area, and how often that goes into a steradian; None if it has none."""
+    plain = text.replace(" ", "").replace("**", "").replace("^", "").replace("(", "").replace(")", "")
+    for pattern, each in _AREAS.items():
+        base = re.sub(pattern, "", plain, flags=re.IGNORECASE)
+        if base != plain:
+            return base, each
+    return plain, None
+
+
+def per_second(headers: Headers) -> str | None:
+    """BUNIT, if it says that pixels are counts a second already."""
+    text = str(headers.image.get("BUNIT") or headers.primary.get("BUNIT") or "").strip()
+    plain = text.lower().replace(" ", "").replace("*", "").replace("^", "").replace(".", "")
+    return text if re.search(r"/s(ec(ond)?s?)?$|s-1$|/s/|persec|cps$", plain) else None

@@ -3,27 +3,32 @@
 SWarp and many other coadders write 0 where no exposure contributed (and -1e30 without resampling); files that were
 saved again after a lossy compression hold numbers about -2e9 for no value. A zero of a sky-subtracted image is a number
 like any other, so zeros count as no data only where they lie together in a block, beside pixels that scatter: neither
-is so in an image without noise, nor in one of whole counts.
+is so in an image without noise, nor in one of whole counts. A block of one negative value far below the
+sky is none either.
 """
 
 import numpy as np
 
 LOWEST, HIGHEST = -1e9, 1e25  # stored values beyond are no pixels
 _BLOCK = np.ones((3, 3), dtype=bool)  # of zeros, the least that is a place without data, unless it is a whole edge
+_DEEP = 20  # times the scatter: so far below its sky no pixel is
 _STEP = 0.05  # of the scatter: what pixels beside zeros must reach, or the zeros are the end of a smooth wing
 
 
 def nobody(raw: np.ndarray, no_value: tuple[float, ...] | None) -> np.ndarray | None:
     """True where stored pixels, float32 (M, height, width), are none; None where all are good.
 
-    ``no_value`` None: also look for zeros.
+    ``no_value`` None: also look for blocks of zeros, and of a sentinel such as -999.
     """
     flat = raw.reshape(len(raw), -1)
     lowest, highest = flat.min(axis=1), flat.max(axis=1)  # NaN if one is among them
     with np.errstate(invalid="ignore"):
         whole = bool(((lowest > LOWEST) & (highest < HIGHEST)).all())
     zeros = _with_zeros(raw) if no_value is None else ()
-    if whole and not len(zeros) and not no_value:
+    suspects = range(0)
+    if no_value is None:
+        suspects = _with_sentinel(lowest) if whole else range(len(raw))
+    if whole and not len(zeros) and not len(suspects) and not no_value:
         return None
     with np.errstate(invalid="ignore"):
         bad = ~((raw > LOWEST) & (raw < HIGHEST))
@@ -31,7 +36,14 @@ def nobody(raw: np.ndarray, no_value: tuple[float, ...] | None) -> np.ndarray | 
         bad |= raw == np.float32(value)
     for i in zeros:
         bad[i] |= empty(raw[i])
+    for i in suspects:
+        bad[i] |= sunk(raw[i])
     return bad if bad.any() else None
+
+
+def _with_sentinel(lowest: np.ndarray) -> np.ndarray:
+    """Which images have a negative whole number as their lowest pixel: few whose pixels are no counts."""
+    return np.flatnonzero((lowest < 0) & (lowest == np.round(lowest)))
 
 
 def _with_zeros(raw: np.ndarray) -> np.ndarray:
@@ -40,6 +52,25 @@ def _with_zeros(raw: np.ndarray) -> np.ndarray:
     if np.count_nonzero(zeros) < least:
         return np.empty(0, dtype=np.int64)
     return np.flatnonzero(np.count_nonzero(zeros, axis=(1, 2)) >= least)
+
+
+def sunk(raw: np.ndarray) -> np.ndarray:
+    """True where the lowest pixel of an image, a whole number, lies in a block far below its sky, as -32768 does."""
+    from scipy import ndimage
+
+    none = np.zeros(raw.shape, dtype=bool)
+    good = raw[(raw > LOWEST) & (raw < HIGHEST)]
+    lowest = good.min(initial=0)
+    found = raw == lowest
+    if lowest == 0 or lowest != np.round(lowest) or np.count_nonzero(found) < _BLOCK.size:
+        return none
+    values = good[good != lowest].astype(np.float64)
+    if not len(values):
+        return none
+    middle = np.median(values)
+    scatter = 1.4826 * np.median(np.abs(values - middle))
+    deep = middle - lowest > _DEEP * scatter > 0
+    return found if deep and ndimage.binary_opening(found, structure=_BLOCK).any() else none
 
 
 def empty(raw: np.ndarray) -> np.ndarray:
