@@ -243,8 +243,8 @@ def peak(pid: int) -> int:
         return 0
 
 
-def run(options: argparse.Namespace, folder: Path) -> dict[str, dict]:
-    """Every case, its ways by turns: {case: {way: medians and ratios}}."""
+def run(options: argparse.Namespace, folder: Path) -> None:
+    """Every case, its ways by turns; the record grows with each."""
     table = {}
     for case in options.cases:
         write_fields(folder, case, options.side)
@@ -259,7 +259,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, dict]:
                 found.setdefault(way, []).append(result)
         table[case] = {way: medians(results) for way, results in found.items()}
         show(case, table[case])
-    return table
+        record(options, table)
 
 
 def medians(results: list[dict]) -> dict:
@@ -279,6 +279,21 @@ def show(case: str, ways: dict[str, dict]) -> None:
             one["ours_over_it"] = round(ours / one["cpu_s"], 3) if ours else None
             print(f"{way:<14} {one['cpu_s']:8.2f} {one['wall_s']:8.2f} {one['peak_mb']:8.0f} {one['written_mb']:11.0f} "
                   f"{one['ours_over_it'] or 0:10.2f}", flush=True)  # fmt: skip
+
+
+def record(options: argparse.Namespace, table: dict[str, dict]) -> None:
+    """Write {case: {way: medians and ratios}}, and what they were measured with."""
+    from hpc_astrossl import provenance
+
+    facts = {
+        "command": " ".join(["python benchmarks/cutting.py", *sys.argv[1:]]),
+        "date": provenance.now(), "code": provenance.code(), "libraries": provenance.libraries(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores", "load": os.getloadavg()[0],
+        "cases": {case: dict(zip(("compression", "bands", "objects", "pixels"), CASES[case], strict=True))
+                  for case in table},
+        "medians": table,
+    }  # fmt: skip
+    options.out.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
 
 
 def main() -> None:
@@ -304,21 +319,10 @@ def main() -> None:
             print(f"--{name} is not given: left out")
     folder = Path(tempfile.mkdtemp(dir=options.scratch))
     try:
-        table = run(options, folder)
+        run(options, folder)
     finally:
         if not options.keep:
             shutil.rmtree(folder)
-    from hpc_astrossl import provenance
-
-    facts = {
-        "command": " ".join(["python benchmarks/cutting.py", *sys.argv[1:]]),
-        "date": provenance.now(), "code": provenance.code(), "libraries": provenance.libraries(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "cases": {case: dict(zip(("compression", "bands", "objects", "pixels"), CASES[case], strict=True))
-                  for case in options.cases},
-        "medians": table,
-    }  # fmt: skip
-    options.out.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

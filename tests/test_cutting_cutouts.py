@@ -6,7 +6,7 @@ from astropy.io import fits as astropy_fits
 from ingest_survey import BANDS, HEIGHT, RECIPES, SCALE, WIDTH, Survey, blobs, centroid, write_band, write_png
 from PIL import Image
 
-from hpc_astrossl.cutting import fits, rgb
+from hpc_astrossl.cutting import fields, fits, rgb, windows
 from hpc_astrossl.cutting.cutouts import FieldSource, FileSource, window
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.selection.catalogue import read_objects
@@ -16,11 +16,11 @@ from hpc_astrossl.specs.recipe import load_recipe
 TRIPLET = [(20.3, 17.8), (26.0, 17.8), (20.3, 26.5)]
 
 
-def cut(survey, images="rgb", settings=()):
+def cut(survey, images="rgb", settings=(), threads=1):
     """(reasons, images) of all objects of a survey folder."""
     recipe = load_recipe(RECIPES / "simulated.yaml", settings)
     objects = read_objects(recipe, survey)
-    source = FieldSource(recipe, survey, objects, images)
+    source = FieldSource(recipe, survey, objects, images, threads)
     pixels = np.zeros((len(objects), recipe.size, recipe.size, len(source.channels)), dtype=source.dtype)
     reasons = np.full(len(objects), "not cut", dtype=object)
     for unit in source.units(np.arange(len(objects))):
@@ -47,6 +47,31 @@ def test_a_source_is_within_half_a_pixel_of_its_cutouts_centre(tmp_path, images,
     for image in pixels.transpose(0, 3, 1, 2).reshape(-1, size, size):
         centre = centroid(np.where(image > 0.05 * image.max(), image, 0))
         assert np.abs(np.subtract(centre, (size - 1) / 2)).max() <= 0.5 + 0.06  # 8-bit rounding and the cut at 5 %
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("memory", [1, 1 << 28], ids=["a band at a time", "all bands at a time"])
+def test_threads_and_bands_together_give_the_same_pixels(tmp_path, packed, memory, monkeypatch):
+    draw = np.random.default_rng(0)
+    positions = np.stack([draw.uniform(10, WIDTH - 10, 60), draw.uniform(10, HEIGHT - 10, 60)], axis=1)
+    survey = one_field(tmp_path, positions, bands=True)
+    for number, path in enumerate(sorted(survey.glob("*_swp.fits.fz"))):
+        pixels = draw.normal(number, 1, (HEIGHT, WIDTH)).astype(np.float32)
+        pixels[40 + number, 100:140] = np.nan
+        pixels[60:70, 50:60] = 0
+        unit = astropy_fits.ImageHDU(pixels)
+        if packed:
+            unit = astropy_fits.CompImageHDU(pixels, quantize_level=0, compression_type="GZIP_2")
+        unit.writeto(path, overwrite=True, checksum=True)
+    settings = ["size=16", "fields.max_bad=0.3", "fields.edge=pad"]
+    reasons, pixels = cut(survey, "bands", settings)
+    assert reasons.count("") > 40
+    monkeypatch.setattr(fields, "MEMORY", memory)
+    monkeypatch.setattr(windows, "COPY", 16 * 16 * 12 * 5)
+    for threads in (1, 3):
+        again, same = cut(survey, "bands", settings, threads)
+        assert again == reasons
+        np.testing.assert_array_equal(same, pixels)
 
 
 def test_the_convention_pixel_by_pixel():
