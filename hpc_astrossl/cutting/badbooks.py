@@ -39,6 +39,12 @@ class Books:
             if bad is not None:
                 self.share[rows] = np.maximum(self.share[rows], share)
 
+    def enter_good(self, rows: np.ndarray, planes: np.ndarray) -> None:
+        """Enter bands, (m, bands, size, size), of some objects without a bad pixel."""
+        empty = blank(planes.reshape(-1, *planes.shape[2:], 1)).reshape(planes.shape[:2]).any(axis=1)
+        with self._lock:
+            self.empty[rows] |= empty
+
     def reasons(self) -> np.ndarray:
         """Why each object cannot be used; "" where it can."""
         reasons = np.full(len(self.inside), "", dtype=object)

@@ -92,6 +92,10 @@ class BandImage:
         """Whether several threads may read at a time."""
         return self.image.plain and not self.others
 
+    def good(self, pixels: np.ndarray) -> bool:
+        """Whether no pixel of windows (m, bands, height, width) is bad, by their values alone."""
+        return nodata.nobody(pixels.reshape(-1, *pixels.shape[2:]), self._no_value) is None
+
     def judge(self, pixels: np.ndarray, others: list[np.ndarray]) -> np.ndarray | None:
         """Which pixels (m, height, width) of windows are bad, given those of mask, weight and factors, which are
         applied; None where none is bad."""
@@ -136,6 +140,9 @@ def band_windows(bands: Sequence[BandImage], tops: np.ndarray, lefts: np.ndarray
     beside = [[other] for band in bands for other in band.others.values()]
     for which, (pixels, *found) in windows([[band.image for band in bands], *beside], tops, lefts, size):
         others = iter(found)
+        if not beside and bands[0].good(pixels):  # nearly always: all bands in one look
+            yield which, pixels, [None] * len(bands)
+            continue
         bad = [band.judge(pixels[:, i], [next(others)[:, 0] for _ in band.others]) for i, band in enumerate(bands)]
         yield which, pixels, bad
 

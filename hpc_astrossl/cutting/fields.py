@@ -274,6 +274,9 @@ class _Together:
             one._enter(np.array([row]), pixels, [bad[None, ::-1]])
 
     def _enter(self, rows: np.ndarray, pixels: np.ndarray, bad: list[np.ndarray | None]) -> None:
-        for i, wrong in enumerate(bad):
-            self.books.enter(rows, pixels[:, i], wrong)
+        if all(wrong is None for wrong in bad):
+            self.books.enter_good(rows, pixels)
+        else:
+            for i, wrong in enumerate(bad):
+                self.books.enter(rows, pixels[:, i], wrong)
         self.into.put_planes(rows, self.channel, pixels)
