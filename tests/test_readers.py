@@ -1,12 +1,14 @@
 """Stores for everybody: other readers of Zarr give every pixel and every text of every kind of store.
 
 Readers that the test environment lacks are looked for in the interpreters that ASTROSSL_READERS names (a list with
-the path separator between them: environments with xarray, tensorstore, zarrs or another zarr); without one they skip.
+the path separator between them: environments with xarray, tensorstore, zarrs or another zarr), zarrita in the folder
+that ASTROSSL_ZARRITA names (after ``npm install zarrita @zarrita/storage`` there); without one they skip.
 """
 
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +25,7 @@ from hpc_astrossl.store import open_store
 
 PLACES = [(40, 50), (90, 60), (60, 20)]
 OTHERS = [path for path in os.environ.get("ASTROSSL_READERS", "").split(os.pathsep) if path]
+ZARRITA = os.environ.get("ASTROSSL_ZARRITA")
 KINDS = ["bands", "bands-zstd", "rgb", "kept"]
 KEPT = """
 survey: pictures
@@ -91,6 +94,17 @@ def test_every_reader_gives_every_pixel_and_text(store, reader):
         assert set(expected) - set(arrays) == (texts if reader == "tensorstore" else set())
         for name in set(expected) & set(arrays):
             assert arrays[name] == expected[name], name
+
+
+@pytest.mark.skipif(ZARRITA is None, reason="ASTROSSL_ZARRITA names no folder in which zarrita is installed")
+def test_zarrita_gives_every_pixel_and_text(store, tmp_path):
+    (tmp_path / "node_modules").symlink_to(Path(ZARRITA) / "node_modules")
+    call = ["node", shutil.copy(Path(readers.__file__).with_name("zarrita.mjs"), tmp_path), str(store)]
+    answer = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    arrays = json.loads(answer.stdout)
+    for name, expected in ours(store).items():
+        assert arrays[name] == {key: value for key, value in expected.items() if key != "kind"}, name
 
 
 def test_texts_have_a_numeric_twin(store):
