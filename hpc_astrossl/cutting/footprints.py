@@ -7,6 +7,7 @@ that cannot be written is read anew each time.
 import contextlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -128,10 +129,11 @@ def _read(path: Path, hdu: int | str | None) -> dict:
         return {"shape": [0, 0], "header": "", "fault": str(error)}
 
 
-def deepest(index: Index, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def deepest(index: Index, ra: np.ndarray, dec: np.ndarray, unreadable: Callable[[BadFile], None] = lambda _: None):
     """(field, x, y) of objects: of the fields that hold an object, the one whose edge is farthest, in sky angle.
 
-    "" and NaN for those in no field. Of equal ones the first by name.
+    "" and NaN for those in no field. Of equal ones the first by name. ``unreadable`` is called for each field that
+    has no place, since its image cannot be read.
     """
     field, depth = np.full(len(ra), "", dtype=object), np.full(len(ra), -np.inf)
     x, y = np.full((2, len(ra)), np.nan)
@@ -142,7 +144,8 @@ def deepest(index: Index, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, 
     for footprint in index.all():
         try:
             sky = footprint.sky
-        except BadFile:
+        except BadFile as error:
+            unreadable(error)
             continue
         reach = 2 * np.sin(np.radians(min(sky.radius * 1.01, 90)) / 2) + 1e-9
         near = tree.query_ball_point(vectors(*sky.centre), reach)

@@ -34,11 +34,26 @@ def locate(recipe: Recipe, folder: Path, objects: Objects, say: Callable[[str], 
             return objects
         if recipe.catalogue.has_field:
             return replace(objects, **_in_fields(index, objects))
-        field, x, y = deepest(index, objects.ra, objects.dec)
+        field, x, y = _deepest(index, objects, stop=spec.unreadable == "stop", say=say)
         say(f"{(field != '').sum():,} of {len(field):,} objects lie in {len(np.unique(field[field != ''])):,} fields")
         return replace(objects, field=field, x=np.round(x, DECIMALS), y=np.round(y, DECIMALS))
     finally:
         index.save()
+
+
+def _deepest(index: Index, objects: Objects, *, stop: bool, say: Callable[[str], None]):
+    """(field, x, y) of objects. BadFile for a field whose image cannot be read; with ``stop`` false that is told."""
+    faults = []
+
+    def unreadable(error: BadFile) -> None:
+        if stop:
+            raise error
+        faults.append(error)
+
+    found = deepest(index, objects.ra, objects.dec, unreadable)
+    if faults:
+        say(f"{len(faults):,} fields cannot be read, so no object is found in them: {faults[0]}")
+    return found
 
 
 def _in_fields(index: Index, objects: Objects) -> dict[str, np.ndarray]:
