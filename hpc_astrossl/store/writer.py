@@ -108,13 +108,13 @@ class StoreWriter:
         """Finish and sync the file of a shard, then record it; rows that are rejected become zero."""
         start, stop = self.shards[number]
         sums, file = shard.finish(np.array([row - start for row, _ in rejected], dtype=np.int64)), self._file(number)
-        for folder in list((self.folder / file).parents)[: len(self._form.shape) + 2]:  # new folders, up to images/
-            claim.sync_folder(folder)
         record = Record(file=file, rows=(start, stop), bytes=sums.bytes, sha256=sums.sha256, rejected=rejected,
                         inputs=inputs or {}, facts={name: pack(values) for name, values in (facts or {}).items()},
                         moments=None if sums.moments is None else pack(sums.moments),
                         keys=sums.keys.tobytes().hex())  # fmt: skip
         try:
+            for folder in list((self.folder / file).parents)[: len(self._form.shape) + 2]:  # new folders, up to images/
+                claim.sync_folder(folder)
             manifest.write_record(self._record_file(number), record)
         except FileNotFoundError:
             raise _gone(self.path) from None
