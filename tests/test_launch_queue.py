@@ -2,16 +2,21 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.launch import answers, client, queue, wants
-from hpc_astrossl.launch.ledger import Entry
-from hpc_astrossl.launch.sending import read_id
+from hpc_astrossl.launch import answers, client, executors, gaps, queue, wants
+from hpc_astrossl.launch import cancel as cancelling
+from hpc_astrossl.launch.ledger import Entry, Ledger
+from hpc_astrossl.launch.notes import Note, Notes, orphans, place
+from hpc_astrossl.launch.plan import Plan, Stage
+from hpc_astrossl.launch.sending import Sending, read_id
 from hpc_astrossl.launch.shell import taken_up
 from hpc_astrossl.launch.state import Lives, last_words
+from hpc_astrossl.launch.status import End
 from hpc_astrossl.specs.cluster import ClusterSpec
 from hpc_astrossl.specs.jobs import Resources
 
@@ -64,7 +69,7 @@ def test_a_table_with_anything_in_it():
     ])  # fmt: skip
     found = answers.table(text)
     assert {job: known.state for job, known in found.items()} == {
-        "7_1": "PENDING", "7_2": "PENDING", "8": "RUNNING", "10": "COMPLETED",
+        "7_1": "PENDING", "7_2": "PENDING", "8": "RUNNING", "10": "COMPLETED", "9": answers.SILENT,
     }  # fmt: skip
     assert found["7_1"].command == "/a b/x.sh"
     assert found["8"].reason == "None"
@@ -72,6 +77,32 @@ def test_a_table_with_anything_in_it():
     assert answers.table("") is None
     assert answers.table("Welcome to the cluster\n") is None
     assert answers.look_up(answers.table("7_[1,...]|PENDING|None"), "7_5").state == "PENDING"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "\x1b[32m5_1|RUNNING|None|e.scratch|/x.sh\x1b[0m",
+        "\x1b[1;31m5_1\x1b[0m|\x1b[1;32mRUNNING\x1b[0m|None|e.scratch|/x.sh",
+        "\ufeff5_1|RUNNING|None|e.scratch|/x.sh\r",
+        "  5_1 | RUNNING |None|e.scratch| /x.sh",
+        "\x1b]0;login1\x075_1|RUNNING|None|e.scratch|/x.sh",
+    ],
+)
+def test_rows_are_read_through_colours_and_line_ends_of_others(row):
+    for heading in ("JOBID|STATE|REASON|NAME|COMMAND", "\x1b[4mJOBID|STATE|REASON|NAME|COMMAND\x1b[0m"):
+        found = answers.table(f"{heading}\r\n{row}\n")
+        assert {job: (known.state, known.command) for job, known in found.items()} == {"5_1": ("RUNNING", "/x.sh")}
+    accounted = row.replace("RUNNING", "FAILED").replace("|None|e.scratch|", " ").replace("/x.sh", "")
+    assert answers.final_states(f"{accounted}\n") == {"5_1": "FAILED"}
+
+
+@pytest.mark.parametrize(
+    "row", ["job 5_1|RUNNING|None|e.scratch|/x.sh", '"5_1"|RUNNING|None|n|/x', "|RUNNING|None|n|/x"]
+)
+def test_a_table_with_rows_that_are_no_jobs_is_no_answer(row):
+    """What hides in such a row would pass for gone, and be sent again."""
+    assert answers.table(f"JOBID|STATE|REASON|NAME|COMMAND\n{row}\n") is None
 
 
 def test_final_states_of_sacct():
@@ -182,6 +213,7 @@ HEADING = "JOBID|STATE|REASON|NAME|COMMAND"
         (HEADING, "exit 1", "unknown"),
         (HEADING, ":", "unknown"),
         (HEADING, "echo 'Socket timed out' >&2; exit 1", "unknown"),
+        ("5_1||None|e.scratch|x", "exit 1", "unknown"),
         ("5_1|RUNNING|None|my own job|/home/me/x.sh", f"echo '{HEADING}'", None),
         ("5_1|RUNNING|None|renamed|/w/runs/e/.tasks/logs/.submission_file_1.sh", "exit 1", "running"),
     ],
@@ -202,28 +234,57 @@ def test_a_squeue_without_a_table_has_not_answered(command, monkeypatch, silence
     assert lenient.phase(lenient.entries[0]) == "unknown"
 
 
-SINFO = "debug*|2:00:00|4|8000\nlong|infinite|64+|256000+\nbare|1-00:00:00|8|1\n"
+SINFO = """\
+debug*|2:00:00|4|8000
+long|infinite|64+|256000+
+bare|1-00:00:00|8|1
+\x1b[33mmixed|1:00:00|16|64000\x1b[0m
+mixed|1:00:00|128|512000\r
+"""
 
 
 @pytest.mark.parametrize(
     ("name", "limits"),
     [
-        (None, (120, 4, 8000)), ("debug", (120, 4, 8000)), ("debug,long", (None, 64, 256000)),
-        ("bare", (1440, 8, None)), ("bare, debug", (1440, 8, None)),
+        (None, [(120, 4, 8000)]), ("debug", [(120, 4, 8000)]), ("debug,long", [(120, 4, 8000), (None, None, None)]),
+        ("bare", [(1440, 8, None)]), ("mixed", [(60, 16, 64000), (60, 128, 512000)]),
     ],
 )  # fmt: skip
 def test_limits_of_partitions(command, name, limits):
     command("sinfo", f"cat <<'END'\n{SINFO}END")
-    found = queue.partition(name)
-    assert (found.minutes, found.cpus, found.memory_mb) == limits
+    assert [(one.minutes, one.cpus, one.memory_mb) for one in queue.partitions(name)] == limits
+
+
+@pytest.mark.parametrize(
+    ("name", "need", "words"),
+    [
+        ("mixed", {"cpus": 128}, None),  # the largest node counts, and so does "64+", of which the most is not told
+        ("long", {"cpus": 200}, None),
+        ("mixed", {"cpus": 129}, "cpus × ranks 129, and partition mixed allows at most 128"),
+        ("debug,mixed", {"cpus": 100, "minutes": 90}, "what no one kind of node has: cpus × ranks 100"),
+        ("debug,mixed", {"cpus": 4, "minutes": 90}, None),
+        ("bare", {"memory_gb": 900}, None),
+    ],
+)
+def test_a_task_must_fit_one_kind_of_node(command, name, need, words):
+    command("sinfo", f"cat <<'END'\n{SINFO}END")
+    stage = Stage(name="scratch", items=(), resources=Resources(**{"cpus": 1, "memory_gb": 1, "minutes": 5} | need))
+    cluster, plan = ClusterSpec(kind="slurm", partition=name), Plan(experiment="e", stages=(stage,))
+    if words is None:
+        queue.check_site(plan, cluster)
+        return
+    with pytest.raises(InputError, match=words):
+        queue.check_site(plan, cluster)
 
 
 def test_an_unknown_partition_is_named_and_no_default_is_no_limit(command):
     command("sinfo", f"cat <<'END'\n{SINFO}END")
-    with pytest.raises(InputError, match="unknown partition 'dbug'; allowed: bare, debug, long; did you mean 'debug'"):
-        queue.partition("long,dbug")
+    with pytest.raises(
+        InputError, match="unknown partition 'dbug'; allowed: bare, debug, long, mixed; did you mean 'debug'"
+    ):
+        queue.partitions("long,dbug")
     command("sinfo", "echo 'a|1:00:00|4|8000'")
-    assert queue.partition(None) == queue.Limits()
+    assert queue.partitions(None) == []
 
 
 @pytest.mark.parametrize(("config", "limit"), [("0", 1), ("1", 1), ("7", 7), ("100000", 1000)])
@@ -268,12 +329,36 @@ def test_a_configuration_that_was_cut_short_is_no_answer(command, monkeypatch, s
         ({"gpus": 2}, {"memory": "none", "gpus": "gpu:a100"}, {"gres": "gpu:a100:2"}),
         ({"gpus": 1}, {"memory": "none", "gpus": "gpus-per-node:h100"}, {"gpus-per-node": "h100:1"}),
         ({"gpus": 1}, {"sbatch": {"gres": "gpu:1", "mem-per-gpu": "20G"}}, {"gres": "gpu:1", "mem-per-gpu": "20G"}),
+        ({"gpus": 2}, {"memory": "none", "sbatch": {"gres": "tmpfs:10g"}}, {"gpus-per-node": "2", "gres": "tmpfs:10g"}),
+        (
+            {"gpus": 2},
+            {"memory": "none", "gpus": "gpu:1g.5gb", "sbatch": {"gres": "lscratch:9"}},
+            {"gres": "gpu:1g.5gb:2,lscratch:9"},
+        ),
+        ({"gpus": 1}, {"memory": "none", "gpus": "gpu:nvidia_a100-sxm4-80gb"}, {"gres": "gpu:nvidia_a100-sxm4-80gb:1"}),
+        (
+            {"gpus": 1},
+            {"memory": "none", "sbatch": {"tres-per-task": "cpu=1,gres/gpu:1"}},
+            {"tres-per-task": "cpu=1,gres/gpu:1"},
+        ),
+        (
+            {"gpus": 1},
+            {"memory": "none", "sbatch": {"tres-per-node": "gres/shard:2"}},
+            {"tres-per-node": "gres/shard:2", "gpus-per-node": "1"},
+        ),
+        ({"gpus": 1}, {"memory": "none", "sbatch": {"gres": False}}, {}),
         ({}, {"memory": "none", "sbatch": {"requeue": False, "exclusive": True}}, {"exclusive": True}),
     ],
 )
 def test_memory_and_gpus_as_a_site_wants_them(need, site, options):
     found = wants.additional(Resources(**need), ClusterSpec(kind="slurm", **site), {"requeue": True})
     assert found == ({"requeue": True} | options if site.get("sbatch", {}).get("requeue", True) else options)
+
+
+def test_an_option_and_its_opposite_do_not_stand_in_one_script():
+    """Of two the last in the script would hold, which is the one that the cluster file does not say."""
+    site = ClusterSpec(kind="slurm", memory="none", sbatch={"no-requeue": True})
+    assert wants.additional(Resources(), site, {"requeue": True}) == {"no-requeue": True}
 
 
 @pytest.mark.parametrize(
@@ -324,3 +409,167 @@ def test_the_line_of_a_log_that_says_why(tmp_path, log, words):
 
 def test_nothing_of_slurm_is_left_in_the_path(command):
     assert not any(Path(folder, "squeue").exists() for folder in os.environ["PATH"].split(":"))
+
+
+SENT = "/w/runs/e/.tasks/logs/.submission_file_{}.sh"
+
+
+@pytest.mark.parametrize(
+    ("listed", "phase"),
+    [
+        (SENT.format("a"), "running"),
+        ("/mnt/other/path/runs/e/.tasks/logs/.submission_file_a.sh", "running"),
+        (SENT.format("b"), None),  # the number began anew: another array of the same experiment, or of another
+    ],
+)
+def test_a_number_that_slurm_has_given_again_is_another_job(command, listed, phase):
+    command("squeue", f'echo "{HEADING}"; echo "5_1|RUNNING|None|e.scratch|{listed}"')
+    entry = Entry(kind="slurm", stage="scratch", job="5_1", items=("k",), script=".submission_file_a.sh")
+    assert Lives([entry]).phase(entry) == phase
+
+
+@pytest.mark.parametrize(
+    ("scontrol", "phase", "words"),
+    [
+        ("echo 'ClusterName             = alpha'", None, None),
+        ("echo 'ClusterName             = beta'", "unknown", "cluster alpha, which cannot be asked from here"),
+        ("echo 'Unable to contact slurm controller' >&2; exit 1", "unknown", "whether that is this one Slurm does not"),
+        ("echo 'Configuration data as of now'", "unknown", "whether that is this one Slurm does not say"),
+        (None, None, None),
+    ],
+)
+def test_a_job_of_another_cluster_is_not_known_here(command, monkeypatch, scontrol, phase, words):
+    """Two clusters that share a file system: what one does not list lives in the other."""
+    monkeypatch.setattr(client, "PAUSES", ())
+    command("squeue", f'echo "{HEADING}"')
+    if scontrol:
+        command("scontrol", scontrol)
+    entry = Entry(kind="slurm", stage="scratch", job="5_1", items=("k",), cluster="alpha")
+    told = Lives([entry])
+    assert told.phase(entry) == phase
+    assert words is None or words in told.elsewhere(entry)
+
+
+def test_signs_of_an_earlier_job_of_that_number_are_forgotten(tmp_path):
+    for name in ("7.kills", "7_2.cancelled", "7_2.ends", "7_2_0_log.out", "71.ends", "7_3.kills"):
+        (tmp_path / name).write_text("137 n1\n")
+        os.utime(tmp_path / name, (50, 50))
+    os.utime(tmp_path / "7_3.kills", (200, 200))
+    gaps.forget(tmp_path, "7", 100)
+    assert {path.name for path in tmp_path.iterdir()} == {"7_2_0_log.out", "71.ends", "7_3.kills"}
+
+
+@pytest.mark.parametrize("text", ["", "\n", "137 n[1-2]\n", "137\n", "\0\0\0\0\n", "garbage\n137 n1\n", "n1\n"])
+def test_notes_of_how_a_job_ended_that_are_torn_do_not_end_status(tmp_path, text):
+    ledger = Ledger(tmp_path, "e")
+    ledger.logs.mkdir(parents=True)
+    (ledger.logs / "5.ends").write_text(text)
+    entry = Entry(kind="slurm", stage="scratch", job="5", items=("k",))
+    lives = Lives([])
+    lives.final = {"5": "FAILED"}
+    words = End(ledger, lives)(entry)
+    assert ("killed by SIGKILL" in words) is ("137" in text)
+
+
+def note_of(ledger: Ledger) -> Note:
+    entry = Entry(kind="slurm", stage="scratch", items=("k",), script=".submission_file_a.sh")
+    return Note(script=".submission_file_a.sh", pickles=("p.pkl",), time=0.0, entries=(entry,))
+
+
+def test_an_array_is_found_by_its_script_whatever_path_leads_to_it(tmp_path):
+    ledger = Ledger(tmp_path, "e")
+    known = queue.Known(state="PENDING", name="e.scratch", command="/auto/w/runs/e/.tasks/logs/.submission_file_a.sh")
+    assert place(note_of(ledger), ledger, {"9_0": known}) == "9"
+
+
+def test_jobs_that_may_be_an_array_are_named_and_nothing_is_sent_beside_them(command, tmp_path):
+    """A wrapper hands sbatch a script of its own and prints no number."""
+    ledger = Ledger(tmp_path, "e")
+    notes = Notes(ledger)
+    notes.write(note_of(ledger))
+    command("squeue", f'echo "{HEADING}"; echo "9_0|PENDING|None|e.scratch|/var/spool/site/x17"')
+    with pytest.raises(InputError, match=r"with other scripts than ours: 9. End them \(scancel 9\)"):
+        Sending(ledger).settle(queue.states())
+    assert len(notes.all()) == 1
+    command("squeue", f'echo "{HEADING}"; echo "9_0|CANCELLED|None|e.scratch|/var/spool/site/x17"')
+    Sending(ledger).settle(queue.states())
+    assert notes.all() == []
+
+
+def test_living_jobs_that_are_not_counted_on_are_orphans(tmp_path):
+    ledger = Ledger(tmp_path, "e")
+    ledger.logs.mkdir(parents=True)
+    (ledger.logs / ".submission_file_c.sh").touch()
+    entry = Entry(kind="slurm", stage="scratch", items=("k",))
+    ledger.add([replace(entry, job="1_0", script=".submission_file_x.sh"), Entry(kind="cancelled")])
+    ledger.add([replace(entry, job="2_0", script=".submission_file_a.sh"), replace(entry, job="3_0")])
+
+    def known(script: str, folder: str = str(ledger.logs), state: str = "RUNNING") -> queue.Known:
+        return queue.Known(state=state, name="e.scratch", command=f"{folder}/.submission_file_{script}.sh")
+
+    listing = {
+        "1_0": known("x"),  # cancelled, and Slurm did nothing
+        "2_0": known("a"), "3_0": known("b"),
+        "4": known("c", "/auto/runs/e/.tasks/logs"),
+        "5": known("d", "/auto/runs/other/.tasks/logs"),
+        "6": known("e", state="COMPLETING"), "7": known("f", state="CANCELLED"),
+    }  # fmt: skip
+    assert set(orphans(ledger, listing)) == {"1", "4"}
+    assert set(orphans(ledger, listing | {"2_0": known("z")})) == {"1", "2", "4"}
+
+
+def test_an_array_that_went_to_another_cluster_is_refused(command, tmp_path):
+    ledger = Ledger(tmp_path, "e")
+    command("srun", ":")
+    command("sbatch", 'echo "Submitted batch job 900 on cluster beta"')
+    ledger.logs.mkdir(parents=True)
+    parcel = executors.Parcel(script=".submission_file_a.sh", pickles=("p.pkl",))
+    entry = Entry(kind="slurm", stage="scratch", items=("k",), cluster="alpha")
+    for name in (parcel.script, *parcel.pickles):
+        (ledger.logs / name).touch()
+    with pytest.raises(InputError, match=r"another cluster, beta, as job 900.*scancel --clusters=beta 900"):
+        Sending(ledger).send(parcel, [entry])
+    assert not (ledger.logs / "p.pkl").exists()
+    assert ledger.entries() == Notes(ledger).all() == []
+    for name in (parcel.script, *parcel.pickles):
+        (ledger.logs / name).touch()
+    assert Sending(ledger).send(parcel, [replace(entry, cluster="beta")]) == ["900"]
+
+
+@pytest.mark.parametrize(
+    ("scancel", "states", "words"),
+    [
+        ("exit 0", ["CANCELLED"], None),
+        ("exit 0", ["RUNNING", "COMPLETING"], None),  # obeyed at the second time
+        ("exit 0", ["RUNNING"], "scancel said that it ended them; still there: 5_1"),
+        ("echo busy >&2; exit 1", ["RUNNING"], "scancel failed: busy; still there: 5_1"),
+        ("echo gone >&2; exit 1", ["CANCELLED"], None),
+    ],
+)
+def test_cancel_looks_whether_slurm_did_it(command, tmp_path, monkeypatch, scancel, states, words):
+    monkeypatch.setattr(cancelling, "LOOKS", (0, 0))
+    command("scancel", f'echo "$@" >> {tmp_path}/cancelled; {scancel}')
+    told = [f'echo "5_1|{state}|None|e.scratch|x"' for state in ["RUNNING", *states]]
+    cases = " ".join(f"{number}) {line} ;;" for number, line in enumerate(told[:-1], start=1))
+    command("squeue", f'echo >> {tmp_path}/n; echo "{HEADING}"\n'
+                      f'case $(grep -c "" {tmp_path}/n) in {cases} *) {told[-1]} ;; esac')  # fmt: skip
+    ledger = Ledger(tmp_path, "e")
+    ledger.add([Entry(kind="slurm", stage="scratch", job="5_1", items=("k",))])
+    if words is None:
+        assert cancelling.cancel("e", tmp_path) == ["5_1"]
+        assert ledger.entries() == []
+        return
+    with pytest.raises(InputError, match=words):
+        cancelling.cancel("e", tmp_path)
+    assert len(ledger.entries()) == 1
+
+
+def test_cancel_leaves_the_jobs_of_another_cluster_alone(command, tmp_path):
+    command("squeue", f'echo "{HEADING}"')
+    command("scontrol", "echo 'ClusterName = beta'")
+    command("scancel", f"touch {tmp_path}/cancelled")
+    ledger = Ledger(tmp_path, "e")
+    ledger.add([Entry(kind="slurm", stage="scratch", job="5_1", items=("k",), cluster="alpha")])
+    with pytest.raises(InputError, match="5_1: on cluster alpha, which cannot be asked from here"):
+        cancelling.cancel("e", tmp_path)
+    assert not (tmp_path / "cancelled").exists()

@@ -90,6 +90,33 @@ def test_the_script_ends_as_its_task_ended_and_requeues_when_asked(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("said", "requeued"),
+    [
+        ("echo RUNNING", True),
+        (r"printf '\e[32mRUNNING\e[0m\r\n'", True),
+        ("echo 'Welcome to alpha. 3 nodes are down'; echo RUNNING", True),
+        ("echo 'Willkommen'", True),  # no state: no reason to forbid it
+        ("exit 1", True),
+        ("echo Notice; echo COMPLETING", False),
+        (r"printf 'CANCELLED\r\n'", False),
+    ],
+)
+def test_whatever_a_wrapper_prints_beside_the_state_costs_no_retry(tmp_path, said, requeued):
+    """The end of the script after a kill, beside shims of squeue and scontrol."""
+    (tmp_path / "squeue").write_text(f"#!/bin/bash\n{said}\n")
+    (tmp_path / "sleep").write_text("#!/bin/sh\n")
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\n[ "$1" = show ] || touch "{tmp_path}/called"\n')
+    for name in ("squeue", "scontrol", "sleep"):
+        (tmp_path / name).chmod(0o755)
+    script = arrays(jobs(), tmp_path)[0].script
+    Ledger(tmp_path, "small").logs.mkdir(parents=True)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "9"}
+    tail = script[script.index("# teardown") :]
+    assert subprocess.run(["bash", "-c", f"(exit 137)\n{tail}"], env=environment).returncode == 137
+    assert (tmp_path / "called").exists() is requeued
+
+
+@pytest.mark.parametrize(
     ("seeds", "limit", "sizes"), [(4, 3, [3, 1]), (4, 2, [2, 2]), (4, 1, [1, 1, 1, 1]), (4, 9, [4])]
 )
 def test_arrays_are_split_at_the_limit_and_share_the_throttle(seeds, limit, sizes, tmp_path):
@@ -127,9 +154,9 @@ def test_slurm_cannot_wait_for_a_local_submission(tmp_path):
         arrays(jobs(), tmp_path, alive=alive)
 
 
-@pytest.mark.parametrize("name", ["50%j", "two\nlines"])
+@pytest.mark.parametrize("name", ["50%j", "two\nlines", "back\\slash"])
 def test_a_work_directory_that_slurm_would_misread_is_refused(tmp_path, name):
-    with pytest.raises(InputError, match=r"a meaning of its own .* a line break for the path's end; rename it"):
+    with pytest.raises(InputError, match=r"meanings of their own .* a line break for the path's end; rename it"):
         arrays(jobs(), tmp_path / name)
 
 

@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from hpc_astrossl import __version__, cache, cli, names
@@ -42,7 +42,7 @@ def add(verbs) -> None:
 def _doctor(arguments) -> None:
     findings = list(_site(arguments.cluster) if arguments.cluster else examine())
     if arguments.json:
-        print(json.dumps({finding.name: asdict(finding) for finding in findings}, indent=1))
+        print(json.dumps(_by_name(findings), indent=1))
         return
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
@@ -50,6 +50,15 @@ def _doctor(arguments) -> None:
         print(f"{finding.name:<{width}}  {mark:<5}  {finding.detail}")
         if finding.remedy and (not finding.works or arguments.cluster):
             print(f"{'':<{width}}         → {finding.remedy}")
+
+
+def _by_name(findings: Iterable[Finding]) -> dict[str, dict]:
+    """Each finding by its name; of several of one name the later ones are "NAME (2)" and so on."""
+    found: dict[str, dict] = {}
+    for finding in findings:
+        same = sum(one["name"] == finding.name for one in found.values())
+        found[f"{finding.name} ({same + 1})" if same else finding.name] = asdict(finding)
+    return found
 
 
 def _site(name: str) -> Iterator[Finding]:

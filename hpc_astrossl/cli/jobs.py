@@ -241,8 +241,8 @@ def _settle(ledger) -> None:
     if lost := orphans(ledger, listing):
         told = ", ".join(f"{job} ({name})" for job, name in lost.items())
         raise InputError(
-            f"Slurm has jobs of this experiment that its ledger does not know: {told}. astrossl cancel "
-            f"{ledger.experiment} ends them with the rest; or wait for their end. Then submit again"
+            f"Slurm has jobs of this experiment that its ledger does not know, or that were cancelled: {told}. "
+            f"astrossl cancel {ledger.experiment} ends them with the rest; or wait for their end. Then submit again"
         )
 
 

@@ -26,6 +26,9 @@ USUAL = {
     "JobArrayTaskLimit",
     "BeginTime",
 }  # reasons to wait that pass by themselves
+HEADING = ["JOBID", "STATE"]
+SILENT = "…"  # the state of a row that has none
+_JOB = re.compile(r"\s*\d")
 UNFINISHED = "…"  # the element of a row whose list of elements was cut short
 
 
@@ -60,16 +63,25 @@ def elements(row: str) -> Iterator[str]:
         yield from (f"{array}_{number}" for number in range(first, last + 1, step))
 
 
+def plain(line: str) -> str:
+    """A line without colours and other orders to a terminal."""
+    return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b-\x1f\x7f\ufeff]", "", line).strip()
+
+
 def table(text: str) -> dict[str, Known] | None:
-    """The rows of squeue's table by job id; None when there is neither a row nor a heading, which is no answer."""
-    rows = [line.strip().split("|", 4) for line in text.splitlines() if line.count("|") >= 2]
-    rows = [[*row, *[""] * (5 - len(row))] for row in rows]
-    if not rows:
+    """The rows of squeue's table by job id; None when there is neither a row nor a heading, which is no answer.
+
+    None, too, when a whole row is no job's: others may hide in such. Of a row without a state nothing is known but that
+    the job is there.
+    """
+    rows = [plain(line).split("|", 4) for line in text.splitlines() if line.count("|") >= 2]
+    if not rows or any(len(row) == 5 and not _JOB.match(row[0]) and row[:2] != HEADING for row in rows):
         return None
+    rows = [[part.strip() for part in (*row, *[""] * (5 - len(row)))] for row in rows]
     return {
-        job: Known(state=state, reason=reason or "None", name=name, command=command)
+        job: Known(state=state or SILENT, reason=reason or "None", name=name, command=command)
         for row, state, reason, name, command in rows
-        if re.match(r"\d", row) and state
+        if _JOB.match(row)
         for job in elements(row)
     }
 
@@ -77,9 +89,9 @@ def table(text: str) -> dict[str, Known] | None:
 def final_states(text: str) -> dict[str, str]:
     """The final states among the rows of sacct (job, state), by job id; rows without one say nothing."""
     found: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in map(plain, text.splitlines()):
         row, bar, words = line.partition("|")
         state = (words.split() or [""])[0].rstrip("+")  # "CANCELLED by 1000"
-        if bar and state in FINAL:
+        if bar and state in FINAL and _JOB.match(row):
             found.update(dict.fromkeys(elements(row), state))
     return found

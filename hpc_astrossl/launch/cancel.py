@@ -3,15 +3,18 @@
 import os
 import signal
 import socket
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.launch import client, gaps, queue
-from hpc_astrossl.launch.answers import FINAL, look_up
-from hpc_astrossl.launch.ledger import Entry, Ledger
-from hpc_astrossl.launch.notes import Notes, orphans, place
+from hpc_astrossl.launch.answers import FINAL, Known, look_up
+from hpc_astrossl.launch.ledger import OURS, Entry, Ledger
+from hpc_astrossl.launch.notes import Notes, array, orphans, place
 from hpc_astrossl.launch.state import Lives
+
+LOOKS = (0, 2, 5)  # seconds before each look whether what was cancelled has gone
 
 
 def cancel(experiment: str, workdir: Path) -> list[str]:
@@ -22,8 +25,17 @@ def cancel(experiment: str, workdir: Path) -> list[str]:
     their runs over. InputError when Slurm does not do it.
     """
     ledger = Ledger(workdir, experiment)
-    lives, notes = Lives(ledger.entries()), Notes(ledger)
+    notes, current = Notes(ledger), ledger.entries()
+    ever = any(entry.kind == "slurm" for entry in ledger.entries(cancelled=True))
+    needed = bool(notes.all()) or any(entry.kind == "slurm" for entry in current)
+    lives = Lives(current, sent=ever or needed, lenient=not needed)
     living = [entry for entry in lives.entries if entry in lives]
+    away = {entry.job: where for entry in living if lives.known(entry) is None and (where := lives.elsewhere(entry))}
+    if away:
+        where = " and ".join(sorted(set(away.values())))
+        raise InputError(
+            f"{', '.join(sorted(away))}: on {where}. Nothing was cancelled; run this where those jobs were sent from"
+        )
     jobs = list(dict.fromkeys(entry.job for entry in living if entry.kind == "slurm"))
     if notes.all():
         with ledger.locked():  # not while they are being sent
@@ -45,21 +57,43 @@ def cancel(experiment: str, workdir: Path) -> list[str]:
 def _end(jobs: Iterable[str], ledger: Ledger) -> None:
     """Have Slurm end those jobs; InputError when it does not, and some of them go on."""
     jobs = list(jobs)
+    ledger.logs.mkdir(OURS, parents=True, exist_ok=True)
     for job in jobs:  # a node on which Slurm does not answer shall not start it again
         gaps.mark(ledger.logs, job, "cancelled")
-    failed = []
-    for start in range(0, len(jobs), queue.PORTION):
-        reply = client.run(["scancel", *jobs[start : start + queue.PORTION]])
-        if reply.status != 0:
-            failed.append(reply.words)
-    if not failed:
-        return
-    listing = queue.states()  # scancel also fails when one of many has ended meanwhile
-    left = [job for job in jobs if (known := look_up(listing, job)) is not None and known.state not in FINAL]
-    ending = [job for job in left if look_up(listing, job).state == "COMPLETING"]
-    if len(ending) < len(left):
-        alive = [job for job in left if job not in ending]
-        raise InputError(f"scancel failed: {'; '.join(failed)}; still there: {', '.join(alive)}. Run this again")
+    failed, left = [], jobs
+    for pause in LOOKS:  # scancel fails when one of many has ended meanwhile, and may say that it did what it did not
+        for start in range(0, len(left), queue.PORTION):
+            reply = client.run(["scancel", *left[start : start + queue.PORTION]])
+            if reply.status != 0:
+                failed.append(reply.words)
+        if not left:
+            return
+        time.sleep(pause)
+        try:
+            left = _alive(left)
+        except InputError:
+            if failed:
+                raise
+            return  # it said that it did, and nobody says otherwise
+    if left:
+        said = f"scancel failed: {'; '.join(dict.fromkeys(failed))}" if failed else "scancel said that it ended them"
+        raise InputError(f"{said}; still there: {', '.join(left)}. Run this again")
+
+
+def _alive(jobs: Iterable[str]) -> list[str]:
+    """Those of the jobs that Slurm has not begun to end."""
+    listing = queue.states()
+    dead = {*FINAL, "COMPLETING"}
+    return [job for job in jobs if _state(listing, job) not in (None, *dead)]
+
+
+def _state(listing: Mapping[str, Known], job: str) -> str | None:
+    """The state of a job, or of any element of an array that has not ended; None when it is not in the queue."""
+    known = look_up(listing, job)
+    if known is not None:
+        return known.state
+    states = [known.state for one, known in listing.items() if array(one) == job]
+    return next((state for state in states if state not in FINAL), next(iter(states), None))
 
 
 def _stop(entry: Entry) -> None:

@@ -23,12 +23,19 @@ LIMITS = ("DefMemPerNode", "DefMemPerCPU", "DefMemPerGPU", "MaxMemPerNode", "Max
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """One line: ``works`` is None for a plain fact; ``advice`` what to put into the cluster file, or what to do."""
+    """One line: ``works`` is None for a plain fact; ``put`` is a line for the cluster file, ``why`` words on it, or on
+    what else to do."""
 
     name: str
     works: bool | None
     detail: str
-    advice: str = ""
+    why: str = ""
+    put: str = ""
+
+    @property
+    def advice(self) -> str:
+        """The line for the cluster file, the words behind it as a comment; the words alone where there is none."""
+        return "  # ".join(part for part in (self.put, self.why) if part)
 
 
 def examine(cluster: ClusterSpec) -> Iterator[Fact]:
@@ -36,7 +43,7 @@ def examine(cluster: ClusterSpec) -> Iterator[Fact]:
     missing = [name for name in COMMANDS if shutil.which(name) is None]
     if missing:
         yield Fact(name="commands", works=False, detail=f"not here: {', '.join(missing)}",
-                   advice="run this on the cluster's login node")  # fmt: skip
+                   why="run this on the cluster's login node")  # fmt: skip
         return
     try:
         began = time.monotonic()
@@ -57,11 +64,12 @@ def examine(cluster: ClusterSpec) -> Iterator[Fact]:
         yield _federation()
         yield _test_only(cluster)
     except InputError as error:
-        yield Fact(name="Slurm", works=False, detail=str(error), advice="mend that, then run this again")
+        yield Fact(name="Slurm", works=False, detail=str(error), why="mend that, then run this again")
 
 
 def _partitions(cluster: ClusterSpec) -> Iterator[Fact]:
-    names = [name.strip() for name in (cluster.partition or "").split(",") if name.strip()]
+    given = str(cluster.sbatch.get("partition") or cluster.partition or "")
+    names = [name.strip() for name in given.split(",") if name.strip()]
     rows = [
         [part.strip() for part in line.split("|")]
         for line in client.ask(["sinfo", "--all", "--noheader", "--format=%P|%a|%l|%D|%c|%m|%G"]).splitlines()
@@ -71,32 +79,56 @@ def _partitions(cluster: ClusterSpec) -> Iterator[Fact]:
     default = next((row[0].rstrip("*") for row in rows if row[0].endswith("*")), None)
     for name in [name for name in names if name not in there]:
         yield Fact(name="partition", works=False, detail=f"{name}: not among {', '.join(there)}",
-                   advice="correct partition in the cluster file")  # fmt: skip
+                   put=f"partition: {_instead(names, there)}", why="one or several of these")  # fmt: skip
     if not names and default is None:
-        advice = f"partition: {there[0] if there else 'NAME'}, unless constraint and qos choose it here"
-        yield Fact(name="partition", works=None, detail=f"no default; there are {', '.join(there)}", advice=advice)
-    for name in names or [default]:
-        for row in [row for row in rows if row[0].rstrip("*") == name]:
-            _, up, limit, nodes, cpus, memory, gres = row
-            yield Fact(name=f"partition {name}", works=up == "up",
-                       detail=f"{up}, {nodes} nodes of {cpus} CPUs, {_gigabytes(memory)}, GRES {gres}, limit {limit}",
-                       advice="" if up == "up" else "take a partition that is up")  # fmt: skip
-            yield from _gpus(cluster, gres)
+        yield Fact(name="partition", works=None, detail=f"no default; there are {', '.join(there)}",
+                   put=f"partition: {there[0] if there else 'NAME'}",
+                   why="unless constraint and qos choose it here")  # fmt: skip
+    chosen = [row for row in rows if row[0].rstrip("*") in (names or [default])]
+    for row in chosen:
+        name, up, limit, nodes, cpus, memory, gres = row
+        yield Fact(name=f"partition {name.rstrip('*')}", works=up == "up",
+                   detail=f"{up}, {nodes} nodes of {cpus} CPUs, {_gigabytes(memory)}, GRES {gres}, limit {limit}",
+                   why="" if up == "up" else "take a partition that is up")  # fmt: skip
+    if chosen:
+        yield from _gpus(cluster, [row[-1] for row in chosen])
 
 
-def _gpus(cluster: ClusterSpec, gres: str) -> Iterator[Fact]:
-    """``gres`` as sinfo has it: gpu:a100:4(S:0-1),shard:8."""
-    kinds = re.findall(r"\bgpu(?::([A-Za-z][\w.-]*))?:(\d+)", gres)
+def _instead(names: list[str], there: list[str]) -> str:
+    """The partitions named that there are, else the first of all."""
+    return ",".join(name for name in names if name in there) or (there[0] if there else "NAME")
+
+
+def kinds_of(gres: str) -> list[tuple[str, int]]:
+    """Type ("" without one) and number of each kind of GPU in sinfo's words: gpu:a100:4(S:0-1),gpu:2080ti:2,shard:8."""
+    found = []
+    for one in re.sub(r"\([^)]*\)", "", gres).split(","):
+        name, *rest = one.strip().removeprefix("gres/").split(":")
+        if name == "gpu":
+            number = rest.pop() if rest and rest[-1].isdigit() else "1"
+            found.append((rest[0] if rest else "", int(number)))
+    return found
+
+
+def _gpus(cluster: ClusterSpec, told: list[str]) -> Iterator[Fact]:
+    """``told`` is what sinfo says of the nodes of all partitions in question."""
+    kinds = [kind for gres in told for kind in kinds_of(gres)]
     if not kinds:
         if cluster.gpus_per_node != 0:
-            yield Fact(name="GPUs", works=None, detail="none in this partition", advice="gpus_per_node: 0")
+            yield Fact(name="GPUs", works=None, detail="none in this partition", put="gpus_per_node: 0")
         return
-    most = max(int(number) for _, number in kinds)
-    types = ", ".join(sorted({kind for kind, _ in kinds if kind}))
-    advice = "" if cluster.gpus_per_node == most else f"gpus_per_node: {most}"
-    if len({kind for kind, _ in kinds}) > 1 and ":" not in cluster.gpus:
-        advice += f"{'; ' if advice else ''}to choose a type: gpus: gpus-per-node:{kinds[0][0]}"
-    yield Fact(name="GPUs", works=True, detail=f"{most} a node{f' ({types})' if types else ''}", advice=advice)
+    types, chosen = sorted({kind for kind, _ in kinds if kind}), cluster.gpus.partition(":")[2]
+    if chosen and types and chosen not in types:
+        yield Fact(name="GPU types", works=False, detail=f"{chosen}: not among {', '.join(types)}",
+                   put=f"gpus: {cluster.gpus.partition(':')[0]}:{types[0]}")  # fmt: skip
+        return
+    most = max(sum(number for kind, number in kinds_of(gres) if chosen in ("", kind)) for gres in told)
+    some = "" if all(map(kinds_of, told)) else "; some nodes have none"
+    yield Fact(name="GPUs", works=True, detail=f"{most} a node{' (' + ', '.join(types) + ')' if types else ''}{some}",
+               put="" if cluster.gpus_per_node == most else f"gpus_per_node: {most}")  # fmt: skip
+    if len(types) > 1 and ":" not in cluster.gpus:
+        yield Fact(name="GPU types", works=None, detail=", ".join(types),
+                   put=f"gpus: {cluster.gpus}:{types[0]}", why="where one type is to be chosen")  # fmt: skip
 
 
 def _memory(cluster: ClusterSpec, config: Mapping[str, str]) -> Iterator[Fact]:
@@ -105,18 +137,17 @@ def _memory(cluster: ClusterSpec, config: Mapping[str, str]) -> Iterator[Fact]:
     detail = f"{'handed out by the scheduler' if counted else 'not handed out by the scheduler'}; " + (
         ", ".join(limits) or "no limits set"
     )
-    advice = (
-        "" if counted or cluster.memory == "none" else "memory: none, or leave it: what is asked for is not held to"
-    )
-    yield Fact(name="memory", works=None, detail=detail, advice=advice)
+    fits = counted or cluster.memory == "none"
+    yield Fact(name="memory", works=None, detail=detail, put="" if fits else "memory: none",
+               why="" if fits else "or leave it: what is asked for is not held to")  # fmt: skip
 
 
 def _arrays(cluster: ClusterSpec, config: Mapping[str, str]) -> Fact:
     size = int(config.get("MaxArraySize", "0") or 0)
     limit = queue.array_limit(cluster)
     detail = f"MaxArraySize {size}: " + ("no arrays, each task is a job" if size < 2 else f"{limit} elements an array")
-    advice = f"max_array: {max(1, size)}" if limit < cluster.max_array else ""
-    return Fact(name="arrays", works=size >= 2, detail=detail, advice=advice)
+    put = f"max_array: {limit}" if limit < cluster.max_array else ""
+    return Fact(name="arrays", works=size >= 2, detail=detail, put=put)
 
 
 def _requeue(config: Mapping[str, str]) -> Fact:
@@ -125,14 +156,14 @@ def _requeue(config: Mapping[str, str]) -> Fact:
     detail = f"requeueing: {default}; preempted jobs: {preempted}; KillWait {config.get('KillWait', 'not told')}"
     lost = "CANCEL" in preempted.upper()
     return Fact(name="requeue", works=None, detail=detail,
-                advice="preempted jobs end here: submit again, what is done stays done" if lost else "")  # fmt: skip
+                why="preempted jobs end here: submit again, what is done stays done" if lost else "")  # fmt: skip
 
 
 def _accounts(cluster: ClusterSpec, config: Mapping[str, str]) -> Iterator[Fact]:
     kept = "none" not in config.get("AccountingStorageType", "none")
     works = shutil.which("sacct") is not None and client.run(["sacct", "--noheader", "--format=JobID"]).status == 0
     yield Fact(name="accounting", works=works, detail="sacct answers" if works else "sacct does not answer",
-               advice="" if works else "none needed: run folders and batch scripts note how tasks ended")  # fmt: skip
+               why="" if works else "none needed: run folders and batch scripts note how tasks ended")  # fmt: skip
     if not kept or shutil.which("sacctmgr") is None:
         return
     command = ["sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={getpass.getuser()}"]
@@ -146,17 +177,17 @@ def _accounts(cluster: ClusterSpec, config: Mapping[str, str]) -> Iterator[Fact]
     if accounts and cluster.account not in accounts:
         named = f"the cluster file says {cluster.account}" if cluster.account else "the cluster file names none"
         yield Fact(name="account", works=None, detail=f"yours: {', '.join(accounts)}; {named}",
-                   advice=f"account: {accounts[0]}" if len(accounts) > 1 or cluster.account else "")  # fmt: skip
+                   put=f"account: {accounts[0]}" if len(accounts) > 1 or cluster.account else "")  # fmt: skip
     if levels:
         yield Fact(name="QOS", works=cluster.qos in (None, *levels), detail=f"yours: {', '.join(levels)} ({enforced})",
-                   advice="" if cluster.qos in (None, *levels) else f"qos: {levels[0]}")  # fmt: skip
+                   put="" if cluster.qos in (None, *levels) else f"qos: {levels[0]}")  # fmt: skip
 
 
 def _federation() -> Fact:
     told = queue.federation()
     if told is None:
         return Fact(name="federation", works=None, detail="none")
-    return Fact(name="federation", works=False, detail=f"this cluster belongs to {told}", advice=queue.FEDERATION)
+    return Fact(name="federation", works=False, detail=f"this cluster belongs to {told}", why=queue.FEDERATION)
 
 
 def _test_only(cluster: ClusterSpec) -> Fact:
@@ -179,22 +210,22 @@ def _test_only(cluster: ClusterSpec) -> Fact:
         reply = client.run(command, executors.outside_of_jobs(os.environ))
     words = " ".join((reply.err + reply.out).split())
     wanted = f"{need.cpus} CPUs, {need.memory_gb or 'no'} GB, {need.minutes} min"
-    return Fact(name="a job", works=reply.status == 0, detail=f"{wanted}: {words or 'no answer'}",
-                advice="" if reply.status == 0 else _remedy(words))  # fmt: skip
+    put, why = ("", "") if reply.status == 0 else _remedy(words)
+    return Fact(name="a job", works=reply.status == 0, detail=f"{wanted}: {words or 'no answer'}", put=put, why=why)
 
 
-def _remedy(words: str) -> str:
-    """What to change, by the site's words."""
+def _remedy(words: str) -> tuple[str, str]:
+    """What to put into the cluster file, by the site's words, and what to put there may be else."""
     hints = {
-        r"mem": "memory: cpu or none (memory_gb: null in resources)",
-        r"account": "account: one of yours",
-        r"partition": "partition: one that you may use",
-        r"qos": "qos: one of yours",
-        r"gres|gpu": "gpus: gpu or gpu:TYPE (GRES), or gpus-per-task",
-        r"time|limit": "minutes in resources",
+        r"mem": ("memory: none", "or cpu, or gpu, as these words have it"),
+        r"account": ("account: NAME", "one of yours"),
+        r"partition": ("partition: NAME", "one that you may use"),
+        r"qos": ("qos: NAME", "one of yours"),
+        r"gres|gpu": ("gpus: gpu", "a GRES, or with its type gpu:TYPE; or gpus-per-task"),
+        r"time|limit": ("resources: {all: {minutes: 60}}", "as few as these words allow"),
     }
-    found = next((advice for pattern, advice in hints.items() if re.search(pattern, words, re.IGNORECASE)), None)
-    return f"in the cluster file, {found or 'what these words ask for, under sbatch: too'}"
+    found = (hint for pattern, hint in hints.items() if re.search(pattern, words, re.IGNORECASE))
+    return next(found, ("", "what these words ask for goes into the cluster file, under sbatch: too"))
 
 
 def _gigabytes(megabytes: str) -> str:

@@ -94,6 +94,8 @@ def sbatch(path: Path) -> client.Reply:
 def deliver(name: str, pickles: Sequence[str], logs: Path, job: str) -> list[str]:
     """Give an array's files the names by which its tasks look for them; the ids of its jobs, in order."""
     jobs = [job] if len(pickles) == 1 else [f"{job}_{number}" for number in range(len(pickles))]
+    with suppress(FileNotFoundError):
+        gaps.forget(logs, job, (logs / name).stat().st_mtime)
     for one, pickle in zip(jobs, pickles, strict=True):
         with suppress(FileNotFoundError):  # delivered before, by a process that was ended in the midst of it
             JobPaths(logs, one).move_temporary_file(logs / pickle, "submitted_pickle")

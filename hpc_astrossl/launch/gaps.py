@@ -30,6 +30,11 @@ DELAY = "ASTROSSL_SIGNAL_DELAY"  # seconds before the time limit at which the ta
 EARLY = 60  # seconds: Slurm may send a signal up to a minute before it is due
 START = 60  # seconds that an interpreter or a container may take until submitit's clock begins
 HOLD = 60  # seconds: KillWait is 30 by default
+# What a job can be while its batch script runs, or is being ended.
+STATES = (
+    "RUNNING|COMPLETING|CANCELLED|PREEMPTED|TIMEOUT|NODE_FAIL|FAILED|COMPLETED|DEADLINE|OUT_OF_MEMORY|PENDING|SUSPENDED"
+)
+MARKS = {".ends", ".kills", ".requeue", ".failed", ".cancelled", ".lost"}  # what a job leaves beside its log
 # Exit statuses of srun whose cause lies outside the task: SIGABRT (Horovod ends so when a peer is gone), SIGKILL (out
 # of memory, an operator), SIGUSR2 (told to save before it listened), SIGTERM (to the other ranks of a dead one), SIGBUS
 # and SIGSEGV (a mapped file that a file system has lost).
@@ -102,6 +107,16 @@ def mark(logs: Path, job: str, word: str) -> None:
     (Path(logs) / f"{job}.{word}").touch()
 
 
+def forget(logs: Path, job: str, before: float) -> None:
+    """Remove the signs that an earlier job of that number left: numbers begin anew where a Slurm is set up anew.
+
+    ``before`` is a time of the file system's, after which the job was sent.
+    """
+    for path in (*Path(logs).glob(f"{job}.*"), *Path(logs).glob(f"{job}_*.*")):
+        if path.suffix in MARKS and path.stat().st_mtime < before:
+            path.unlink(missing_ok=True)
+
+
 def last_lines(logs: Path, retries: int) -> list[str]:
     """The end of the batch script: note how srun ended, start again if that is wanted or worth it, pass it on.
 
@@ -122,7 +137,8 @@ def last_lines(logs: Path, retries: int) -> list[str]:
         '    if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi',
         f'    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le {retries} ]; then',
         "        for pause in 5 10 0; do",
-        '            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null)',
+        '            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |',
+        f"                grep -oE '{STATES}' | tail -n 1)",  # whatever else a site's wrapper prints
         '            [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |',
         r"                sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)",
         '            if [ -n "$state" ]; then break; fi',

@@ -30,6 +30,8 @@ class Entry:
     items: tuple[str, ...] = ()
     commands: tuple[int, ...] = ()  # which of the task's commands makes each item; empty: one each, in order
     job: str | None = None
+    script: str | None = None  # file name of the batch script that this job alone has; programs before 0.2 kept none
+    cluster: str | None = None  # the Slurm that has the job, by its ClusterName, where it told one
     host: str | None = None
     machine: str | None = None  # see ``machine.name``; programs before 0.2 told the host alone
     pid: int | None = None
@@ -69,7 +71,8 @@ class Ledger:
     def ends(self, job: str) -> list[str]:
         """How each start of a Slurm job ended, as its batch script noted: "STATUS NODES", where it came so far."""
         path = self.logs / f"{job}.ends"
-        return path.read_text().splitlines() if path.exists() else []
+        lines = path.read_text(errors="replace").split("\n") if path.exists() else []
+        return [line for raw in lines if (line := raw.strip(" \t\r\0"))]
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

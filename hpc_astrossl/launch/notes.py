@@ -71,16 +71,40 @@ class Notes:
 
 def place(note: Note, ledger: Ledger, listing: Mapping[str, Known]) -> str | None:
     """The id of the note's array in the queue."""
-    script = str(ledger.logs / note.script)
-    return next((job.partition("_")[0] for job, known in listing.items() if known.command == script), None)
+    return next((array(job) for job, known in listing.items() if Path(known.command).name == note.script), None)
+
+
+def namesakes(note: Note, ledger: Ledger, listing: Mapping[str, Known]) -> list[str]:
+    """Living jobs that may be the note's: of its name, with a script that a site's wrapper put in the place of ours."""
+    names = {f"{ledger.experiment}.{entry.stage}" for entry in note.entries}
+    ours = {array(entry.job) for entry in ledger.entries(cancelled=True) if entry.job}
+    found = (
+        array(job)
+        for job, known in listing.items()
+        if known.name in names and "/.tasks/logs/" not in known.command and known.state not in FINAL
+    )
+    return [job for job in dict.fromkeys(found) if job not in ours]
+
+
+def array(job: str) -> str:
+    """The number by which an element's array, or a plain job, is known."""
+    return job.partition("_")[0]
 
 
 def orphans(ledger: Ledger, listing: Mapping[str, Known]) -> dict[str, str]:
-    """Living jobs that were sent from this experiment's folder and stand in no ledger: name by id of the array."""
-    ours = {entry.job.partition("_")[0] for entry in ledger.entries(cancelled=True) if entry.job}
-    folder = f"{ledger.logs}/"
-    return {
-        job.partition("_")[0]: known.name
-        for job, known in listing.items()
-        if known.command.startswith(folder) and known.state not in FINAL and job.partition("_")[0] not in ours
-    }
+    """Living jobs that were sent from this experiment's folder and are not counted on: name by id of the array.
+
+    They stand in no ledger, or were cancelled there, and Slurm has not begun to end them. The folder may have another
+    path where it was sent from; the scripts' names are its own.
+    """
+    scripts = {array(entry.job): entry.script for entry in ledger.entries() if entry.job}
+    found: dict[str, str] = {}
+    for job, known in listing.items():
+        script, number = Path(known.command), array(job)
+        if known.state in (*FINAL, "COMPLETING") or number in found or not known.command:
+            continue
+        if number in scripts and scripts[number] in (None, script.name):
+            continue
+        if script.parent == ledger.logs or ("/.tasks/logs/" in known.command and (ledger.logs / script.name).is_file()):
+            found[number] = known.name
+    return found

@@ -7,7 +7,7 @@ alone; many small sites have none. What neither tells is not known, which is som
 import re
 import shlex
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +17,17 @@ from hpc_astrossl.launch.answers import FINAL, WAITING, WORDS, Known
 from hpc_astrossl.launch.client import NoAnswer, ask
 from hpc_astrossl.launch.plan import Plan
 from hpc_astrossl.specs.cluster import ClusterSpec
+from hpc_astrossl.specs.jobs import Resources
 
 __all__ = [
-    "FINAL", "WAITING", "WORDS", "Known", "Limits", "array_limit", "check_site", "confirm", "final", "minutes",
-    "partition", "states",
+    "FINAL", "WAITING", "WORDS", "Known", "Limits", "array_limit", "check_site", "cluster_name", "confirm", "final",
+    "minutes", "partitions", "states",
 ]  # fmt: skip
 SQUEUE = ("squeue", "--all", "--array", "--states=all", "--format=%i|%T|%r|%j|%o")
+SINFO = ("sinfo", "--all", "--exact", "--noheader", "--format=%P|%l|%c|%m")  # each kind of node a row
 SACCT = ("sacct", "--noheader", "--allocations", "--parsable2", "--format=JobID,State")
 FEDERATION = "a job may start on another of its clusters, where it cannot be followed; submit on a cluster by itself"
+CONFIG = ("scontrol", "show", "config")
 PORTION = 200  # arrays that are asked for at once: a command line is not endless
 
 
@@ -51,7 +54,7 @@ def confirm(array: str) -> dict[str, Known]:
 def _table(text: str) -> dict[str, Known]:
     found = answers.table(text)
     if found is None:
-        raise NoAnswer("squeue printed no table, not even its heading")
+        raise NoAnswer("squeue printed no table: no heading, or rows that are no jobs")
     return found
 
 
@@ -73,6 +76,9 @@ def final(jobs: Iterable[str]) -> dict[str, str]:
     return {job: found[job] for job in wanted & found.keys()}
 
 
+LIMITED = ("minutes", "cpus", "memory_mb")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """The most that a job may have where it goes; None where there is no limit, or none is told."""
@@ -92,21 +98,40 @@ def check_site(plan: Plan, cluster: ClusterSpec) -> None:
     name = str(cluster.sbatch.get("partition") or cluster.partition or "") or None
     if (told := federation()) is not None:
         raise InputError(f"this cluster belongs to the federation {told}: {FEDERATION}")
-    limits = partition(name)
+    offers = partitions(name)
     where = f"partition {name}" if name else "the default partition"
+    most = Limits(**{limit: _most([getattr(one, limit) for one in offers]) for limit in LIMITED}) if offers else None
     for stage in plan.stages:
-        need = stage.resources
-        memory = None if need.memory_gb is None else need.memory_gb * need.per_node
-        for what, wanted, allowed in (
-            ("minutes", need.minutes, None if cluster.qos else limits.minutes),  # a QOS may lift a partition's
-            ("cpus × ranks", need.cpus * need.per_node, limits.cpus),
-            ("memory_gb × ranks", memory, limits.memory_mb and limits.memory_mb / 1024),
-        ):
-            if allowed is not None and wanted is not None and wanted > allowed:
-                raise InputError(
-                    f"stage {stage.name} asks for {what} {wanted:g}, and {where} allows at most {allowed:g}; change "
-                    "resources in the recipe or the cluster file, or take another partition"
-                )
+        beyond = [_excess(stage.resources, one, where, qos=bool(cluster.qos)) for one in offers]
+        if offers and all(beyond):
+            told = _excess(stage.resources, most, where, qos=bool(cluster.qos))
+            raise InputError(
+                f"stage {stage.name} asks for {told or 'what no one kind of node has: ' + '; '.join(beyond)}; "
+                "change resources in the recipe or the cluster file, or take another partition"
+            )
+
+
+def _excess(need: Resources, limits: Limits, where: str, *, qos: bool) -> str | None:
+    """What a task asks for beyond the limits, in words; None when it fits."""
+    memory = None if need.memory_gb is None else need.memory_gb * need.per_node
+    for what, wanted, allowed in (
+        ("minutes", need.minutes, None if qos else limits.minutes),  # a QOS may lift a partition's
+        ("cpus × ranks", need.cpus * need.per_node, limits.cpus),
+        ("memory_gb × ranks", memory, limits.memory_mb and limits.memory_mb / 1024),
+    ):
+        if allowed is not None and wanted is not None and wanted > allowed:
+            return f"{what} {wanted:g}, and {where} allows at most {allowed:g}"
+    return None
+
+
+def cluster_name() -> str | None:
+    """The name of the cluster whose Slurm answers here; None where there is no scontrol. NoAnswer when it is silent."""
+    if shutil.which("scontrol") is None:
+        return None
+    told = re.search(r"^ClusterName\s*=\s*(\S+)[ \t\r]*\n", ask(CONFIG), re.MULTILINE)
+    if told is None:
+        raise NoAnswer("scontrol show config told no ClusterName; try again when Slurm answers whole")
+    return told[1]
 
 
 def federation() -> str | None:
@@ -130,12 +155,12 @@ def _check_image(cluster: ClusterSpec) -> None:
             )
 
 
-def partition(name: str | None) -> Limits:
-    """The limits of a partition or of several ("a,b"), hidden ones too; the most that any of their nodes offers.
+def partitions(name: str | None) -> list[Limits]:
+    """What a partition or several ("a,b") offer, hidden ones too: one of each kind of node, where sinfo can tell.
 
     Without a name those of the default partition, and none where the site has no default.
     """
-    lines = [line.split("|") for line in ask(["sinfo", "--all", "--noheader", "--format=%P|%l|%c|%m"]).splitlines()]
+    lines = [answers.plain(line).split("|") for line in ask(SINFO).splitlines()]
     parts = [[part.strip() for part in line] for line in lines if len(line) == 4]
     there = {row[0].rstrip("*") for row in parts}
     wanted = [one.strip() for one in name.split(",")] if name else []
@@ -143,20 +168,23 @@ def partition(name: str | None) -> Limits:
         if parts and one not in there:
             raise unknown("partition", one, there)
     found = [row for row in parts if (row[0].rstrip("*") in wanted if wanted else row[0].endswith("*"))]
-    if not found:
-        return Limits()
-    times = [minutes(row[1]) for row in found]
-    return Limits(
-        minutes=None if None in times else max(times),
-        cpus=_most(row[2] for row in found),
-        memory_mb=_most((row[3] for row in found), least=2),  # 1 MB: the site does not say what its nodes have
-    )
+    return [
+        Limits(
+            minutes=minutes(row[1]),
+            cpus=_number(row[2]),
+            memory_mb=_number(row[3], least=2),  # 1 MB: the site does not say what its nodes have
+        )
+        for row in found
+    ]
 
 
-def _most(texts: Iterable[str], *, least: int = 1) -> int | None:
-    """The largest of sinfo's numbers ("64", "64+"); None when one is not told."""
-    numbers = [int(text.rstrip("+")) if re.fullmatch(r"\d+\+?", text) else 0 for text in texts]
-    return max(numbers) if min(numbers) >= least else None
+def _number(text: str, *, least: int = 1) -> int | None:
+    """A number of sinfo's; None for "64+", which is the least of several nodes, and when none is told."""
+    return int(text) if re.fullmatch(r"\d+", text) and int(text) >= least else None
+
+
+def _most(numbers: Sequence[int | None]) -> int | None:
+    return None if None in numbers else max(numbers)
 
 
 def minutes(text: str) -> int | None:
@@ -177,8 +205,8 @@ def array_limit(cluster: ClusterSpec, *, lenient: bool = False) -> int:
     if shutil.which("scontrol") is None:
         return cluster.max_array
     try:
-        told = ask(["scontrol", "show", "config"])
-        sizes = re.findall(r"^MaxArraySize\s*=\s*(\d+)[ \t]*\n", told, re.MULTILINE)
+        told = ask(CONFIG)
+        sizes = re.findall(r"^MaxArraySize\s*=\s*(\d+)[ \t\r]*\n", told, re.MULTILINE)
         if not sizes:
             raise NoAnswer("scontrol show config told no MaxArraySize; try again when Slurm answers whole")
     except InputError:

@@ -13,7 +13,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.launch import client, executors, queue
 from hpc_astrossl.launch.answers import Known
 from hpc_astrossl.launch.ledger import Entry, Ledger
-from hpc_astrossl.launch.notes import GRACE, Note, Notes, place
+from hpc_astrossl.launch.notes import GRACE, Note, Notes, namesakes, place
 
 LOOKS = (0, 2, 5, 10)  # seconds before each look into the queue
 
@@ -29,6 +29,7 @@ class Sending:
 
         InputError when Slurm refuses it, and when it is not known whether it was taken.
         """
+        entries = [replace(entry, script=parcel.script) for entry in entries]
         note = Note(script=parcel.script, pickles=parcel.pickles, entries=tuple(entries), time=time.time())
         self._notes.write(note)
         try:
@@ -37,6 +38,7 @@ class Sending:
             self._notes.drop(note)
             raise
         job, certain = read_id(reply)
+        self._refuse_elsewhere(note, reply)
         if job is None or not certain:
             job = self._seek(replace(note, words=reply.words, time=time.time()), reply, said=job)
         return self._adopt(note, job)
@@ -54,9 +56,31 @@ class Sending:
             if job is None:  # one answer may be an old one
                 job = place(note, self._ledger, queue.states())
             if job is None:
+                self._refuse_namesakes(note)
                 self._notes.drop(note)
             else:
                 self._adopt(note, job)
+
+    def _refuse_namesakes(self, note: Note) -> None:
+        """InputError when jobs may be the note's array, which cannot be told from their scripts."""
+        if found := namesakes(note, self._ledger, queue.states()):
+            raise InputError(
+                f"sbatch gave no clear answer ({note.words}), and Slurm has jobs of the name of that array, with other "
+                f"scripts than ours: {', '.join(found)}. End them (scancel {' '.join(found)}), or wait for their end; "
+                "then run this again. Nothing was sent"
+            )
+
+    def _refuse_elsewhere(self, note: Note, reply: client.Reply) -> None:
+        """InputError when sbatch says that it gave the array to another cluster, where it cannot be followed."""
+        told = re.findall(r"Submitted batch job (\d+) on cluster (\S+)", reply.out)
+        here = note.entries[0].cluster
+        if told and here is not None and told[-1][1] != here:
+            job, cluster = told[-1]
+            self._notes.drop(note)
+            raise InputError(
+                f"sbatch gave the array to another cluster, {cluster}, as job {job}, where it cannot be followed, and "
+                f"does nothing; end it with scancel --clusters={cluster} {job}, and submit on that cluster"
+            )
 
     def _seek(self, note: Note, reply: client.Reply, *, said: str | None) -> str:
         """The job of an array whose sbatch did not say it clearly; InputError when Slurm has none."""

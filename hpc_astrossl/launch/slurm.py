@@ -9,7 +9,7 @@ from hpc_astrossl.launch import executors, gaps
 from hpc_astrossl.launch.ledger import Entry, Ledger
 from hpc_astrossl.launch.plan import Item, Plan, Stage, Work, pack
 from hpc_astrossl.launch.prepare import write_task
-from hpc_astrossl.launch.queue import array_limit
+from hpc_astrossl.launch.queue import array_limit, cluster_name
 from hpc_astrossl.launch.sending import Sending
 from hpc_astrossl.launch.task import Task
 from hpc_astrossl.specs.cluster import ClusterSpec
@@ -40,10 +40,10 @@ def submit(
 
     ``alive`` are the entries of items that are queued or running already: new arrays wait for those too.
     """
-    if "%" in str(workdir) or not str(workdir).isprintable():
+    if {"%", "\\"} & set(str(workdir)) or not str(workdir).isprintable():
         raise InputError(
-            f"work directory {str(workdir)!r}: Slurm gives % a meaning of its own in the paths of logs, and would "
-            "take a line break for the path's end; rename it"
+            f"work directory {str(workdir)!r}: Slurm gives % and \\ meanings of their own in the paths of logs, "
+            "and would take a line break for the path's end; rename it"
         )
     jobs = {key: entry.job for key, entry in alive.items() if entry.kind == "slurm"}
     for key, entry in alive.items():
@@ -53,7 +53,7 @@ def submit(
                 "wait for; run this again when it has ended"
             )
     limit = array_limit(cluster, lenient=dry_run)
-    sending = Sending(ledger)
+    sending, here = Sending(ledger), None if dry_run else _here()
     whole: set[str] = set()  # arrays sent here, of which every element is in ``jobs``
     for stage in plan.stages:
         arrays = list(gaps.arrays(pack(stage, todo[stage.name]), limit))
@@ -67,7 +67,7 @@ def submit(
             else:
                 tasks = [Task(str(write_task(work, ledger, workdir))) for work in works]
                 parcel = executors.wrap(tasks, ledger.logs, options)
-                ids = sending.send(parcel, [_entry(work) for work in works])
+                ids = sending.send(parcel, [_entry(work, here) for work in works])
             whole.update(job.partition("_")[0] for job in ids)
             jobs.update({item.key: job for work, job in zip(works, ids, strict=True) for item in work.items})
             yield Sent(stage=stage.name, works=works, jobs=ids, after=after, script=text)
@@ -94,6 +94,14 @@ def _array(job: str) -> str:
     return job.partition("_")[0]
 
 
-def _entry(work: Work) -> Entry:
+def _entry(work: Work, cluster: str | None) -> Entry:
     keys = tuple(item.key for item in work.items)
-    return Entry(kind="slurm", stage=work.stage, task=work.name, items=keys, commands=work.makers)
+    return Entry(kind="slurm", stage=work.stage, task=work.name, items=keys, commands=work.makers, cluster=cluster)
+
+
+def _here() -> str | None:
+    """The name of this cluster, where it tells one."""
+    try:
+        return cluster_name()
+    except InputError:
+        return None

@@ -63,6 +63,7 @@ class Lives:
         self._dead: set[Entry] = set()
         self.slurm: dict[str, answers.Known] = {}
         self.final: dict[str, str] | None = None  # sacct's states of what squeue does not list
+        self._here: tuple[str | None, str] | None = None  # this Slurm's name, or why it did not tell
         self._alone: dict[str, dict[str, answers.Known] | None] = {}  # squeue's answers by array, None: no answer
         if sent or any(entry.kind == "slurm" for entry in self.entries):
             try:
@@ -80,6 +81,8 @@ class Lives:
             return "unknown"
         known = self.known(entry)
         if known is None:
+            if self.elsewhere(entry) is not None:
+                return "unknown"
             if entry.job in self._forgotten():
                 return None
             told = self._asked_alone(entry.job)
@@ -88,7 +91,25 @@ class Lives:
                 return "unknown" if told is None else None
         if known.state in answers.FINAL:
             return None
+        if known.state == answers.SILENT:
+            return "unknown"
         return "queued" if known.state in answers.WAITING else "running"
+
+    def elsewhere(self, entry: Entry) -> str | None:
+        """Where an entry's job is, in words, when this Slurm is another one, or does not say which it is; else None."""
+        if entry.cluster is None or self.unasked is not None:
+            return None
+        if self._here is None:
+            try:
+                self._here = (queue.cluster_name(), "")
+            except InputError as error:
+                self._here = (None, str(error))
+        here, fault = self._here
+        if fault:
+            return f"cluster {entry.cluster}; whether that is this one Slurm does not say: {fault}"
+        return (
+            f"cluster {entry.cluster}, which cannot be asked from here" if here not in (None, entry.cluster) else None
+        )
 
     def known(self, entry: Entry) -> answers.Known | None:
         """What squeue's list says of an entry's job."""
@@ -177,7 +198,10 @@ def _unfinished(last: dict[str, Any] | None, phase: str | None, ended: Callable[
 def _own(listing: Mapping[str, answers.Known], entry: Entry) -> answers.Known | None:
     """What a listing says of the entry's job; None when it has none, or a job of that number that is not ours."""
     known = answers.look_up(listing, entry.job or "")
-    ours = known is None or not known.name or known.name.endswith(f".{entry.stage}") or "/.tasks/logs/" in known.command
+    if known is None or "/.tasks/logs/" not in known.command:  # a site's wrapper may hand sbatch a script of its own
+        ours = known is None or not known.name or known.name.endswith(f".{entry.stage}")
+    else:
+        ours = entry.script in (None, Path(known.command).name)
     return known if ours else None
 
 

@@ -94,6 +94,8 @@ class Picture:
         reason = became.reason
         if became.state == "queued" and (known := self.lives.known(entry)) is not None:
             reason = reason if known.reason in answers.USUAL else f"Slurm: {known.reason}"
+        if became.state == "unknown" and (where := self.lives.elsewhere(entry)):
+            reason = f"on {where}"
         if became.state in ("running", "queued") and unreachable(entry):
             free = f"astrossl cancel {self.experiment}"
             reason = f"on {entry.host}, which cannot be seen from here; if it is gone, {free} frees it"
@@ -184,7 +186,8 @@ class End:
             words.append("its node could not have it requeued (scontrol failed there): submit again")
         if ends := self._ledger.ends(entry.job):
             status, _, nodes = ends[-1].partition(" ")
-            words.append(f"{_status(int(status))} on {nodes}" + (f", start {len(ends)}" if len(ends) > 1 else ""))
+            how = _status(int(status)) if status.isdecimal() else "ended"
+            words.append(f"{how} on {nodes}" + (f", start {len(ends)}" if len(ends) > 1 else ""))
         return words
 
 

@@ -1,5 +1,6 @@
 """Options of sbatch on which sites differ: how memory and GPUs are asked for, and what a cluster file adds."""
 
+import re
 from collections.abc import Mapping
 from math import ceil
 
@@ -7,21 +8,34 @@ from hpc_astrossl.specs.cluster import ClusterSpec
 from hpc_astrossl.specs.jobs import Resources
 
 MEMORY = {"mem", "mem-per-cpu", "mem-per-gpu"}
-GPUS = {"gres", "gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket", "tres-per-task", "tres-per-node"}
+GPUS = {"gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket"}
+TRES = {"tres-per-task", "tres-per-node", "tres-per-job", "tres-per-socket"}
+GRES = {"gres", *TRES}  # lists of resources, GPUs among them or not
 
 
 def additional(need: Resources, cluster: ClusterSpec, always: Mapping[str, object]) -> dict[str, object]:
     """Options by their long names: ours, then the cluster file's own, which stand instead of ours of the same purpose.
 
-    An option given there as false is left out, one given as true stands without a value.
+    An option given there as false is left out, one given as true stands without a value. GRES of other kinds (a node's
+    disk) are asked for beside the GPUs.
     """
-    own = cluster.sbatch
-    ours = dict(always)
-    if not MEMORY & own.keys():
+    own = dict(cluster.sbatch)
+    ours = {name: value for name, value in always.items() if not own.get(f"no-{name}")}
+    if not any(name in MEMORY or (name in TRES and _names(value, "mem")) for name, value in own.items()):
         ours |= memory(need, cluster)
-    if not GPUS & own.keys():
+    if not any(
+        name in GPUS or (name in GRES and (value is False or _names(value, "gpu"))) for name, value in own.items()
+    ):
         ours |= gpus(need, cluster)
+    if isinstance(own.get("gres"), str) and "gres" in ours:
+        own["gres"] = f"{ours['gres']},{own['gres']}"
     return {name: value for name, value in (ours | own).items() if value is not False}
+
+
+def _names(value: object, kind: str) -> bool:
+    """Whether a list of resources ("gpu:a100:1", "cpu=2,gres/gpu:1") has that kind."""
+    found = [re.split("[:=]", re.sub("^gres[/:]", "", one.strip()))[0] for one in str(value).split(",")]
+    return kind in found
 
 
 def memory(need: Resources, cluster: ClusterSpec) -> dict[str, str]:

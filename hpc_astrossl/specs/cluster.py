@@ -82,7 +82,7 @@ class ClusterSpec:
                 f"environment: {name!r} is no name of a variable (letters, digits and _)",
             )
         require(
-            re.fullmatch(r"gpus(-per-node|-per-task)?(:[\w.]+)?|gpu(:[\w.]+)?", self.gpus) is not None,
+            re.fullmatch(r"(gpus(-per-node|-per-task)?|gpu)(:(?!\d{1,2}$)[\w.+-]+)?", self.gpus) is not None,
             "gpus must be gpus-per-node, gpus-per-task or gpus (each also with a type: gpus-per-node:a100), or the "
             f"name of a GRES: gpu, gpu:a100; found {self.gpus!r}",
         )

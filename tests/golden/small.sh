@@ -42,7 +42,8 @@ case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
         for pause in 5 10 0; do
-            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null)
+            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
+                grep -oE 'RUNNING|COMPLETING|CANCELLED|PREEMPTED|TIMEOUT|NODE_FAIL|FAILED|COMPLETED|DEADLINE|OUT_OF_MEMORY|PENDING|SUSPENDED' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi
@@ -106,7 +107,8 @@ case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
         for pause in 5 10 0; do
-            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null)
+            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
+                grep -oE 'RUNNING|COMPLETING|CANCELLED|PREEMPTED|TIMEOUT|NODE_FAIL|FAILED|COMPLETED|DEADLINE|OUT_OF_MEMORY|PENDING|SUSPENDED' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi
@@ -171,7 +173,8 @@ case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
         for pause in 5 10 0; do
-            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null)
+            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
+                grep -oE 'RUNNING|COMPLETING|CANCELLED|PREEMPTED|TIMEOUT|NODE_FAIL|FAILED|COMPLETED|DEADLINE|OUT_OF_MEMORY|PENDING|SUSPENDED' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi
@@ -235,7 +238,8 @@ case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ]; then echo "$status" >> "$at.kills"; fi
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
         for pause in 5 10 0; do
-            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null)
+            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
+                grep -oE 'RUNNING|COMPLETING|CANCELLED|PREEMPTED|TIMEOUT|NODE_FAIL|FAILED|COMPLETED|DEADLINE|OUT_OF_MEMORY|PENDING|SUSPENDED' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi
