@@ -7,6 +7,7 @@ import pytest
 from ingest_survey import RECIPES, Survey
 from PIL import Image
 
+from hpc_astrossl.cutting import rgb
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest import Options, build
 from hpc_astrossl.specs.recipe import load_recipe
@@ -38,6 +39,22 @@ class TestPictures:
         assert (after.table["object_id"] == before.table["object_id"]).all()
         assert (after.images(rows) == before.images(rows)).all()
 
+    @pytest.mark.parametrize(("turn", "words"), [
+        (Image.Transpose.FLIP_LEFT_RIGHT, "is mirrored left to right against"),
+        (Image.Transpose.ROTATE_180, "is turned by 180 degrees against"),
+    ])  # fmt: skip
+    def test_a_mirrored_or_turned_picture_is_refused(self, tmp_path, turn, words):
+        folder = self.survey(tmp_path)
+        path = folder / "SIM-1_trilogy.png"
+        with Image.open(path) as image:
+            image.transpose(turn).save(path)
+        with pytest.raises(InputError, match=words):
+            self.make(folder)
+
+    def test_a_key_that_turns_a_right_picture_is_refused(self, tmp_path):
+        with pytest.raises(InputError, match=r"rows run the other way .* set fields\.rgb_top: high"):
+            self.make(self.survey(tmp_path), "fields.rgb_top=low")
+
     def test_a_preview_of_half_the_size_is_refused(self, tmp_path):
         folder = self.survey(tmp_path)
         path = folder / "SIM-1_trilogy.png"
@@ -55,6 +72,15 @@ def picture(kind, **options) -> bytes:
         stream, kind, **options
     )
     return stream.getvalue()
+
+
+@pytest.mark.parametrize(("head", "words"), [(b"\xff\x0a\xfa\x1f", "a JPEG XL picture, which is not read; convert"),
+                                             (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture"),
+                                             (b"\0\0\0\x18ftypheic", "a HEIF picture")])  # fmt: skip
+def test_a_picture_of_a_kind_that_is_not_read_is_named(tmp_path, head, words):
+    (tmp_path / "a.png").write_bytes(head + bytes(64))
+    with pytest.raises(InputError, match=words):
+        rgb.read_object(tmp_path / "a.png", 16)
 
 
 def test_files_that_loaders_would_turn_are_not_kept():

@@ -197,7 +197,7 @@ class FieldSource:
                 return
             try:
                 with fits.open_image(place.path, checksum=False, hdu=hdu) as coadd:
-                    picture.hold(self._picture(unit), image, coadd, told=self._spec.rgb_top is not None)
+                    picture.hold(self._picture(unit), image, coadd, top=self._spec.rgb_top)
             except BadFile:  # a damaged coadd is no fault of the picture
                 return
 

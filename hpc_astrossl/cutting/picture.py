@@ -11,26 +11,36 @@ ROWS, STRIPS = 24, 9  # of the coadd that are looked at: strips spread over its 
 CLEAR = 0.2  # by so much one way must correlate better than the other
 
 
-def hold(path: Path, picture: np.ndarray, coadd: Image, *, told: bool) -> None:
-    """RecipeFault when the picture (height, width, 3), row 0 at the top, is of another size than the coadd, or when its
-    rows run the other way and the recipe has not said how they do (``told``)."""
+def hold(path: Path, picture: np.ndarray, coadd: Image, *, top: str | None) -> None:
+    """RecipeFault when the picture (height, width, 3) as stored has another size than the coadd, is mirrored, or its
+    rows run the other way than ``top`` (fields.rgb_top; None: high) says."""
     height, width = coadd.shape
     if picture.shape[:2] != coadd.shape:
         raise RecipeFault(f"{path}: is {picture.shape[1]} × {picture.shape[0]} pixels, the coadd {coadd.path.name} is "
                           f"{width} × {height}: a preview of another size; take the full one, or lupton, which makes "
                           "pictures from three bands")  # fmt: skip
-    if told or height < 2 * ROWS:
+    if height < 2 * ROWS:
         return
-    high, low = [], []
+    picture = picture[::-1] if top == "low" else picture
+    found = {}
     for bottom in np.unique(np.linspace(0, height - ROWS, STRIPS).astype(int)):
         strip = np.arcsinh(_scaled(coadd.read(slice(bottom, bottom + ROWS), slice(0, width))))
-        top = height - bottom - ROWS
-        high.append(_alike(strip[::-1], picture[top : top + ROWS]))
-        low.append(_alike(strip, picture[bottom : bottom + ROWS]))
-    if np.nanmedian(low) > np.nanmedian(high) + CLEAR:
-        raise RecipeFault(f"{path}: its rows run the other way than those of {coadd.path.name} (correlation "
-                          f"{np.nanmedian(low):.2f} upside down, {np.nanmedian(high):.2f} as it is); set "
-                          "fields.rgb_top: low, if its top row has the smallest y")  # fmt: skip
+        above = height - bottom - ROWS
+        right, other = picture[above : above + ROWS], picture[bottom : bottom + ROWS]
+        for name, one, colours in (("as it is", strip[::-1], right), ("upside down", strip, other),
+                                   ("mirrored left to right", strip[::-1, ::-1], right),
+                                   ("turned by 180 degrees", strip[:, ::-1], other)):  # fmt: skip
+            found.setdefault(name, []).append(_alike(one, colours))
+    alike = {name: float(np.nanmedian(values)) for name, values in found.items()}
+    best = max(alike, key=alike.get)
+    if alike[best] <= alike["as it is"] + CLEAR:
+        return
+    numbers = f"(correlation {alike[best]:.2f} {best}, {alike['as it is']:.2f} as it is)"
+    if best != "upside down":
+        raise RecipeFault(f"{path}: is {best} against {coadd.path.name} {numbers}; turn the picture's pixels, or take "
+                          "lupton, which makes pictures from three bands")  # fmt: skip
+    cure = "fields.rgb_top: low, if its top row has the smallest y" if top != "low" else "fields.rgb_top: high"
+    raise RecipeFault(f"{path}: its rows run the other way than those of {coadd.path.name} {numbers}; set {cure}")
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:

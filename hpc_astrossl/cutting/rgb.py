@@ -87,6 +87,15 @@ def _fault(image: Image.Image) -> str | None:
     return _REFUSED.get(image.mode)
 
 
+def _unread(path: Path) -> str | None:
+    """What a picture is that Pillow does not read, by its first bytes; None if it is another fault."""
+    with path.open("rb") as stream:
+        head = stream.read(12)
+    if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
+        return "a JPEG XL picture"
+    return "a HEIF picture" if head[4:8] == b"ftyp" else None
+
+
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
     """Turn what Pillow raises into an InputError that names the file."""
@@ -99,4 +108,6 @@ def _named(path: Path) -> Iterator[None]:
     except MemoryError:
         raise InputError(f"{path}: too large to be read: there is not so much memory") from None
     except (OSError, SyntaxError, ValueError) as error:
+        if what := _unread(path):
+            raise InputError(f"{path}: is {what}, which is not read; convert it to PNG or TIFF") from None
         raise InputError(f"{path}: unreadable or truncated image ({error}); fetch it again") from None
