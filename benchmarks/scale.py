@@ -3,14 +3,22 @@
 ``--order``: the order of an epoch over so many rows, of which no pixel is there, 64 rows a chunk (``--chunk-rows``),
 batches of 128. Each size is a process of its own, which plans the first section (``first batch``), then ``--sections``
 more (CPU an object), as a loader does for rank 0 of ``--ranks``; memory is what planning takes beyond the libraries.
-Prints a table and the exponents by which memory and time grow; writes benchmarks/results/scale.json.
+
+``--stage 1e6 4e6``: the catalogue stage over so many rows of 30 columns in Parquet with 500,000 spectra, beside what
+``--old FOLDER``, a checkout of another version, needs for it; then as an array of 100 tasks, of which the first and
+three others are run (``all_cpu_s`` is that of all 100, ``ratio`` over the first one's). Each is a process of its own.
+
+Prints tables and the exponents by which memory and time grow; writes benchmarks/results/scale.json, where the other
+half of the record stays as it is.
 """
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -24,15 +32,37 @@ BATCH = 128
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--order", nargs="+", type=float, metavar="N", required=True)
+    parser.add_argument("--order", nargs="+", type=float, metavar="N", default=[])
     parser.add_argument("--chunk-rows", type=int, default=64)
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--sections", type=int, default=3)
+    parser.add_argument("--stage", nargs="+", type=float, metavar="N", default=[])
+    parser.add_argument("--old", type=Path, help="a checkout of another version, to hold the stage against")
+    parser.add_argument("--spectra", type=int, default=500_000)
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.step:
+        print(json.dumps(step(*options.step)))
+        return
     if options.alone:
         print(json.dumps(order(int(options.order[0]), options)))
         return
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    if options.order:
+        record["order"] = of_order(options)
+    if options.stage:
+        record["stage"] = of_stage(options)
+    record |= {"cores": len(os.sched_getaffinity(0))}
+    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _about() -> dict:
+    return {"command": sys.argv[1:], "code": provenance.code(), "date": provenance.now()}
+
+
+def of_order(options: argparse.Namespace) -> dict:
+    """Plan epochs of each size, print, and return the record."""
     rows = [_process(int(count), options) for count in options.order]
     print(f"{'objects':>14} {'first batch s':>14} {'ns an object':>13} {'memory MB':>10} {'sections':>9}")
     for row in rows:
@@ -40,8 +70,53 @@ def main() -> None:
               f"{row['memory_mb']:10.0f} {row['sections']:9,}")  # fmt: skip
     growth = {name: exponent(rows, name) for name in ("first_batch", "cpu_ns_an_object", "memory_mb")}
     print("grows as objects to the power of:", ", ".join(f"{name} {value:.2f}" for name, value in growth.items()))
-    record = {"command": sys.argv[1:], "code": provenance.code(), "order": rows, "exponents": growth}
-    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+    return _about() | {"rows": rows, "exponents": growth}
+
+
+def of_stage(options: argparse.Namespace) -> dict:
+    """Make releases of each size, select from them, print, and return the record."""
+    rows = []
+    print(f"{'rows':>12} {'wall s':>8} {'CPU s':>8} {'peak MB':>8} {'old CPU s':>10} {'old MB':>8} {'100 tasks':>10}")
+    for count in map(int, options.stage):
+        with tempfile.TemporaryDirectory(prefix="scale-") as folder:
+            _step("make", folder, count, options.spectra)
+            row = {"objects": count, **_step("stage", folder)}
+            row["old"] = _step("stage", folder, code=options.old) if options.old else {}
+            row["tasks"] = of_tasks(Path(folder))
+        rows.append(row)
+        old = row["old"]
+        print(f"{count:12,} {row['wall_s']:8.1f} {row['cpu_s']:8.1f} {row['peak_mb']:8,} {old.get('cpu_s', 0):10.1f} "
+              f"{old.get('peak_mb', 0):8,} {row['tasks']['ratio']:9.2f}x", flush=True)  # fmt: skip
+    growth = {name: exponent(rows, name) for name in ("cpu_s", "peak_mb")}
+    print("grows as objects to the power of:", ", ".join(f"{name} {value:.2f}" for name, value in growth.items()))
+    return _about() | {"rows": rows, "exponents": growth}
+
+
+def of_tasks(folder: Path, tasks: int = 100) -> dict:
+    """The CPU that an array of tasks spends on the catalogue, from the first and three of the others."""
+    first, *others = (_step("task", folder, folder / "out", number, tasks) for number in (1, 2, tasks // 2, tasks))
+    whole = first["cpu_s"] + (tasks - 1) * float(np.mean([other["cpu_s"] for other in others]))
+    return {"tasks": tasks, "first": first, "others": others, "all_cpu_s": round(whole, 2),
+            "ratio": round(whole / first["cpu_s"], 3)}  # fmt: skip
+
+
+def step(name: str, folder: str, *rest: str) -> dict:
+    """Inside a process of its own: one step of the stage."""
+    import scale_stage
+
+    if name == "make":
+        return scale_stage.make(Path(folder), *map(int, rest)) or {}
+    if name == "task":
+        return scale_stage.task(Path(folder), Path(rest[0]), *map(int, rest[1:]))
+    return scale_stage.stage(Path(folder))
+
+
+def _step(*words: object, code: Path | None = None) -> dict:
+    """Run a step, with the package of ``code`` if that is given."""
+    place = os.environ | ({"PYTHONPATH": str(code.resolve())} if code else {})
+    command = [sys.executable, __file__, "--step", *map(str, words)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=place)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def exponent(rows: list[dict], name: str) -> float:
