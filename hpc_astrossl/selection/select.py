@@ -4,7 +4,7 @@ import bisect
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,9 @@ def select(recipe: Recipe, objects: Objects, source: Path, outside: Outside | No
     spectra = None
     if any(store.labels.source == "spectra" for store in recipe.stores.values() if store.labels):
         spectra = _read_spectra(recipe, source)
+        known = np.flatnonzero(common == KEPT)
+        near = crossmatch.near_any(objects.ra[known], objects.dec[known], spectra.position, recipe.spectra.radius)
+        spectra = replace(spectra, far=~_mask(len(objects), known[near]))
     twins = _Twins(objects, recipe.filters.duplicates)
     chosen = {name: _store(recipe, store, objects, (common, spectra, twins, outside))
               for name, store in recipe.stores.items()}  # fmt: skip
@@ -66,8 +69,9 @@ def select(recipe: Recipe, objects: Objects, source: Path, outside: Outside | No
     members = {name: selection.rows for name, selection in chosen.items()}
     for name, store in recipe.stores.items():
         for other in store.disjoint_from:
-            shared = _shared(objects, foreign[other] if is_path(other) else _part(objects, members[other]))
-            chosen[name].reject(shared, f"in {other} or within {LEAK:g} arcsec of it")
+            left = chosen[name].rows
+            shared = _shared(_part(objects, left), foreign[other] if is_path(other) else _part(objects, members[other]))
+            chosen[name].reject(_mask(len(objects), left[shared]), f"in {other} or within {LEAK:g} arcsec of it")
     return chosen
 
 
@@ -151,8 +155,7 @@ def _store(recipe: Recipe, store: StoreSpec, objects: Objects, known: tuple) -> 
         selection.reject(*_uncertain(store.max_error, objects, recipe.catalogue.bands))
     from_spectra = store.labels is not None and store.labels.source == "spectra"
     if from_spectra:
-        far = ~crossmatch.near_any(objects.ra, objects.dec, spectra.position, recipe.spectra.radius)
-        selection.reject(far, _no_spectrum(recipe))
+        selection.reject(spectra.far, _no_spectrum(recipe))
     elif store.labels is not None:
         _label(selection, store.labels, objects.columns[store.labels.column])
     if outside is not None and len(selection.rows):
@@ -207,11 +210,13 @@ def _number(value: str | float) -> float | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Spectra:
-    """N spectra: positions in degrees, classes as text, and whether the redshift can be trusted."""
+    """N spectra: positions in degrees, classes as text, and whether the redshift can be trusted; and of the catalogue's
+    objects that pass the common filters, which are ``far`` from all of them."""
 
     position: tuple[np.ndarray, np.ndarray]
     classes: np.ndarray
     good: np.ndarray
+    far: np.ndarray | None = None
 
 
 def _read_spectra(recipe: Recipe, source: Path) -> _Spectra:
@@ -243,10 +248,16 @@ def _match(recipe: Recipe, objects: Objects, left: np.ndarray, spectra: _Spectra
     return values, reasons
 
 
-def _shared(objects: Objects, others: Sky) -> np.ndarray:
+def _shared(own: Sky, others: Sky) -> np.ndarray:
     """True for the objects that have the id of one of ``others``, or are nearer than LEAK to one."""
     ids, ra, dec = others
-    return crossmatch.same_ids(objects.object_id, ids) | crossmatch.near_any(objects.ra, objects.dec, (ra, dec), LEAK)
+    return crossmatch.same_ids(own[0], ids) | crossmatch.near_any(own[1], own[2], (ra, dec), LEAK)
+
+
+def _mask(count: int, rows: np.ndarray) -> np.ndarray:
+    mask = np.zeros(count, dtype=bool)
+    mask[rows] = True
+    return mask
 
 
 def _part(objects: Objects, rows: np.ndarray) -> Sky:
