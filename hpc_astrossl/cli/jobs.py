@@ -241,7 +241,7 @@ def _settle(ledger) -> None:
     if lost := orphans(ledger, listing):
         told = ", ".join(f"{job} ({name})" for job, name in lost.items())
         raise InputError(
-            f"Slurm has jobs of this experiment that its ledger does not know, or that were cancelled: {told}. "
+            f"Slurm has jobs of this experiment that its ledger does not know: {told}, never noted or cancelled. "
             f"astrossl cancel {ledger.experiment} ends them with the rest; or wait for their end. Then submit again"
         )
 
