@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
+from hpc_astrossl.errors import InputError
 from hpc_astrossl.store import create
 from hpc_astrossl.store.packed import pack, unpack
 from hpc_astrossl.store.statistics import moments, statistics
@@ -57,6 +58,14 @@ def test_what_is_not_finished_leaves_nothing(tmp_path):
     writer.begin_shard(0).give_up()
     assert writer.record(0) is None
     assert not [path for path in (writer.folder / "images/c").rglob("*") if path.is_file()]
+
+
+def test_a_store_that_was_finished_by_another_is_not_begun_again(tmp_path):
+    writer = create(tmp_path / "s.zarr", shape=(20, 8, 8, 3), dtype=np.dtype("f4"), bands=0)
+    writer.folder.parent.rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="another process has finished or removed it meanwhile"):
+        writer.begin_shard(0)
+    assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
 
 
 def test_equal_rows_have_equal_keys_and_hashes(tmp_path):

@@ -92,15 +92,22 @@ class StoreWriter:
             self.end_shard(number, shard, rejected=rejected, inputs=inputs, facts=facts)
 
     def begin_shard(self, number: int) -> ShardFile:
-        """The file of a shard, to be filled; what there was of it before is removed."""
+        """The file of a shard, to be filled; what there was of it before is removed.
+
+        InputError when another process has finished or removed the store meanwhile: nothing of it is made again.
+        """
         start, stop = self.shards[number]
-        self._record_file(number).unlink(missing_ok=True)
         path = self.folder / self._file(number)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        for litter in path.parent.glob("*.partial"):  # what a writer of before left that died while Zarr wrote
-            litter.unlink()
-        return ShardFile(path, stop - start, self._form)
+        try:
+            self._record_file(number).unlink(missing_ok=True)
+            for folder in reversed(list(path.parents)[: len(self._form.shape) + 1]):  # below images/, which is there
+                folder.mkdir(exist_ok=True)
+            path.unlink(missing_ok=True)
+            for litter in path.parent.glob("*.partial"):  # what a writer of before left that died while Zarr wrote
+                litter.unlink(missing_ok=True)
+            return ShardFile(path, stop - start, self._form)
+        except FileNotFoundError:
+            raise _gone(self.path) from None
 
     def end_shard(self, number: int, shard: ShardFile, *, rejected: tuple[tuple[int, str], ...] = (),
                   inputs: dict[str, dict[str, Any]] | None = None,
