@@ -26,7 +26,7 @@ def distances(test: np.ndarray, train: np.ndarray) -> np.ndarray:
 
 
 def vote(near: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """The commonest class (T,) among the ``NEIGHBOURS`` nearest of (T, N); of several the one whose member is nearest."""
+    """The commonest class (T,) among the ``NEIGHBOURS`` nearest of (T, N); of several that of the nearest member."""
     order = np.argsort(near, axis=1, kind="stable")[:, :NEIGHBOURS]
     votes = np.stack([(labels[order] == one).sum(axis=1) for one in range(classes)], axis=1)
     first = np.stack([(labels[order] == one).argmax(axis=1) for one in range(classes)], axis=1)

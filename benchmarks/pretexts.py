@@ -2,8 +2,8 @@
 
 The record, benchmarks/results/pretexts.json, is where the study goes on: it holds one row a finished run, under the
 run's id, and what is there is never made again, on whatever machine. A row is of no use any more when the run's id (its
-whole configuration, with the pretext's that it begins from) or what its store is made from has changed. What is missing is
-made in ``--workdir``: the survey is simulated there; study ``sdss`` wants unlabelled/ and efigi/ (jobs/pretexts_sdss.yaml).
+whole configuration, with the pretext's that it begins from) or what its store is made from has changed. What is
+missing is made in ``--workdir``: the survey is simulated there; ``sdss`` wants unlabelled/ and efigi/ (jobs/pretexts_sdss.yaml).
 
 ``--table`` runs nothing and prints what the record says.
 """
@@ -109,7 +109,8 @@ def row(run: RunSpec, result: dict[str, Any], folder: Path, facts: dict[str, str
     kept = {**facts, "set": run.set, "scheme": run.scheme, "seed": run.seed, "size": run.data.train_size,
             "target": run.data.target, "control": result["control"], "objects": result["objects"],
             "epochs": result["epochs"], "seconds": round(result["seconds"], 1), "device": result["device"],
-            "commit": code["commit"], "date": result["provenance"]["date"], "test": result["metrics"]["test"]}  # fmt: skip
+            "commit": code["commit"], "date": result["provenance"]["date"],
+            "test": result["metrics"]["test"]}  # fmt: skip
     if run.data.target != "classes":
         last = result.get("pretext", {}).get("last_epoch", {})
         return kept | {"switches": run.pretext, "last_epoch": last}
