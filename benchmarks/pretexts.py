@@ -3,8 +3,8 @@
 The record, benchmarks/results/pretexts.json, is where the study goes on: it holds one row a finished run, under the
 run's id, and what is there is never made again, on whatever machine. A row is of no use any more when the run's id (its
 whole configuration, with the pretext's that it begins from) or what its store is made from has changed. What is
-missing is made in ``--workdir``: the survey is simulated there; ``sdss`` wants unlabelled/ and efigi/ (jobs/pretexts_sdss.yaml).
-
+missing is made in ``--workdir``: the survey is simulated there; ``sdss`` wants unlabelled/ and efigi/
+(jobs/pretexts_sdss.yaml).
 ``--table`` runs nothing and prints what the record says.
 """
 
