@@ -5,6 +5,7 @@ run's id, and what is there is never made again, on whatever machine. A row is o
 whole configuration, with the pretext's that it begins from) or what its store is made from has changed. What is
 missing is made in ``--workdir``: the survey is simulated there; ``sdss`` wants unlabelled/ and efigi/
 (jobs/pretexts_sdss.yaml).
+
 ``--table`` runs nothing and prints what the record says.
 """
 
