@@ -12,15 +12,12 @@ from hpc_astrossl.files import write_aside
 
 @contextlib.contextmanager
 def selecting(out: Path, name: str, key: str, tasks: int) -> Iterator[None]:
-    """Hold the lease by which a selection is made; one process alone needs none.
+    """Hold the lease by which a selection is made; the same command may be started twice at once, too.
 
     Who waited for one that failed is told the same InputError: what is wrong with a recipe or a table is found once,
     not by a hundred tasks after one another. A lease ends with its process, so of one that was killed the next takes
     over.
     """
-    if tasks == 1:
-        yield
-        return
     made = not out.exists()
     with contextlib.suppress(OSError):  # which is told when the store is begun
         out.mkdir(parents=True, exist_ok=True)
@@ -34,7 +31,8 @@ def selecting(out: Path, name: str, key: str, tasks: int) -> Iterator[None]:
             try:
                 yield
             except InputError as error:
-                write_aside(failure, json.dumps({"key": key, "words": str(error)}).encode())
+                if tasks > 1:
+                    write_aside(failure, json.dumps({"key": key, "words": str(error)}).encode())
                 raise
             finally:
                 lock.unlink(missing_ok=True)
