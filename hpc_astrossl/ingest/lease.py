@@ -27,7 +27,8 @@ def selecting(out: Path, name: str, key: str, tasks: int) -> Iterator[None]:
             waited = _hold(stack, lock)
             if waited and (words := _refused(failure, key)):
                 raise InputError(words)
-            failure.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # told, too, when the store is begun
+                failure.unlink(missing_ok=True)
             try:
                 yield
             except InputError as error:
