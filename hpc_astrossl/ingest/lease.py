@@ -36,7 +36,8 @@ def selecting(out: Path, name: str, key: str, tasks: int) -> Iterator[None]:
                     write_aside(failure, json.dumps({"key": key, "words": str(error)}).encode())
                 raise
             finally:
-                lock.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    lock.unlink(missing_ok=True)
     except InputError:
         with contextlib.suppress(OSError):
             if made:
