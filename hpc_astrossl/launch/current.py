@@ -66,11 +66,14 @@ def _judge_store(item: Item, there: bool, stores: dict[str, str | None], workdir
 
 
 def _shards_lie(note: Path, store: Path) -> bool:
-    """Whether all shards that a task has noted are recorded in the store's making (docs/store-format.md)."""
+    """Whether all shards that a task has noted are recorded in the store's making (docs/store-format.md).
+
+    A task may have had none to write, and so has one that found the store there: without a making that tells nothing.
+    """
     try:
         shards = json.loads(note.read_bytes())["shards"]
         records = store.with_name(f"{store.name}.partial") / "manifest"
-        return all((records / f"images-{int(number):05d}.json").is_file() for number in shards)
+        return records.is_dir() and all((records / f"images-{int(number):05d}.json").is_file() for number in shards)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

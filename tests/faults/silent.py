@@ -51,9 +51,19 @@ def _counted(kind: str, file: str) -> Tally:
     tally, begin = Tally(kind, "exit 2 that names it, or the right value"), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "told.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", f"--junitxml={told}", file]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-n0",
+            "-p",
+            "no:cacheprovider",
+            f"--junitxml={told}",
+            f"tests/{file}",
+        ]
         environment = os.environ | {"PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"}
-        subprocess.run(command, cwd=TESTS, capture_output=True, env=environment)
+        subprocess.run(command, cwd=TESTS.parent, capture_output=True, env=environment)
         cases = ET.parse(told).getroot().iter("testcase")
         for case in cases:
             if case.find("skipped") is None:
