@@ -104,6 +104,24 @@ def written(path: Path) -> Iterator[None]:
                             "place, and run the same command again") from None  # fmt: skip
 
 
+def write_at(file: int, data: Any, offset: int) -> None:
+    """Write all of ``data``, contiguous, at that place of an open file; OSError where there is no room."""
+    left = memoryview(data).cast("B")
+    while len(left):
+        count = os.pwrite(file, left, offset)
+        left, offset = left[count:], offset + count
+
+
+def read_at(file: int, out: Any, offset: int) -> None:
+    """Fill ``out``, contiguous, from that place of an open file on; OSError where the file ends before."""
+    left = memoryview(out).cast("B")
+    while len(left):  # one read of Linux gives no more than 2 GiB
+        count = os.preadv(file, [left], offset)
+        if not count:
+            raise OSError(f"the file ends at byte {offset}")
+        left, offset = left[count:], offset + count
+
+
 def sync(path: Path) -> None:
     """Let a file, or a folder with all that is below it, reach the disk, so that a later crash cannot undo it."""
     for part in [path, *path.rglob("*")]:

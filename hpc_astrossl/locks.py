@@ -233,9 +233,13 @@ def locked(path: Path, *, patience: float | None = None, stop: Callable[[], bool
     Another process that does is waited for: without end, or for ``patience`` seconds, then Held is raised. ``stop``
     ends the waiting, and Held is raised. OSError when the folder cannot be written.
     """
-    opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    try:
-        if _has_locks(path) and _flocked(opened, patience, stop):
+    while True:
+        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            if not (_has_locks(path) and _flocked(opened, patience, stop)):
+                break
+            if _replaced(opened, path):
+                continue
             with contextlib.suppress(OSError):  # a full disk
                 os.pwrite(opened, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
             try:
@@ -243,13 +247,22 @@ def locked(path: Path, *, patience: float | None = None, stop: Callable[[], bool
             finally:
                 os.ftruncate(opened, 0)
             return
-    finally:
-        os.close(opened)
+        finally:
+            os.close(opened)
     lease = _leased(path, patience, stop)
     try:
         yield lease
     finally:
         lease.release()
+
+
+def _replaced(opened: int, path: Path) -> bool:
+    """Whether the file that was locked is no more the one of that name: its holder removed it when he was done, so that
+    others may hold another by now. Where its whole folder has gone there is nothing left to hold."""
+    try:
+        return not os.path.samestat(os.fstat(opened), path.stat(follow_symlinks=False))
+    except OSError:
+        return path.parent.is_dir()
 
 
 def _flocked(opened: int, patience: float | None, stop: Callable[[], bool]) -> bool:

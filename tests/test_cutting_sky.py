@@ -61,7 +61,7 @@ def test_a_star_is_in_the_middle_of_its_cutout(tmp_path, parity, turn, projectio
 class TestHeaders:
     """What producers write."""
 
-    def same(self, cards, reference, tmp_path, atol=1e-3):
+    def assert_same(self, cards, reference, tmp_path, atol=1e-3):
         x, y = np.array([3.0, 250.0, 128.0]), np.array([5.0, 210.0, 60.0])
         ra, dec = reference.all_pix2world(x, y, 1)
         np.testing.assert_allclose(sky_of(cards, SHAPE, tmp_path).pixel(ra, dec), [x, y], atol=atol)
@@ -73,14 +73,14 @@ class TestHeaders:
             del tpv[f"PV{axis}_4"], tpv[f"PV{axis}_7"]
         scamp = tpv.copy()
         scamp["CTYPE1"], scamp["CTYPE2"] = "RA---TAN", "DEC--TAN"
-        self.same(scamp, wcs(tpv), tmp_path)
+        self.assert_same(scamp, wcs(tpv), tmp_path)
 
     def test_tpv_without_pv_is_tan(self, tmp_path):
         """astropy gives every pixel CRVAL."""
         bare = header(SHAPE)
         tpv = bare.copy()
         tpv["CTYPE1"], tpv["CTYPE2"] = "RA---TPV", "DEC--TPV"
-        self.same(tpv, wcs(bare), tmp_path)
+        self.assert_same(tpv, wcs(bare), tmp_path)
 
     def test_pc_cdelt_and_crota2(self, tmp_path):
         cards = header(SHAPE, turn=30.0)
@@ -94,7 +94,7 @@ class TestHeaders:
                     new[f"PC{i}_{j}"] = cards[f"CD{i}_{j}"] / new[f"CDELT{i}"]
             else:
                 new["CROTA2"] = 30.0
-            self.same(new, wcs(cards), tmp_path)
+            self.assert_same(new, wcs(cards), tmp_path)
 
     def test_axes_in_the_other_order(self, tmp_path):
         cards = header(SHAPE, turn=20.0)
@@ -103,13 +103,13 @@ class TestHeaders:
             new[f"{key}1"], new[f"{key}2"] = cards[f"{key}2"], cards[f"{key}1"]
         for j in (1, 2):
             new[f"CD1_{j}"], new[f"CD2_{j}"] = cards[f"CD2_{j}"], cards[f"CD1_{j}"]
-        self.same(new, wcs(cards), tmp_path)
+        self.assert_same(new, wcs(cards), tmp_path)
 
     def test_three_axes(self, tmp_path):
         cards = header(SHAPE)
         new = cards.copy()
         new["CTYPE3"], new["CRVAL3"], new["CRPIX3"], new["CD3_3"] = "FREQ", 1e14, 1, 1e9
-        self.same(new, wcs(cards), tmp_path)
+        self.assert_same(new, wcs(cards), tmp_path)
 
     @pytest.mark.parametrize(("frame", "extra"), [("galactic", {}), ("fk5", {"RADESYS": "FK5", "EQUINOX": 1975.0}),
                                                   ("fk4", {"RADESYS": "FK4", "EQUINOX": 1950.0})])  # fmt: skip

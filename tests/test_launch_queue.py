@@ -69,7 +69,7 @@ def test_a_table_with_anything_in_it():
     ])  # fmt: skip
     found = answers.table(text)
     assert {job: known.state for job, known in found.items()} == {
-        "7_1": "PENDING", "7_2": "PENDING", "8": "RUNNING", "10": "COMPLETED", "9": answers.SILENT,
+        "7_1": "PENDING", "7_2": "PENDING", "8": "RUNNING", "10": "COMPLETED", "9": answers.NO_STATE,
     }  # fmt: skip
     assert found["7_1"].command == "/a b/x.sh"
     assert found["8"].reason == "None"

@@ -249,3 +249,26 @@ class TestWriteAside:
         with pytest.raises(OSError):  # noqa: PT011
             files.write_aside(tmp_path / "there", b"x")
         assert left(tmp_path) == ["there"]
+
+
+def test_a_lock_whose_file_was_removed_is_not_held_beside_the_next_one(tmp_path):
+    """Who waited gets the file that its holder removed, while another holds the one that has the name now."""
+    path, order = tmp_path / "lock", []
+
+    def wait():
+        with locks.locked(path):
+            order.append("waited")
+
+    with contextlib.ExitStack() as first, contextlib.ExitStack() as next_one:
+        first.enter_context(locks.locked(path))
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        time.sleep(2 * locks.POLL)  # it has opened the file
+        path.unlink()
+        next_one.enter_context(locks.locked(path, patience=0))
+        first.close()
+        waiting.join(5 * locks.POLL)
+        order.append("next")
+        next_one.close()
+        waiting.join()
+    assert order == ["next", "waited"]

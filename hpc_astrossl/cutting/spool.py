@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.files import read_at, write_at
+
 PART = 256  # objects read at a time
 
 
@@ -27,14 +30,16 @@ class Spool:
     def put_planes(self, rows: np.ndarray, channel: int, planes: np.ndarray) -> None:
         """The planes (m, n, height, width) of some rows from ``channel`` on."""
         for row, some in zip(rows.tolist(), planes, strict=True):
-            place = (row * self._shape[1] + channel) * self._plane
-            if os.pwrite(self._file.fileno(), some, place) != some.nbytes:
-                raise OSError(f"no room for {some.nbytes} bytes in {tempfile.gettempdir()}")
+            try:
+                write_at(self._file.fileno(), some, (row * self._shape[1] + channel) * self._plane)
+            except OSError as error:
+                raise InputError(f"{tempfile.gettempdir()}: cannot hold the bands of a field ({error.strerror}); set "
+                                 "TMPDIR to a folder with room") from None  # fmt: skip
 
     def parts(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (rows, their images (m, height, width, channels)), a few at a time."""
         for first in range(0, self._shape[0], PART):
             rows = np.arange(first, min(first + PART, self._shape[0]))
             images = np.empty((len(rows), *self._shape[1:]), dtype=np.float32)
-            os.preadv(self._file.fileno(), [memoryview(images).cast("B")], first * self._shape[1] * self._plane)
+            read_at(self._file.fileno(), images, first * self._shape[1] * self._plane)
             yield rows, images.transpose(0, 2, 3, 1)

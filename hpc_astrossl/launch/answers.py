@@ -27,7 +27,7 @@ USUAL = {
     "BeginTime",
 }  # reasons to wait that pass by themselves
 HEADING = ["JOBID", "STATE"]
-SILENT = "…"  # the state of a row that has none
+NO_STATE = "…"  # the state of a row that has none
 _JOB = re.compile(r"\s*\d")
 UNFINISHED = "…"  # the element of a row whose list of elements was cut short
 
@@ -79,7 +79,7 @@ def table(text: str) -> dict[str, Known] | None:
         return None
     rows = [[part.strip() for part in (*row, *[""] * (5 - len(row)))] for row in rows]
     return {
-        job: Known(state=state or SILENT, reason=reason or "None", name=name, command=command)
+        job: Known(state=state or NO_STATE, reason=reason or "None", name=name, command=command)
         for row, state, reason, name, command in rows
         if _JOB.match(row)
         for job in elements(row)

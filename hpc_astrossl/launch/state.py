@@ -91,7 +91,7 @@ class Lives:
                 return "unknown" if told is None else None
         if known.state in answers.FINAL:
             return None
-        if known.state == answers.SILENT:
+        if known.state == answers.NO_STATE:
             return "unknown"
         return "queued" if known.state in answers.WAITING else "running"
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hpc_astrossl.files import read_at, write_at
 from hpc_astrossl.store.blocks import PLANES_FIRST, SUM
 from hpc_astrossl.store.checksum import crc32c
 from hpc_astrossl.store.statistics import moments
@@ -78,11 +79,11 @@ class ShardFile:
         cuts = np.flatnonzero((np.diff(places) != 1) | (places[1:] % self._form.chunk == 0)) + 1
         for first, last in zip([0, *cuts.tolist()], [*cuts.tolist(), len(places)], strict=True):
             if last > first:
-                _write(self._raw, np.ascontiguousarray(images[first:last]), self._form.place(int(places[first])))
+                write_at(self._raw, np.ascontiguousarray(images[first:last]), self._form.place(int(places[first])))
 
     def put_planes(self, place: int, channel: int, planes: np.ndarray) -> None:
         """Channels of the row ``place`` from ``channel`` on, contiguous (n, height, width); where planes come first."""
-        _write(self._raw, planes, self._form.place(place) + channel * planes[0].nbytes)
+        write_at(self._raw, planes, self._form.place(place) + channel * planes[0].nbytes)
 
     def finish(self, useless: np.ndarray) -> Sums:
         """Zero the rows ``useless``, put sums and index into the file, and sync it."""
@@ -92,7 +93,7 @@ class ShardFile:
         keys, told = [], []
         for number in range(self._used):
             first = number * form.chunk
-            _read(self._raw, chunk, form.place(first))
+            read_at(self._raw, chunk, form.place(first))
             here = useless[(useless >= first) & (useless < first + form.chunk)] - first
             chunk[here] = 0
             rows = chunk[: self._rows - first]
@@ -102,15 +103,15 @@ class ShardFile:
             packed = data if form.pack is None else np.frombuffer(form.pack(data), np.uint8)
             check = np.array([crc32c(packed)], "<u4").view(np.uint8)
             if form.pack is not None or len(here):
-                _write(self._file, packed, end)
-            _write(self._file, check, end + len(packed))
+                write_at(self._file, packed, end)
+            write_at(self._file, check, end + len(packed))
             sha.update(packed)
             sha.update(check)
             index[number] = end, len(packed) + SUM
             end += len(packed) + SUM
         tail = index.reshape(-1).view(np.uint8)
         tail = np.concatenate([tail, np.array([crc32c(tail)], "<u4").view(np.uint8)])
-        _write(self._file, tail, end)
+        write_at(self._file, tail, end)
         sha.update(tail)
         os.fsync(self._file)
         return Sums(bytes=end + len(tail), sha256=sha.hexdigest(), keys=np.array(keys, "<u4").view(np.uint8),
@@ -141,19 +142,3 @@ def _key(row: np.ndarray, told: np.ndarray) -> tuple[int, int]:
 def _nameless(folder: Path) -> int:
     with tempfile.TemporaryFile(dir=folder) as stream:
         return os.dup(stream.fileno())
-
-
-def _write(file: int, data: np.ndarray, offset: int) -> None:
-    data = memoryview(data).cast("B")
-    while len(data):
-        count = os.pwrite(file, data, offset)
-        data, offset = data[count:], offset + count
-
-
-def _read(file: int, out: np.ndarray, offset: int) -> None:
-    data = memoryview(out).cast("B")
-    while len(data):
-        count = os.preadv(file, [data], offset)
-        if not count:
-            raise OSError(f"a shard's file ends at byte {offset}")
-        data, offset = data[count:], offset + count
