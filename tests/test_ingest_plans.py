@@ -144,3 +144,13 @@ def test_columns_are_what_was_written(tmp_path):
             assert found.dtype.kind == values.dtype.kind
             assert found.shape == values[start:stop].shape
     assert json.dumps(table.names)
+
+
+def test_what_a_killed_selection_left_is_removed_and_a_lease_that_is_held_is_not(tmp_path):
+    with lease.selecting(tmp_path, "SG", "key", 1):
+        (held,) = tmp_path.iterdir()
+        lease.tidy(tmp_path, "SG")
+        assert held.exists()
+    held.write_text("of a process that was killed")
+    lease.tidy(tmp_path, "SG")
+    assert list(tmp_path.iterdir()) == []

@@ -96,6 +96,8 @@ def build(recipe: Recipe, source: Path, out: Path, options: Options = Options(),
     except BaseException as error:
         _clear([job.path for job in due], options)
         raise _told(error, out) from None
+    for name in names:
+        lease.tidy(out, name)
     for job in due if options.tasks > 1 else []:
         _leave_note(job.path, options, {"plan": job.plan}, len(job.shards))
     return [made[name] for name in names]

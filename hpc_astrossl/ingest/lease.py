@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hpc_astrossl import locks
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.files import write_aside
+from hpc_astrossl.files import PARTIAL, write_aside
 
 
 @contextlib.contextmanager
@@ -21,7 +21,7 @@ def selecting(out: Path, name: str, key: str, tasks: int) -> Iterator[None]:
     made = not out.exists()
     with contextlib.suppress(OSError):  # which is told when the store is begun
         out.mkdir(parents=True, exist_ok=True)
-    lock, failure = out / f".{name}.selecting", out / f".{name}.refused"
+    lock, failure = _lock(out, name), out / f".{name}.refused"
     try:
         with contextlib.ExitStack() as stack:
             waited = _hold(stack, lock)
@@ -43,6 +43,18 @@ def selecting(out: Path, name: str, key: str, tasks: int) -> Iterator[None]:
             if made:
                 out.rmdir()
         raise
+
+
+def tidy(out: Path, name: str) -> None:
+    """Remove what a process left that was killed while it held the lease; not a lease that is held."""
+    lock = _lock(out, name)
+    if lock.exists():
+        with contextlib.suppress(locks.Held, OSError), locks.locked(lock, patience=0):
+            lock.unlink(missing_ok=True)
+
+
+def _lock(out: Path, name: str) -> Path:
+    return out / f".{name}.selecting{PARTIAL}"
 
 
 def _hold(stack: contextlib.ExitStack, lock: Path) -> bool:
