@@ -79,14 +79,17 @@ def test_a_plan_that_cannot_be_read_is_made_anew(source, tmp_path, whole, reads)
     assert fingerprint(tmp_path) == whole
 
 
-def test_a_task_without_a_shard_of_a_finished_store_reads_nothing(source, tmp_path, whole, reads):  # noqa: F811
-    for task in range(1, 11):  # the SGQ store has fewer shards than tasks, and is finished first
-        assert preprocess(source, tmp_path, "--store", "SGQ", "--task", f"{task}/40") == 0
-    seen = len(reads)
-    for task in range(11, 41):
-        assert preprocess(source, tmp_path, "--store", "SGQ", "--task", f"{task}/40") == 0
-    assert (tmp_path / "SGQ.zarr").is_dir()
-    assert len(reads) == seen == 1
+def test_a_task_without_a_shard_of_a_finished_store_reads_nothing_and_leaves_its_note(source, tmp_path, whole, reads):  # noqa: F811
+    tasks = [
+        f"{task}/40" for task in range(40, 0, -1)
+    ]  # shards are the last tasks' of each stretch: the first have none
+    while tasks and not (tmp_path / "SGQ.zarr").is_dir():
+        assert preprocess(source, tmp_path, "--store", "SGQ", "--task", tasks.pop(0)) == 0
+    assert tasks
+    for task in tasks:
+        assert preprocess(source, tmp_path, "--store", "SGQ", "--task", task) == 0
+    assert len(reads) == 1
+    assert {f"{task}-of-40.json" for task in range(1, 41)} <= {path.name for path in (tmp_path / "SGQ.tasks").iterdir()}
 
 
 def _wait(out, arrived, answer):

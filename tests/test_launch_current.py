@@ -308,6 +308,24 @@ def test_notes_count_as_long_as_their_shards_lie_there(pictures):
     assert found.stale == {first, second}
 
 
+def test_a_store_that_is_finished_while_it_is_looked_at_is_there(pictures, monkeypatch):
+    """Its making goes when the store gets its name: who looks for one, then for the other, may find neither."""
+    first, second, _ = (item.key for item in expanded(pictures / "jobs.yaml").items)
+    make(pictures)
+    store, aside = pictures / "st/images.zarr", pictures / "st/aside"
+    store.rename(aside)
+
+    def finished_meanwhile(*_):
+        if aside.exists():
+            aside.rename(store)
+        return False
+
+    monkeypatch.setattr(current, "_shards_lie", finished_meanwhile)
+    found = judged(pictures, "jobs.yaml")
+    assert {first, second} <= found.done
+    assert not found.stale
+
+
 @pytest.mark.slow
 def test_a_store_that_was_removed_is_made_again(pictures, capsys):
     make(pictures)

@@ -235,9 +235,6 @@ def test_attempts_bound_the_time_limits_that_a_task_may_meet(slurm, workdir):
 def test_cancel_ends_it_for_good_and_the_next_submission_goes_on(slurm, workdir, undisturbed):
     job = submit(slurm, workdir, LONG)
     trains(slurm, workdir)
-    assert row(slurm, workdir)["state"] == "running"
-    again = slurm.astrossl("submit", "toys.yaml", "--cluster", "site.yaml", cwd=workdir)
-    assert "0 done, 1 queued or running, 0 to submit" in again.stdout
     done = slurm.astrossl("cancel", "toys", cwd=workdir)
     assert done.stdout == f"cancelled {job}\n"
     slurm.settle()
@@ -251,6 +248,9 @@ def test_cancel_ends_it_for_good_and_the_next_submission_goes_on(slurm, workdir,
 def test_a_foreign_scancel_is_not_mistaken_for_a_kill(slurm, workdir):
     job = submit(slurm, workdir, ENDLESS)
     trains(slurm, workdir)
+    assert row(slurm, workdir)["state"] == "running"
+    again = slurm.astrossl("submit", "toys.yaml", "--cluster", "site.yaml", cwd=workdir)
+    assert "0 done, 1 queued or running, 0 to submit" in again.stdout
     slurm.ask("scancel", job)
     slurm.settle()
     assert slurm.jobs()[job] == "CANCELLED"

@@ -125,14 +125,13 @@ def _planned(recipe: Recipe, names: list[str], places: tuple[Path, Path], option
                 drafts, standing = _select(recipe, wanted, places, options, progress)
                 made |= standing
                 _save(drafts, key, options, out)
-                for name in standing if options.tasks > 1 else []:
-                    info = standing[name].info
-                    _leave_note(out / f"{name}.zarr", options, {"digest": info.provenance["digest"]}, 0)
                 wanted = [draft.name for draft in drafts]
                 jobs = {name: plans.load(recipe, name, places, key) for name in wanted}
     if lost := [name for name in wanted if jobs.get(name) is None]:
         raise InputError(f"{out / lost[0]}.zarr: its tables or images change while it is planned, or another process "
                          "has finished it meanwhile; run this again")  # fmt: skip
+    for done in made.values() if options.tasks > 1 else []:
+        _leave_note(done.path, options, {"digest": done.info.provenance["digest"]}, 0)
     return jobs, made
 
 

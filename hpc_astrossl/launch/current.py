@@ -52,11 +52,15 @@ def standing(items: Iterable[Item], experiment: str, workdir: Path) -> Standing:
 
 def _judge_store(item: Item, there: bool, stores: dict[str, str | None], workdir: Path, found: Standing) -> None:
     """A store decides for all its tasks: where it lies, their notes need not; where it does not, its shards do."""
-    out = item.store.out
-    if not (workdir / out / "zarr.json").exists():
-        if there:
-            (found.done.add if _shards_lie(workdir / item.produces, workdir / out) else found.stale.add)(item.key)
-        return
+    out, whole = item.store.out, workdir / item.store.out / "zarr.json"
+    if not whole.exists():
+        if there and _shards_lie(workdir / item.produces, workdir / out):
+            found.done.add(item.key)
+            return
+        if not whole.exists():  # else another task has finished the store between the two looks
+            if there:
+                found.stale.add(item.key)
+            return
     if out not in stores:
         stores[out] = store_difference(item.store, workdir)
     if stores[out]:
