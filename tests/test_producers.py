@@ -211,8 +211,8 @@ def test_aperture_fluxes_of_cutouts_are_those_of_a_source_extractor_catalogue(tm
     scale = 0.01
     unit = fits.PrimaryHDU(np.round((light - 100) / scale).astype(np.int16))
     unit.header["BSCALE"], unit.header["BZERO"] = scale, 100.0
-    unit.writeto(tmp_path / "E_APER.fits")
-    light = fits.getdata(tmp_path / "E_APER.fits").astype(np.float64)
+    unit.writeto(tmp_path / "image.fits")
+    light = fits.getdata(tmp_path / "image.fits").astype(np.float64)
     back = sep.Background(light, bw=64, bh=64).back()
     flux, *_ = sep.sum_circle(light - back, places[:, 0] - 1, places[:, 1] - 1, 5.0, err=1.0)
     names = ["NUMBER", "X_IMAGE", "Y_IMAGE", "FLUX_APER", "FLUXERR_APER", "FLAGS"]
@@ -222,9 +222,9 @@ def test_aperture_fluxes_of_cutouts_are_those_of_a_source_extractor_catalogue(tm
     (tmp_path / "image.cat").write_text("\n".join(lines) + "\n")
     spec = {"file": "image.cat", "format": "sextractor", "id": "NUMBER", "x": "X_IMAGE", "y": "Y_IMAGE",
             "bands": ["APER"], "flux": "FLUX_{band}", "flux_error": "FLUXERR_{band}", "unit": 25, "ra": None,
-            "dec": None, "magnitude": None, "field_pattern": r"(?P<field>)\d+"}  # fmt: skip
+            "dec": None, "magnitude": None}  # fmt: skip
     settings = [f"catalogue.{key}={'null' if value is None else value}" for key, value in spec.items()]
-    made = recipe(tmp_path, *settings, "fields.bands='E{field}_{band}.fits'", "fields.pixel_scale=1", "size=31")
+    made = recipe(tmp_path, *settings, "fields.bands=image.fits", "fields.pixel_scale=1", "size=31")
     store = open_store(build(made, tmp_path, tmp_path / "out")[0].path)
     assert len(store) == len(places)
     for row, name in enumerate(store.table["object_id"].tolist()):

@@ -43,7 +43,7 @@ def test_a_part_holds_what_one_store_depends_on():
         ("catalogue.magnitude=r_auto", r"magnitude must contain \{band\}, found 'r_auto'"),
         ("catalogue.reference=R", r"unknown reference band 'R'; allowed: .*uJAVA"),
         ("catalogue.field_pattern='SPLUS.*'", r"must have a group \(\?P<field>…\)"),
-        ("catalogue.field=FIELD", r"needs either field or field_pattern"),
+        ("catalogue.field=FIELD", r"give either field or field_pattern"),
         ("fields.bands=null", r"bands and zero_points must be given together"),
         ("fields.band_names.G=g", r"unknown band in fields: band_names 'G'; allowed: .*g"),
         ("files.image='{id}.png'", r"give either fields or files"),

@@ -21,6 +21,7 @@ from hpc_astrossl.cutting.sky import Sky, sky_of, vectors
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.specs import patterns
+from hpc_astrossl.specs.images import FieldsSpec
 from hpc_astrossl.specs.recipe import Recipe
 
 INDEX, VERSION = ".astrossl-footprints.json", 1
@@ -80,19 +81,7 @@ class Index:
 
     def all(self) -> list[Footprint]:
         """Every field of the release, by the names of the band's files, in order. InputError when there is none."""
-        fields = sorted(self._fields())
-        if not fields:
-            raise InputError(f"{self._folder}: no file fits fields.bands={self._spec.bands!r} for band {self._band}")
-        return [self.one(field) for field in fields]
-
-    def _fields(self) -> set[str]:
-        pattern = self._spec.bands
-        words = {"field": "*", "band": self._band}
-        text, _, rest = "".join(_piece(part, self._band) for part in re.split(r"(\{\w+\})", pattern)).partition(_GROUP)
-        text += _GROUP + rest.replace(_GROUP, "(?P=field)")  # it may stand in a folder's and a file's name
-        shape = re.compile(text)
-        names = (path.relative_to(self._folder).as_posix() for path in self._folder.glob(pattern.format(**words)))
-        return {found["field"] for name in names if (found := shape.fullmatch(name))}
+        return [self.one(field) for field in field_names(self._spec, self._folder, self._band)]
 
     def _load(self) -> dict:
         try:
@@ -111,6 +100,38 @@ class Index:
             with contextlib.suppress(OSError):
                 write_aside(self._folder / INDEX, json.dumps(data).encode())
             self._changed = False
+
+
+def field_names(spec: FieldsSpec, folder: Path, band: str) -> list[str]:
+    """The fields of a release by the names of their files, sorted; of one image without {field}, its name.
+
+    InputError when there is none.
+    """
+    pattern = spec.pattern
+    if spec.single:
+        return [pattern]
+    text, _, rest = "".join(_piece(part, band) for part in re.split(r"(\{\w+\})", pattern)).partition(_GROUP)
+    text += _GROUP + rest.replace(_GROUP, "(?P=field)")  # it may stand in a folder's and a file's name
+    shape = re.compile(text)
+    names = (path.relative_to(folder).as_posix() for path in folder.glob(pattern.format(field="*", band=band)))
+    found = sorted({found["field"] for name in names if (found := shape.fullmatch(name))})
+    if not found:
+        key = f"fields.bands={pattern!r} for band {band}" if spec.bands else f"fields.rgb={pattern!r}"
+        raise InputError(f"{folder}: no file fits {key}")
+    return found
+
+
+def only_field(recipe: Recipe, folder: Path) -> str:
+    """The field that all objects lie in, where the catalogue has pixel positions and names none.
+
+    InputError when there are several.
+    """
+    names = field_names(recipe.fields, folder, first_band(recipe) if recipe.fields.bands else "")
+    if len(names) > 1:
+        raise InputError(f"{folder}: holds {len(names):,} fields ({', '.join(names[:3])}, …), and catalogue does not "
+                         "say in which one an object is; give catalogue.field or field_pattern, or leave x and y out, "
+                         "so that objects are found by ra, dec")  # fmt: skip
+    return names[0]
 
 
 def _piece(part: str, band: str) -> str:

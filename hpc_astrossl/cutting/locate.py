@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hpc_astrossl.cutting.badfile import BadFile
-from hpc_astrossl.cutting.footprints import Index, deepest
+from hpc_astrossl.cutting.footprints import Index, deepest, only_field
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects
 from hpc_astrossl.specs.recipe import Recipe
@@ -25,6 +25,8 @@ def locate(recipe: Recipe, folder: Path, objects: Objects, say: Callable[[str], 
     Given positions are kept, and a sample is compared with the headers. InputError when these contradict them.
     """
     spec = recipe.fields
+    if spec is not None and recipe.catalogue.x is not None and not recipe.catalogue.has_field:
+        objects = replace(objects, field=np.full(len(objects), only_field(recipe, folder)))
     if spec is None or spec.bands is None or recipe.catalogue.ra is None:
         return objects
     index = Index(recipe, folder)

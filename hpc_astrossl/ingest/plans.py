@@ -132,9 +132,9 @@ def key_of(recipe: Recipe, source: Path) -> str:
 def _fields(recipe: Recipe, source: Path) -> list[Path]:
     """The images among which objects are looked for by their position: a new one may hold some."""
     spec = recipe.fields
-    if spec is None or spec.bands is None or recipe.catalogue.x is not None or recipe.catalogue.has_field:
+    if spec is None or recipe.catalogue.has_field:
         return []
-    return sorted(source.glob(spec.bands.format(field="*", band="*")))
+    return sorted(source.glob(spec.pattern.format(field="*", band="*")))
 
 
 def _signatures(paths: list[Path], folder: Path) -> list[list]:

@@ -54,7 +54,7 @@ class BandImages:
     # arcsec per pixel, held against headers that have a WCS; null: the header's. A mapping of bands: of cutouts
     # that are resampled and have no WCS.
     pixel_scale: float | dict[str, float] | None = None
-    bands: str | None = None  # file name with {band}; FITS, in counts
+    bands: str | None = None  # file name with {band}, unless there is one band, or hdu has it; FITS, in counts
     # Of the image in its file: a number from 0, a name, or NAME,VERSION; a name may hold {band}. Null: the only one.
     hdu: int | str | None = field(default=None, metadata=LATER)
     zero_points: str | None = None  # file name with {field}: a table with columns FILTER and ZP (AB magnitudes), or
@@ -90,7 +90,8 @@ class BandImages:
         self._check_scale()
         for_all = self.zero_point_column is not None
         require(not for_all or self.zero_points is not None, "zero_point_column needs zero_points, the table's name")
-        self.check_pattern("zero_points", *(() if for_all else ("{field}",)), also=("field",))
+        one = for_all or self.single
+        self.check_pattern("zero_points", *(() if one else ("{field}",)), also=("field",))
         self.check_pattern("zero_point_column", "{band}")
         if isinstance(self.hdu, str):
             patterns.check("hdu", self.hdu, ["band"])
@@ -121,6 +122,11 @@ class BandImages:
         require(self.ab_offset is None or bool(given), "ab_offset needs unit, zero_point or zero_points")
 
     @property
+    def single(self) -> bool:
+        """Whether the images are those of one field, whose names need not tell which."""
+        return False
+
+    @property
     def calibrated(self) -> bool:
         """Whether the recipe says what a pixel is worth."""
         return (self.unit, self.zero_point, self.zero_points) != (None, None, None)
@@ -147,7 +153,10 @@ class BandImages:
 
 @dataclass(frozen=True, kw_only=True)
 class FieldsSpec(BandImages):
-    """Images of whole fields, out of which objects are cut; ``bands`` has {field} and {band}."""
+    """Images of whole fields, out of which objects are cut; ``bands`` has {field} and {band}.
+
+    Without {field} there is one field, in which all objects lie.
+    """
 
     rgb: str | None = None  # file name with {field}
     # Which y the top row of the RGB image has: high, the largest, or low; null: high, held against coadds beside it.
@@ -155,9 +164,10 @@ class FieldsSpec(BandImages):
 
     def __post_init__(self):
         super().__post_init__()
-        self.check_pattern("rgb", "{field}")
-        self.check_pattern("bands", "{field}", "{band}")
+        self.check_pattern("rgb", also=("field",))
+        self.check_pattern("bands", also=("field", "band"))
         require(self.rgb is not None or self.bands is not None, "give rgb, bands, or both")
+        self._check_single()
         together = "bands and zero_points must be given together, or zero_point or unit in the place of zero_points"
         require((self.bands is not None) == self.calibrated, together)
         require(self.bands is not None or self.pixel_scale is not None, "without bands, pixel_scale must be given")
@@ -167,6 +177,26 @@ class FieldsSpec(BandImages):
         require(self.lupton is None or self.bands is not None, "lupton makes RGB from bands, so give bands")
         require(self.rgb_top is None or self.rgb is not None, "rgb_top is of rgb, which is not given")
         require(self.lupton is None or self.rgb is None, "give either rgb or lupton: where RGB images come from")
+
+    @property
+    def pattern(self) -> str:
+        """The file names that tell which fields there are."""
+        return self.bands or self.rgb
+
+    @property
+    def single(self) -> bool:
+        return all("{field}" not in text for text in (self.bands, self.rgb) if text is not None)
+
+    def _check_single(self) -> None:
+        """InputError unless all file names have {field}, or, of one field, none of them."""
+        beside = [f"{key}.file" for key in ("mask", "weight", "calibration")]
+        specs = (getattr(self, key) for key in ("mask", "weight", "calibration"))
+        names = {"bands": self.bands, "rgb": self.rgb, "zero_points": self.zero_points}
+        names |= dict(zip(beside, (spec and spec.file for spec in specs), strict=True))
+        without = [key for key in ("bands", "rgb") if names[key] is not None and "{field}" not in names[key]]
+        having = [key for key, text in names.items() if text is not None and "{field}" in text]
+        require(not (without and having), f"{' and '.join(without)} names one field, without {{field}}, but "
+                f"{' and '.join(having)} has {{field}}; give it to all, or to none")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +211,7 @@ class CutoutsSpec(BandImages):
 
     def __post_init__(self):
         super().__post_init__()
-        self.check_pattern("bands", "{id}", "{band}")
+        self.check_pattern("bands", "{id}", also=("band",))
         self.check_pattern("cube", "{id}")
         require((self.bands is None) != (self.cube is None), "give either bands or cube: the names of the FITS files")
         self.check_beside("id", "band")

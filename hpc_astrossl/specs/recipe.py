@@ -239,10 +239,16 @@ class Recipe:
                 "images are cut from fields, so catalogue needs x and y, or ra and dec, where fields has bands, whose "
                 "headers tell where they are")  # fmt: skip
         named = (catalogue.field is None) != (catalogue.field_pattern is None)
-        found = self.fields is not None and catalogue.x is None and not catalogue.has_field  # by the footprints
-        require(named or found or not (self.fields or images.zero_points),
-                f"{'images are cut from' if self.fields else 'zero points belong to'} fields, so catalogue needs "
-                "either field or field_pattern")  # fmt: skip
+        require(named or not catalogue.has_field, "catalogue: give either field or field_pattern")
+        require(named or self.fields is not None or not images.zero_points,
+                "zero points belong to fields, so catalogue needs either field or field_pattern")  # fmt: skip
+        require(not named or not images.single, f"fields names one image ({getattr(images, 'pattern', '')}), without "
+                "{field}, but catalogue says in which field an object is; put {field} into the name, or leave field "
+                "and field_pattern out")  # fmt: skip
+        by_band = images.bands is None or "{band}" in images.bands or "{band}" in str(images.hdu)
+        require(by_band or len(catalogue.bands) < 2, f"{key}: bands must contain {{band}}, found {images.bands!r} for "
+                f"the bands {', '.join(catalogue.bands)}; of one file with a unit for each band, hdu must contain it"
+                )  # fmt: skip
         require(self.cutouts is None or bool(catalogue.bands), "cutouts have bands, so catalogue needs bands")
         require(images.resample is None or catalogue.ra is not None or self.cutouts is not None,
                 "resample needs catalogue: ra and dec")  # fmt: skip

@@ -47,7 +47,8 @@ WORDS: dict[str, dict[str, str]] = {
     },
     "BandImages": {
         "pixel_scale": "Scale of the images, arcsec per pixel.",
-        "bands": "Names of the FITS files, one a band, with {band} in them, and {field} or {id}.",
+        "bands": "Names of the FITS files, with {field} or {id}, and {band}. A single image needs no {field}; a single "
+        "band, or files with a unit for each band (hdu), no {band}.",
         "hdu": "Number (from 0) or name of the image in its file; null: the only one.",
         "zero_points": "File with AB zero points, with {field}; with zero_point_column one table of all fields.",
         "zero_point_column": "Column of the zero points' table, with {band} in it.",
@@ -71,7 +72,9 @@ WORDS: dict[str, dict[str, str]] = {
         "smallest": "Smallest side, arcsec.",
         "largest": "Largest side, arcsec.",
     },
-    "FieldsSpec": {"rgb": "Names of the fields' RGB images, with {field}; the top row is the largest y."},
+    "FieldsSpec": {
+        "rgb": "Names of the fields' RGB images, with {field} unless there is one; the top row is the largest y."
+    },
     "CutoutsSpec": {"cube": "Names of FITS cubes with {id}, one plane a band. Excludes bands."},
     "FilesSpec": {
         "image": "Names of the image files, with {id} or any columns of the catalogue in braces.",
