@@ -82,7 +82,7 @@ def browse(work: Path, points: int) -> dict:
     shown = page.Shown(
         key="benchmark", title="points", ids=[f"SPLUS.STRIPE82-0001.{row:07d}" for row in range(points)], of=points,
         points=np.clip(source.normal(0.5, 0.15, (points, 2)), 0, 1), near=source.integers(0, points, (points, 12)),
-        outliers=np.arange(300), upnext=np.arange(0), classes=["star", "galaxy"], pictures=None,
+        outliers=np.arange(300), upnext=np.arange(0), sample=np.arange(300), classes=["star", "galaxy"], pictures=None,
         columns={f"column {i}": source.normal(size=points) for i in range(8)}
         | {"class": source.choice(["star", "galaxy"], points)},
         sky=(source.uniform(0, 360, points), source.uniform(-80, 80, points)),

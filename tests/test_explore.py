@@ -9,7 +9,7 @@ from training_toys import make_store
 
 from hpc_astrossl.cli import main
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.explore import clusters, outliers, space
+from hpc_astrossl.explore import clusters, layout, outliers, page, show, space
 from hpc_astrossl.explore.explore import Wish, explore
 from hpc_astrossl.store import embedding, open_store
 
@@ -141,3 +141,55 @@ def test_equal_features_are_nothing_to_explore():
         space.space(np.ones((20, 4)))
     with pytest.raises(InputError, match="5 objects, 12 are needed"):
         space.space(np.eye(5))
+
+
+@pytest.mark.parametrize("method", ["umap", "tsne", "pca"])
+def test_a_map_keeps_clouds_apart_and_is_the_same_again(method):
+    if method == "umap":
+        pytest.importorskip("umap")
+    features, label = blobs()
+    rows = np.setdiff1d(np.arange(48), [5, 40])
+    values = space.space(features[rows]).values
+    first, again = (layout.layout(values, space.Index(values), method) for _ in range(2))
+    np.testing.assert_array_equal(first.points, again.points)
+    assert first.points.min() == 0 or first.points.max() == 1  # the longer side fills the map
+    assert ((first.points >= 0) & (first.points <= 1)).all()
+    red, blue = first.points[label[rows] == 0], first.points[label[rows] == 1]
+    apart = np.linalg.norm(red.mean(axis=0) - blue.mean(axis=0))
+    assert apart > 2 * max(red.std(axis=0).max(), blue.std(axis=0).max())
+
+
+def test_crowds_are_thinned_and_lonely_objects_stay():
+    spread = np.r_[np.full(9_000, 0.01), np.full(1_000, 0.1), np.full(5, 100.0)]
+    rows = layout.thinned(spread, np.array([3, 4_000]), most=1_000)
+    assert len(rows) == 1_000
+    assert (np.diff(rows) > 0).all()
+    assert {3, 4_000, *range(10_000, 10_005)} <= set(rows)
+    assert 400 < ((rows >= 9_000) & (rows < 10_000)).sum() < 600  # a tenth as crowded, ten times as likely
+    np.testing.assert_array_equal(rows, layout.thinned(spread, np.array([3, 4_000]), most=1_000))
+    np.testing.assert_array_equal(layout.thinned(spread, np.array([3]), most=20_000), np.arange(10_005))
+
+
+def drawn(monkeypatch, made, tmp_path, most, **extra):
+    """What the page was given when at most so many objects are drawn."""
+    given = []
+    monkeypatch.setattr(page, "write", lambda out, shown: given.append(shown) or out / "explore.html")
+    extra = show.Extra(map="pca", most=most, **extra)
+    explore(Wish(embedding=str(made), out=str(tmp_path / "out"), clusters=2, page=extra))
+    return given[0]
+
+
+def test_of_more_objects_than_are_drawn_the_lists_name_the_right_ones(made, tmp_path, monkeypatch):
+    (tmp_path / "next.csv").write_text("rank,object_id\n1,T0011\n2,T0030\n")
+    monkeypatch.setattr(show, "RANKED", 4)
+    shown = drawn(monkeypatch, made, tmp_path, 20, upnext=str(tmp_path / "next.csv"))
+    assert (len(shown.ids), shown.of) == (20, 48)
+    assert [shown.ids[row] for row in shown.upnext] == ["T0011", "T0030"]
+    assert {shown.ids[row] for row in shown.outliers} >= {"T0005", "T0040"}
+    assert len(shown.outliers) == len(shown.sample) == 4
+    assert len(shown.points) == len(shown.near) == 20
+    assert int(shown.near.max()) < 20
+    monkeypatch.setattr(show, "RANKED", 30)
+    cramped = drawn(monkeypatch, made, tmp_path, 13)  # lists are longer than what is drawn
+    assert 0 < len(cramped.outliers) <= 13
+    assert cramped.outliers.min() >= 0

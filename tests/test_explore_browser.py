@@ -68,6 +68,7 @@ def said(page):
 
 def lasso(page, row, count):
     """Draw a lasso around the ``count`` objects that are nearest to ``row`` on the map."""
+    page.press("l")  # brings the map into view, wherever a sheet has moved it
     places = page.evaluate(f"""(() => {{
       const [cx, cy] = plot.place({row}), box = plot.canvas.getBoundingClientRect();
       const far = data.ids.map((_, i) => Math.hypot(plot.place(i)[0] - cx, plot.place(i)[1] - cy));
@@ -212,6 +213,37 @@ def test_single_keys_undo_and_boxes(work, chromium):
     assert page.evaluate("labels.counts().get('blue')") == 160
     page.press("z")
     assert page.evaluate("labels.counts().get('blue')") == 1
+
+
+def test_two_windows_of_one_embedding_do_not_overwrite_each_other(work, chromium):
+    """What another window stored since this one was opened stays, whatever is labelled here."""
+    page = shown(chromium, work / "out")
+    page.evaluate("localStorage.clear()")
+    shown(page, work / "out")
+    first = page.evaluate("data.ids[sheet.rows[0]]")
+    rows = [["T0150", "blue", "", "ann"], [first, "blue", "", "ann"]]
+    stored = {"rows": rows, "classes": ["red", "merger"], "who": "ann"}
+    page.evaluate(f"localStorage.setItem(labels.key, {json.dumps(json.dumps(stored))})")
+    page.press("1")
+    names = "[...labels.of].map(([id, one]) => [id, one.name])"
+    assert page.evaluate(names) == [["T0150", "blue"], [first, "red"]]
+    assert page.evaluate("labels.classes") == ["red", "blue", "merger"]
+    assert page.evaluate("JSON.parse(localStorage.getItem(labels.key)).rows.length") == 2
+    stored["rows"].append(["T0151", "red", "", "ann"])
+    page.evaluate(f"localStorage.setItem(labels.key, {json.dumps(json.dumps(stored))})")
+    page.evaluate("dispatchEvent(new StorageEvent('storage', { key: labels.key }))")
+    assert page.evaluate("labels.of.size") == 3
+    assert page.evaluate("document.getElementById('count').textContent").startswith("3 labels, kept in this browser")
+    page.evaluate("localStorage.setItem = () => { throw new Error('full') }")
+    page.press("2")
+    assert page.evaluate("labels.kept") is False
+    assert page.evaluate("labels.of.size") == 4
+    page.evaluate("dispatchEvent(new StorageEvent('storage', { key: labels.key }))")
+    assert page.evaluate("labels.of.size") == 4  # what could not be stored is not lost
+    page.evaluate("delete localStorage.setItem")
+    page.press("1")
+    assert page.evaluate("JSON.parse(localStorage.getItem(labels.key)).rows.length") == 5
+    page.evaluate("localStorage.clear()")
 
 
 def test_search_by_id_and_place_and_neighbours_of_a_click(work, chromium):

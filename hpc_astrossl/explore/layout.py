@@ -55,7 +55,10 @@ def _by_umap(values: np.ndarray, index: Index) -> tuple[str, np.ndarray]:
         n_jobs=1,
         force_approximation_algorithm=True,
     )
-    return f"UMAP ({count} neighbours, seed {SEED})", made.fit_transform(values)
+    with warnings.catch_warnings():  # that objects cannot be added to the map later: none are
+        warnings.filterwarnings("ignore", "precomputed_knn", UserWarning)
+        points = made.fit_transform(values)
+    return f"UMAP ({count} neighbours, seed {SEED})", points
 
 
 def _by_tsne(values: np.ndarray, index: Index) -> tuple[str, np.ndarray]:

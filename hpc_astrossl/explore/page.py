@@ -22,7 +22,8 @@ SCRIPTS = ("data", "csv", "colours", "plot", "labels", "sheet", "search", "main"
 class Shown:
     """What the page holds of the M objects that are drawn, of ``of`` in all.
 
-    ``points`` (M × 2) in 0 to 1; ``near`` (M × k) rows of neighbours; ``outliers`` and ``upnext`` are rows, ranked;
+    ``points`` (M × 2) in 0 to 1; ``near`` (M × k) rows of neighbours; ``outliers`` and ``upnext`` are rows,
+    ranked; ``sample`` are rows drawn at random of all objects;
     ``columns`` hold numbers or text an object; ``sky`` is (ra, dec) in degrees, where known. ``key`` names the labels
     that a browser keeps: those of one embedding.
     """
@@ -35,6 +36,7 @@ class Shown:
     near: np.ndarray
     outliers: np.ndarray
     upnext: np.ndarray
+    sample: np.ndarray
     columns: Mapping[str, np.ndarray]
     classes: Sequence[str]
     sky: tuple[np.ndarray, np.ndarray] | None
@@ -85,6 +87,7 @@ def _payload(shown: Shown) -> dict[str, Any]:
         "neighbours": shown.near.shape[1],
         "outliers": _packed(shown.outliers, "<u4"),
         "next": _packed(shown.upnext, "<u4"),
+        "sample": _packed(shown.sample, "<u4"),
         "classes": list(shown.classes),
         "columns": [_column(name, values) for name, values in shown.columns.items()],
         "ra": _packed(shown.sky[0], "<f8") if shown.sky else None,

@@ -15,12 +15,12 @@ from hpc_astrossl.explore import page, thumbnails
 from hpc_astrossl.explore.layout import MOST, layout, neighbours, thinned
 from hpc_astrossl.explore.outliers import Outliers
 from hpc_astrossl.explore.sheet import Pictures
-from hpc_astrossl.explore.space import Index
+from hpc_astrossl.explore.space import SEED, Index
 from hpc_astrossl.store.columns import read_table
 from hpc_astrossl.store.display import rule
 from hpc_astrossl.store.embedding import Embedding
 
-NEAR, RANKED = 12, 300  # neighbours an object, outliers on the sheet
+NEAR, RANKED = 12, 300  # neighbours an object; outliers on their sheet, and objects drawn at random on theirs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,8 @@ def show(found: Found, extra: Extra, tables: tuple[dict[str, np.ndarray], np.nda
     """Write the page and its thumbnails below ``out``; returns what ``explore.json`` tells of them."""
     ids, (columns, upnext) = found.embedding.object_id, tables
     top = found.outliers.order[:RANKED]
-    rows = thinned(found.outliers.distance, np.concatenate([top, upnext]), extra.most)
+    sample = np.random.default_rng(SEED).permutation(len(ids))[:RANKED]
+    rows = thinned(found.outliers.distance, np.concatenate([top, upnext, sample]), extra.most)
     whole = len(rows) == len(ids)
     index = found.index if whole else Index(found.values[rows])
     laid = layout(found.values[rows], index, extra.map)
@@ -89,6 +90,8 @@ def show(found: Found, extra: Extra, tables: tuple[dict[str, np.ndarray], np.nda
         atlases, folder = _thumbnails(found, rows, out)
         place = np.full(len(ids), -1)
         place[rows] = np.arange(len(rows))
+        ranked = {name: some[some >= 0] for name, some in
+                  {"outliers": place[top], "upnext": place[upnext], "sample": place[sample]}.items()}  # fmt: skip
         shown = page.Shown(
             key=hashlib.sha256("\n".join([str(found.embedding.about.get("run")), *ids.tolist()]).encode()).hexdigest(),
             title=str(found.embedding.about.get("run") or "embedding"),
@@ -96,8 +99,7 @@ def show(found: Found, extra: Extra, tables: tuple[dict[str, np.ndarray], np.nda
             of=len(ids),
             points=laid.points,
             near=neighbours(index, NEAR)[0],
-            outliers=place[top],
-            upnext=place[upnext],
+            **ranked,
             columns={name: values[rows] for name, values in (_own(found) | columns).items()},
             classes=found.embedding.class_names,
             sky=_sky(found, rows),

@@ -11,7 +11,7 @@ function bytes(text) {
 
 function readData(found) {
   for (const name of ["x", "y"]) found[name] = new Float32Array(bytes(found[name]));
-  for (const name of ["near", "outliers", "next"]) found[name] = new Uint32Array(bytes(found[name]));
+  for (const name of ["near", "outliers", "next", "sample"]) found[name] = new Uint32Array(bytes(found[name]));
   for (const name of ["ra", "dec"]) found[name] = found[name] && new Float64Array(bytes(found[name]));
   for (const column of found.columns)
     column.values = column.names ? new Int32Array(bytes(column.values)) : new Float32Array(bytes(column.values));

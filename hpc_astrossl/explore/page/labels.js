@@ -8,7 +8,13 @@ class Labels {
     this.classes = [...data.classes];
     this.who = "";
     this.steps = [];
+    this.unsaved = new Set(); // ids whose label could not be stored
     this.recall();
+    addEventListener("storage", event => { // another window of the same embedding
+      if (event.key !== this.key) return;
+      this.recall();
+      this.changed();
+    });
   }
 
   give(ids, name) { // name "" takes labels away
@@ -28,14 +34,14 @@ class Labels {
     const before = this.steps.pop();
     if (!before) return 0;
     for (const [id, label] of before) label ? this.of.set(id, label) : this.of.delete(id);
-    this.keep();
+    this.keep(before.map(([id]) => id));
     this.changed();
     return before.length;
   }
 
   did(before) {
     this.steps.push(before);
-    this.keep();
+    this.keep(before.map(([id]) => id));
     this.changed();
   }
 
@@ -59,33 +65,52 @@ class Labels {
     const differ = before.filter(([, label], i) => label && label.name !== names[i].trim()).length;
     ids.forEach((id, i) => {
       const name = names[i].trim();
-      if (!this.classes.includes(name)) this.classes.push(name);
+      this.know([name]);
       this.of.set(id, { name, when: when[i], who: who[i] });
     });
     this.did(before);
     return differ;
   }
 
-  keep() {
-    const rows = [...this.of].map(([id, { name, when, who }]) => [id, name, when, who]);
+  // Writes what changed here over what is stored: another window may have stored labels of the same objects since.
+  keep(ids = []) {
+    for (const id of ids) this.unsaved.add(id);
     try {
+      const there = this.stored();
+      for (const id of this.unsaved) this.of.has(id) ? there.of.set(id, this.of.get(id)) : there.of.delete(id);
+      const rows = [...there.of].map(([id, { name, when, who }]) => [id, name, when, who]);
+      this.know(there.classes);
       localStorage.setItem(this.key, JSON.stringify({ rows, classes: this.classes, who: this.who }));
+      this.of = there.of;
+      this.unsaved.clear();
       this.kept = true;
     } catch {
       this.kept = false; // no storage here, or it is full: the page says so beside the count
     }
   }
 
+  // Takes what is stored; labels that could not be stored stay.
   recall() {
     try {
-      const found = JSON.parse(localStorage.getItem(this.key) ?? "{}");
-      for (const [id, name, when, who] of found.rows ?? []) this.of.set(id, { name, when, who });
-      for (const name of found.classes ?? []) if (!this.classes.includes(name)) this.classes.push(name);
-      this.who = String(found.who ?? "");
-      this.kept = true;
+      const there = this.stored(), own = [...this.unsaved].map(id => [id, this.of.get(id)]);
+      this.of = there.of;
+      for (const [id, label] of own) label ? this.of.set(id, label) : this.of.delete(id);
+      this.know(there.classes);
+      this.who ||= there.who;
+      this.kept = this.unsaved.size === 0;
     } catch {
       this.kept = false;
     }
+  }
+
+  stored() {
+    const found = JSON.parse(localStorage.getItem(this.key) ?? "{}");
+    const of = new Map((found.rows ?? []).map(([id, name, when, who]) => [id, { name, when, who }]));
+    return { of, classes: found.classes ?? [], who: String(found.who ?? "") };
+  }
+
+  know(classes) {
+    for (const name of classes) if (!this.classes.includes(name)) this.classes.push(name);
   }
 
   column() { // as the map colours it

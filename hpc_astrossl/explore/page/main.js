@@ -51,7 +51,9 @@ function label(name, whole) {
   labels.give(Array.from(rows, row => data.ids[row]), name);
   const what = rows.length === 1 ? data.ids[rows[0]] : `${rows.length.toLocaleString("en")} objects`;
   say(name ? `${what}: ${name}` : `${what}: label taken away`);
-  if (!whole && sheet.rows.length > 1) sheet.mark(sheet.focus + 1);
+  if (whole || sheet.rows.length < 2) return;
+  if (sheet.focus === sheet.rows.length - 1) say(`${at("said").textContent}; that was the last of this sheet`);
+  sheet.mark(sheet.focus + 1);
 }
 
 function openSheet(title, rows) {
@@ -108,6 +110,7 @@ function select(rows) {
 
 function takeTool(name) {
   plot.tool = name;
+  at("map").scrollIntoView({ block: "nearest" }); // a long sheet may have moved it away
   for (const one of ["move", "lasso", "box"]) at(`tool-${one}`).setAttribute("aria-pressed", String(one === name));
   at("map").classList.toggle("draws", name !== "move");
 }
@@ -203,7 +206,8 @@ function begin() {
     if (found.rows.length) { openSheet("search", found.rows); event.target.blur(); }
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
-  sheets.set(`outliers, strangest first`, Array.from(data.outliers));
+  sheets.set("outliers, strangest first", Array.from(data.outliers));
+  sheets.set("drawn at random", Array.from(data.sample));
   offerColours(data.columns.find(one => one.names && one.names.length)?.name);
   if (data.next.length) { openSheet("outliers, strangest first", data.outliers); openSheet("next: what to label", data.next); }
   else openSheet("outliers, strangest first", data.outliers);
