@@ -45,7 +45,20 @@ def subset(objects: Objects, rows: np.ndarray) -> Objects:
 def _taken(value: Any, rows: np.ndarray) -> Any:
     if isinstance(value, dict):
         return {key: _taken(entry, rows) for key, entry in value.items()}
-    return value[rows] if isinstance(value, np.ndarray) else value
+    return value[rows] if hasattr(value, "shape") else value  # an array, or a column that lies in a file
+
+
+def distinct(column: Any) -> np.ndarray:
+    """The distinct texts of a column, in order."""
+    return column.distinct() if hasattr(column, "distinct") else np.unique(column)
+
+
+def ranked(column: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(the distinct texts among some rows of a column, in order; the number of each row's); a column of a few texts
+    that lies in a file need not be held as text for that."""
+    if hasattr(column, "ranked"):
+        return column.ranked(rows)
+    return np.unique(column[rows], return_inverse=True)
 
 
 def joined(parts: Sequence[Objects]) -> Objects:

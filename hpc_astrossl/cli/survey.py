@@ -30,6 +30,8 @@ def add(verbs) -> None:
         "--task", metavar="I/N", default="1/1", help="write part I of N, whole shards; any order, any node"
     )
     verb.add_argument("--workers", metavar="W", type=int, help="processes; default: the cores of this node")
+    verb.add_argument("--memory-gb", metavar="G", type=float, default=2, help="memory for selecting objects, GB; what "
+                      "it needs beyond that lies in files beside the stores meanwhile; default: 2")  # fmt: skip
     verb.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a key of the recipe")
     verb.add_argument("--overwrite", action="store_true", help="replace stores that are there already")
 
@@ -79,7 +81,7 @@ def _preprocess(arguments) -> None:
         raise InputError("--out DIR is needed: the folder for the stores (or --dry-run, which makes none)")
     task, tasks = _task(arguments.task)
     options = Options(only=arguments.store, task=task, tasks=tasks, workers=arguments.workers,
-                      overwrite=arguments.overwrite)  # fmt: skip
+                      overwrite=arguments.overwrite, memory_gb=arguments.memory_gb)  # fmt: skip
     recipe = load_recipe(arguments.recipe, arguments.set)
     made = build(recipe, arguments.source, arguments.out, options, Progress(sys.stderr))
     if arguments.json:
@@ -113,7 +115,8 @@ def _preview(arguments) -> None:
     from hpc_astrossl.specs.recipe import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.set)
-    found = preview(recipe, arguments.source, arguments.store, lambda words: print(words, file=sys.stderr))
+    found = preview(recipe, arguments.source, arguments.store, lambda words: print(words, file=sys.stderr),
+                    arguments.memory_gb)  # fmt: skip
     if arguments.json:
         print(json.dumps([asdict(one) for one in found], indent=2, ensure_ascii=False))
         return

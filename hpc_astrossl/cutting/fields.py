@@ -21,7 +21,7 @@ from hpc_astrossl.cutting.sky import sky_of
 from hpc_astrossl.cutting.source import RGB, Into, IntoArray, Unit, blank, window
 from hpc_astrossl.cutting.spool import Spool
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.objects import Objects, subset
+from hpc_astrossl.objects import Objects, distinct, ranked, subset
 from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.recipe import Recipe
 
@@ -51,8 +51,8 @@ class FieldSource:
             return self._spec.resample.pixel_scale
         if self._spec.pixel_scale is not None:
             return self._spec.pixel_scale
-        for field in np.unique(self._objects.field[self._objects.field != ""]):
-            place, hdu = self._places(str(field), self._all_bands[:1])[0]
+        for field in filter(None, distinct(self._objects.field).tolist()):
+            place, hdu = self._places(field, self._all_bands[:1])[0]
             try:
                 headers = fits.read_headers(place.path, hdu=hdu)
             except InputError:
@@ -66,8 +66,10 @@ class FieldSource:
 
     def units(self, rows: np.ndarray) -> list[Unit]:
         """One unit a field, in the order of the fields' names. InputError for a field without its image files."""
-        names, which = np.unique(self._objects.field[rows], return_inverse=True)
-        units = [Unit(name=str(name), rows=rows[which == i]) for i, name in enumerate(names)]
+        names, which = ranked(self._objects.field, rows)
+        ordered, ends = rows[np.argsort(which, kind="stable")], np.cumsum(np.bincount(which, minlength=len(names)))
+        units = [Unit(name=str(name), rows=part)
+                 for name, part in zip(names, np.split(ordered, ends[:-1]), strict=len(names) > 0)]  # fmt: skip
         if self._spec.unreadable == "stop":
             for path in (path for unit in units for path in self._needed(unit) if not path.is_file()):
                 raise fits.missing(path)

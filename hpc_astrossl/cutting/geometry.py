@@ -13,9 +13,11 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects
 from hpc_astrossl.specs.recipe import Recipe
 
+BLOCK = 1 << 17  # objects at once
+
 
 def over_edge(recipe: Recipe, source: Source, objects: Objects, rows: np.ndarray) -> np.ndarray:
-    """True for those of ``rows`` whose cutout is not all inside its field; bool, N of the catalogue.
+    """True for those of ``rows`` (ascending) whose cutout is not all inside its field; bool, N of the catalogue.
 
     InputError for a field whose size cannot be read; if the recipe rejects such fields, their objects count as inside
     here and are found out later.
@@ -23,19 +25,26 @@ def over_edge(recipe: Recipe, source: Source, objects: Objects, rows: np.ndarray
     outside = np.zeros(len(objects), dtype=bool)
     if recipe.fields is None or recipe.fields.edge == "pad" or recipe.fields.resample is not None:
         return outside
+    sizes, which = np.zeros((2, 0)), np.full(len(rows), -1, dtype=np.int32)
     for unit in source.units(rows):
         try:
-            height, width = field_size(*source.first(unit))
+            size = field_size(*source.first(unit))
         except RecipeFault:
             raise
         except InputError:
             if recipe.fields.unreadable == "reject":
                 continue
             raise
-        tops = window(height - objects.y[unit.rows], recipe.size)
-        lefts = window(objects.x[unit.rows] - 1, recipe.size)
+        which[np.searchsorted(rows, unit.rows)] = sizes.shape[1]
+        sizes = np.append(sizes, np.array([size]).T, axis=1)
+    rows, which = rows[which >= 0], which[which >= 0]
+    for start in range(0, len(rows), BLOCK):  # in the order of the catalogue, which may lie on disk
+        part = rows[start : start + BLOCK]
+        height, width = sizes[:, which[start : start + BLOCK]].astype(np.int64)
+        tops = window(height - objects.y[part], recipe.size)
+        lefts = window(objects.x[part] - 1, recipe.size)
         inside = (tops >= 0) & (tops + recipe.size <= height) & (lefts >= 0) & (lefts + recipe.size <= width)
-        outside[unit.rows[~inside]] = True
+        outside[part[~inside]] = True
     return outside
 
 

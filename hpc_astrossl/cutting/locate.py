@@ -1,7 +1,6 @@
 """Pixel positions of objects: by the WCS of their fields where the catalogue has none, else held against it."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,63 +8,73 @@ import numpy as np
 from hpc_astrossl.cutting.badfile import BadFile
 from hpc_astrossl.cutting.footprints import Index, deepest, only_field
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.objects import Objects
+from hpc_astrossl.objects import Objects, distinct
 from hpc_astrossl.specs.recipe import Recipe
 
 DECIMALS = 3  # of pixels: a position on a whole pixel stays on it, whatever the last digits of the sky say
+BLOCK = 1 << 20  # objects at once
 FIELDS, EACH = 8, 64  # looked at when positions are compared
 FEWEST = 3  # objects that tell an offset
 ALLOWED = 0.25  # pixels that the median may be off
 SCATTER = 3.0  # pixels: positions that scatter more belong to other fields, or to another grid
 
 
-def locate(recipe: Recipe, folder: Path, objects: Objects, say: Callable[[str], None]) -> Objects:
-    """The objects with their ``x``, ``y`` and, without a column for it, ``field``.
+def locate(recipe: Recipe, folder: Path, objects: Objects,
+           say: Callable[[str], None]) -> Iterator[dict[str, np.ndarray]]:  # fmt: skip
+    """Block by block, in their order, the objects' ``x``, ``y`` and, without a column for it, ``field``.
 
-    Given positions are kept, and a sample is compared with the headers. InputError when these contradict them.
+    Given positions are kept (no block comes), and a sample is compared with the headers. InputError when these
+    contradict them.
     """
     spec = recipe.fields
     if spec is not None and recipe.catalogue.x is not None and not recipe.catalogue.has_field:
         objects = replace(objects, field=np.full(len(objects), only_field(recipe, folder)))
     if spec is None or spec.bands is None or recipe.catalogue.ra is None:
-        return objects
+        return
     index = Index(recipe, folder)
     try:
         if recipe.catalogue.x is not None:
             _compare(recipe, index, objects, say)
-            return objects
-        if recipe.catalogue.has_field:
-            return replace(objects, **_in_fields(index, objects))
-        field, x, y = _deepest(index, objects, stop=spec.unreadable == "stop", say=say)
-        say(f"{(field != '').sum():,} of {len(field):,} objects lie in {len(np.unique(field[field != ''])):,} fields")
-        return replace(objects, field=field, x=np.round(x, DECIMALS), y=np.round(y, DECIMALS))
+        elif recipe.catalogue.has_field:
+            for start in range(0, len(objects), BLOCK):
+                yield _in_fields(index, objects, slice(start, start + BLOCK))
+        else:
+            yield from _deepest(index, objects, stop=spec.unreadable == "stop", say=say)
     finally:
         index.save()
 
 
-def _deepest(index: Index, objects: Objects, *, stop: bool, say: Callable[[str], None]):
-    """(field, x, y) of objects. BadFile for a field whose image cannot be read; with ``stop`` false that is told."""
-    faults = []
+def _deepest(index: Index, objects: Objects, *, stop: bool,
+             say: Callable[[str], None]) -> Iterator[dict[str, np.ndarray]]:  # fmt: skip
+    """Field, x and y of objects. BadFile for a field whose image cannot be read; with ``stop`` false that is told."""
+    faults, fields, found = {}, set(), 0
 
     def unreadable(error: BadFile) -> None:
         if stop:
             raise error
-        faults.append(error)
+        faults[str(error)] = error
 
-    found = deepest(index, objects.ra, objects.dec, unreadable)
+    for start in range(0, len(objects), BLOCK):
+        part = slice(start, start + BLOCK)
+        field, x, y = deepest(index, objects.ra[part], objects.dec[part], unreadable)
+        inside = field[field != ""]
+        fields.update(np.unique(inside).tolist())
+        found += len(inside)
+        yield {"field": field, "x": np.round(x, DECIMALS), "y": np.round(y, DECIMALS)}
     if faults:
-        say(f"{len(faults):,} fields cannot be read, so no object is found in them: {faults[0]}")
-    return found
+        say(f"{len(faults):,} fields cannot be read, so no object is found in them: {next(iter(faults))}")
+    say(f"{found:,} of {len(objects):,} objects lie in {len(fields):,} fields")
 
 
-def _in_fields(index: Index, objects: Objects) -> dict[str, np.ndarray]:
+def _in_fields(index: Index, objects: Objects, part: slice) -> dict[str, np.ndarray]:
     """x and y by the WCS of the field that the catalogue names; NaN where the field cannot be read."""
-    x, y = np.full((2, len(objects)), np.nan)
-    names, which = np.unique(objects.field, return_inverse=True)
+    ra, dec, field = objects.ra[part], objects.dec[part], objects.field[part]
+    x, y = np.full((2, len(ra)), np.nan)
+    names, which = np.unique(field, return_inverse=True)
     for i, name in enumerate(names):
         rows = np.flatnonzero(which == i)
         try:
-            x[rows], y[rows] = index.one(str(name)).sky.pixel(objects.ra[rows], objects.dec[rows])
+            x[rows], y[rows] = index.one(str(name)).sky.pixel(ra[rows], dec[rows])
         except BadFile:  # missing or damaged: its objects are dealt with as the recipe says, when it is opened
             x[rows], y[rows] = 0.0, 0.0
     return {"x": np.round(x, DECIMALS), "y": np.round(y, DECIMALS)}
@@ -96,17 +105,32 @@ def _cure(recipe: Recipe, middle: tuple[float, float], scatter: float) -> str:
     return "They belong to another image, field or grid; leave x and y out of catalogue, to use ra, dec"
 
 
+def _placed(objects: Objects) -> Iterator[np.ndarray]:
+    """Rows of objects that have both positions, block by block."""
+    for start in range(0, len(objects), BLOCK):
+        part = slice(start, start + BLOCK)
+        x, y, ra, dec = (column[part] for column in (objects.x, objects.y, objects.ra, objects.dec))
+        known = np.isfinite(x) & np.isfinite(y) & np.isfinite(ra) & np.isfinite(dec)
+        known &= (ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90)
+        yield start + np.flatnonzero(known)
+
+
 def _offsets(index: Index, objects: Objects) -> tuple[np.ndarray, np.ndarray, int]:
     """Catalogue minus header, in x and y, of a sample that is spread over fields and objects."""
-    known = np.isfinite(objects.x) & np.isfinite(objects.y) & np.isfinite(objects.ra) & np.isfinite(objects.dec)
-    known &= (objects.ra >= 0) & (objects.ra <= 360) & (np.abs(objects.dec) <= 90)
-    names = np.unique(objects.field[known])
+    there = set().union(*(distinct(objects.field[rows]).tolist() for rows in _placed(objects)))
+    names = np.array(sorted(there), dtype=str)
     found, fields = [], 0
-    for name in names[np.unique(np.linspace(0, max(len(names) - 1, 0), FIELDS).astype(int))] if len(names) else ():
-        rows = np.flatnonzero(known & (objects.field == name))
+    chosen = names[np.unique(np.linspace(0, max(len(names) - 1, 0), FIELDS).astype(int))] if len(names) else names
+    inside = {name: [] for name in chosen.tolist()}
+    for rows in _placed(objects) if inside else ():
+        fields_ = objects.field[rows]
+        for name, parts in inside.items():
+            parts.append(rows[fields_ == name])
+    for name, parts in inside.items():
+        rows = np.concatenate(parts)
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, EACH).astype(int))]
         try:
-            sky = index.one(str(name)).sky
+            sky = index.one(name).sky
         except InputError:  # without a WCS there is nothing to compare with
             continue
         x, y = sky.pixel(objects.ra[rows], objects.dec[rows])

@@ -1,10 +1,12 @@
 """From a recipe and a source folder to stores: plan, cut and write one's own shards, finish what is complete."""
 
+import contextlib
 import errno
 import json
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,15 @@ from hpc_astrossl.cutting.locate import locate
 from hpc_astrossl.cutting.progress import Progress
 from hpc_astrossl.cutting.shards import Hashes, Portion, Target
 from hpc_astrossl.errors import InputError, unknown
-from hpc_astrossl.files import task_note, write_aside
+from hpc_astrossl.files import aside_of, remove, sweep, task_note, write_aside
 from hpc_astrossl.ingest import lease, plans
 from hpc_astrossl.ingest.finishing import finish
 from hpc_astrossl.ingest.planning import Draft, Edges, drafts, summary
 from hpc_astrossl.ingest.plans import Job
-from hpc_astrossl.objects import joined, subset
+from hpc_astrossl.objects import Objects, joined, subset
 from hpc_astrossl.selection.catalogue import read_objects
 from hpc_astrossl.selection.select import select
+from hpc_astrossl.selection.workspace import GB, Growing, Workspace
 from hpc_astrossl.specs.recipe import Recipe
 
 FIELDS = 4  # for each process at least: one at the border of two shares is read by both
@@ -36,7 +39,8 @@ _OUT_OF_REACH = {errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EN
 class Options:
     """What of the work is done here, and how: store ``only``, part ``task`` of ``tasks`` (from 1), so many processes.
 
-    ``workers`` None means the cores that this process may use.
+    ``workers`` None means the cores that this process may use. ``memory_gb`` is what the selection may take: what it
+    needs beyond that lies in files beside the stores while it is made.
     """
 
     only: str | None = None
@@ -44,12 +48,15 @@ class Options:
     tasks: int = 1
     workers: int | None = None
     overwrite: bool = False
+    memory_gb: float = 2
 
     def __post_init__(self):
         if not 1 <= self.task <= self.tasks:
             raise InputError(f"task {self.task}/{self.tasks}: expected I/N with 1 ≤ I ≤ N")
         if self.workers is not None and self.workers < 1:
             raise InputError(f"workers must be at least 1, found {self.workers}")
+        if not self.memory_gb > 0:
+            raise InputError(f"memory_gb must be positive, found {self.memory_gb:g}")
         if self.overwrite and self.tasks > 1:
             raise InputError("--overwrite is for one process: a task that comes late would remove what others made. "
                              "Remove the old store, then start the tasks")  # fmt: skip
@@ -122,10 +129,11 @@ def _planned(recipe: Recipe, names: list[str], places: tuple[Path, Path], option
         with lease.selecting(out, wanted[0], key, options.tasks):
             jobs = _found(recipe, wanted, places, key, options)
             if not jobs:
-                drafts, standing = _select(recipe, wanted, places, options, progress)
-                made |= standing
-                _save(drafts, key, options, out)
-                wanted = [draft.name for draft in drafts]
+                with _workspace(out, wanted[0], options, progress) as space:
+                    drafts, standing = _select(recipe, wanted, places, (options, space), progress)
+                    made |= standing
+                    _save(drafts, key, options, out)
+                    wanted = [draft.name for draft in drafts]
                 jobs = {name: plans.load(recipe, name, places, key) for name in wanted}
     if lost := [name for name in wanted if jobs.get(name) is None]:
         raise InputError(f"{out / lost[0]}.zarr: its tables or images change while it is planned, or another process "
@@ -154,21 +162,48 @@ def _finished(path: Path, key: str, options: Options) -> Made | None:
     return Made(path=path, info=info, fresh=False, shards=facts["shards"], of_shards=facts["shards"])
 
 
-def _select(recipe: Recipe, names: list[str], places: tuple[Path, Path], options: Options,
+@contextlib.contextmanager
+def _workspace(out: Path, name: str, options: Options, progress: Progress) -> Iterator[Workspace]:
+    """Where a selection works. Its files go with it, and if it is killed, with the next process that writes there."""
+    sweep(out)
+    folder = aside_of(out / f"{name}.selection")
+    try:
+        yield Workspace(memory=int(options.memory_gb * GB), folder=folder, say=progress.say)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise InputError(
+            f"{out}: no room for the columns of the catalogue ({error.strerror}), which are kept "
+            "here while objects are selected; make room, or allow more memory: --memory-gb"
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            remove(folder)
+
+
+def _select(recipe: Recipe, names: list[str], places: tuple[Path, Path], how: tuple[Options, Workspace],
             progress: Progress) -> tuple[list[Draft], dict[str, Made]]:  # fmt: skip
     """(drafts of the stores to be made, the stores that are there and are what would be made)."""
-    source, out = places
-    objects = read_objects(recipe, source)
+    (source, out), (options, space) = places, how
+    objects = read_objects(recipe, source, space)
     kind = f" ({objects.kind})" if objects.kind else ""
     progress.say(f"read {recipe.catalogue.file}: {len(objects):,} objects{kind}")
     for note in objects.notes:
         progress.say(note)
-    objects = locate(recipe, source, objects, progress.say)
+    objects = _located(recipe, source, objects, space)
     edges = Edges(recipe, source, objects)
-    selections = select(recipe, objects, source, edges)
-    found = drafts(recipe, (source, out), objects, {name: selections[name] for name in names}, edges.seen)
+    selections = select(recipe, objects, source, edges, space)
+    found = drafts(recipe, (source, out), objects, {name: selections[name] for name in names}, edges.seen, space)
     made = {draft.name: standing for draft in found if (standing := _standing(draft, options))}
     return [draft for draft in found if draft.name not in made], made
+
+
+def _located(recipe: Recipe, source: Path, objects: Objects, space: Workspace) -> Objects:
+    """The objects with their pixels by their fields' headers, where the recipe wants them found so."""
+    grown = Growing(space, names=["field"])
+    for block in locate(recipe, source, objects, space.say):
+        grown.append(block)
+    return replace(objects, **grown.columns())
 
 
 def _save(found: list[Draft], key: str, options: Options, out: Path) -> None:

@@ -1,9 +1,11 @@
 """The selection of a recipe without pixels: what would be kept and left out, and how large the stores would be.
 
-Only tables are read, and nothing is written. What only images tell (cutouts over an edge, files that cannot be read,
+Only tables are read, and nothing stays written: columns that are larger than the memory allows lie in TMPDIR meanwhile.
+What only images tell (cutouts over an edge, files that cannot be read,
 positions by the fields' own headers) is left to the making; ``notes`` say so where it matters.
 """
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,6 +19,7 @@ from hpc_astrossl.objects import Objects
 from hpc_astrossl.selection import splits
 from hpc_astrossl.selection.catalogue import read_objects
 from hpc_astrossl.selection.select import KEPT, Selection, select
+from hpc_astrossl.selection.workspace import BLOCK, GB, Workspace
 from hpc_astrossl.specs.recipe import Recipe
 from hpc_astrossl.store import SPLITS
 from hpc_astrossl.store.layout import chunk_rows
@@ -40,46 +43,57 @@ class Preview:
     notes: tuple[str, ...] = ()
 
 
-def preview(recipe: Recipe, source: Path, only: str | None = None,
-            say: Callable[[str], None] = lambda _: None) -> list[Preview]:  # fmt: skip
+def preview(recipe: Recipe, source: Path, only: str | None = None, say: Callable[[str], None] = lambda _: None,
+            memory_gb: float = 2) -> list[Preview]:  # fmt: skip
     """Every store of the recipe, or the one called ``only``, before it is made. InputError as ``build``."""
     if only is not None and only not in recipe.stores:
         raise unknown("store", only, recipe.stores)
     if not source.is_dir():
         raise InputError(f"{source}: no such folder; --source is the folder that holds {recipe.catalogue.file}")
-    objects = read_objects(recipe, source)
+    with tempfile.TemporaryDirectory(prefix="astrossl-") as folder:
+        space = Workspace(memory=int(memory_gb * GB), folder=Path(folder), say=say)
+        return _previews(recipe, source, (only, say), space)
+
+
+def _previews(recipe: Recipe, source: Path, how: tuple, space: Workspace) -> list[Preview]:
+    only, say = how
+    objects = read_objects(recipe, source, space)
     say(f"read {recipe.catalogue.file}: {len(objects):,} objects")
     notes = list(objects.notes)
     if recipe.fields is not None and recipe.catalogue.x is None:
         objects = _anywhere(objects)
         notes.append("whether objects lie in a field is known when the images are there")
-    selections = select(recipe, objects, source)
-    return [_preview(recipe, name, objects, selections[name], notes)
+    selections = select(recipe, objects, source, space=space)
+    together = splits.belonging(recipe.split, objects, space)
+    return [_preview(recipe, name, (objects, together), selections[name], notes)
             for name in recipe.stores if only in (None, name)]  # fmt: skip
 
 
 def _anywhere(objects: Objects) -> Objects:
     """The objects as if each lay in a field: only images can tell."""
-    zeros = np.zeros(len(objects))
+    zeros = np.broadcast_to(0.0, len(objects))
     return replace(objects, x=zeros, y=zeros)
 
 
-def _preview(recipe: Recipe, name: str, objects: Objects, selection: Selection, notes: list[str]) -> Preview:
+def _preview(recipe: Recipe, name: str, known: tuple, selection: Selection,
+             notes: list[str]) -> Preview:  # fmt: skip
+    objects, together = known
     spec = recipe.stores[name]
-    require_some(name, selection.reasons)
+    require_some(name, selection)
     if spec.balanced:
         rows = selection.rows
-        stay = splits.balance(objects.object_id[rows], selection.labels[rows], recipe.split.seed)
-        selection.reasons[rows[~stay]] = "beyond the size of the smallest class"
+        stay = splits.balance(objects.object_id, selection.labels[rows], recipe.split.seed, rows)
+        selection.reject(rows[~stay], "beyond the size of the smallest class")
     rows = selection.rows
-    split = splits.divide(recipe.split, objects, rows, selection.labels[rows])
+    split = splits.divide(recipe.split, objects, rows, selection.labels[rows], together)
     bands = recipe.catalogue.bands
     as_bands = spec.images == "bands"
     row = (recipe.size, recipe.size, len(bands) if as_bands else 3)
     dtype = np.dtype("float32" if as_bands else "uint8")
     length = chunk_rows((len(rows), *row), dtype)[1]
-    known = np.isfinite(objects.magnitudes[rows]) if bands else np.empty((len(rows), 0))
-    reasons = Counter(reason for reason in selection.reasons.tolist() if reason != KEPT)
+    known = sum((np.isfinite(objects.magnitudes[rows[start : start + BLOCK]]).sum(axis=0)
+                 for start in range(0, len(rows), BLOCK)), np.zeros(len(bands), dtype=int))  # fmt: skip
+    reasons = Counter({reason: count for reason, count in selection.counts().items() if reason != KEPT})
     return Preview(
         store=name,
         objects=len(objects),
@@ -88,7 +102,7 @@ def _preview(recipe: Recipe, name: str, objects: Objects, selection: Selection, 
         splits={part: int((split == code).sum()) for code, part in enumerate(SPLITS)},
         classes={one: int((selection.labels[rows] == code).sum())
                  for code, one in enumerate(spec.labels.classes if spec.labels else ())},
-        magnitudes={band: int(known[:, column].sum()) for column, band in enumerate(bands)},
+        magnitudes={band: int(known[column]) for column, band in enumerate(bands)},
         shape=row,
         dtype=str(dtype),
         shards=-(-len(rows) // length),

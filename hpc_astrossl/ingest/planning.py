@@ -6,7 +6,7 @@ Everything here is final before any pixel is read. One task decides it and leave
 import hashlib
 import importlib.metadata
 import os
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +18,12 @@ from hpc_astrossl import __version__, config, provenance
 from hpc_astrossl.cutting.cutouts import open_source
 from hpc_astrossl.cutting.geometry import over_edge
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.objects import Objects
+from hpc_astrossl.objects import Objects, ranked
 from hpc_astrossl.selection import splits
 from hpc_astrossl.selection.catalogue import table_files
+from hpc_astrossl.selection.crossmatch import Groups
 from hpc_astrossl.selection.select import KEPT, Selection, require_classes
+from hpc_astrossl.selection.workspace import BLOCK, HERE, Workspace, in_order
 from hpc_astrossl.specs.recipe import Recipe, StoreSpec, is_path
 from hpc_astrossl.store import Arrays, open_store
 from hpc_astrossl.store.encoded import Encoding
@@ -51,6 +53,7 @@ class Draft:
     pixel_scale: float | None
     selection: Selection
     objects: Objects  # of the whole catalogue
+    space: Workspace
     rows: np.ndarray
     split: np.ndarray
     inputs: dict[str, Any]
@@ -95,8 +98,11 @@ class Draft:
     @cached_property
     def digest_of_rows(self) -> str:
         """Of the rows: ids, splits and labels in the store's order."""
-        ids = self.objects.object_id[self.rows]
-        table = hashlib.sha256("\n".join(ids.tolist()).encode() + self.split.tobytes())
+        table, before = hashlib.sha256(), ""
+        for block in in_order({"id": self.objects.object_id}, self.rows, BLOCK, self.space):
+            table.update((before + "\n".join(block["id"].tolist())).encode())
+            before = "\n"
+        table.update(self.split.tobytes())
         table.update(self.selection.labels[self.rows].astype("<i2").tobytes())
         return table.hexdigest()[:16]
 
@@ -130,7 +136,7 @@ class Edges:
 
 
 def drafts(recipe: Recipe, places: tuple[Path, Path], objects: Objects, chosen: dict[str, Selection],
-           seen: set[Path]) -> list[Draft]:  # fmt: skip
+           seen: set[Path], space: Workspace = HERE) -> list[Draft]:  # fmt: skip
     """A draft for each chosen store; ``places`` are the folders of the source and of the stores.
 
     InputError for a store without objects and for images that are not there.
@@ -139,27 +145,28 @@ def drafts(recipe: Recipe, places: tuple[Path, Path], objects: Objects, chosen: 
     files = table_files(recipe, source)
     tables = [facts | {"file": os.path.relpath(path, source)}
               for path, facts in zip(files, provenance.inputs(files), strict=True)]  # fmt: skip
-    return [_draft(recipe.part(name), name, (source, out / f"{name}.zarr"), (objects, selection, tables, seen))
+    known = objects, tables, seen, space, splits.belonging(recipe.split, objects, space)
+    return [_draft(recipe.part(name), name, (source, out / f"{name}.zarr"), selection, known)
             for name, selection in chosen.items()]  # fmt: skip
 
 
-def _draft(recipe: Recipe, name: str, places: tuple[Path, Path], known: tuple) -> Draft:
-    (folder, path), (objects, selection, tables, seen) = places, known
+def _draft(recipe: Recipe, name: str, places: tuple[Path, Path], selection: Selection, known: tuple) -> Draft:
+    (folder, path), (objects, tables, seen, space, together) = places, known
     spec = recipe.stores[name]
     cutter = open_source(recipe, folder, objects, spec.images)
-    require_some(name, selection.reasons)
+    require_some(name, selection)
     require_classes(name, spec.labels, selection)
     if spec.balanced:
         rows = selection.rows
-        stay = splits.balance(objects.object_id[rows], selection.labels[rows], recipe.split.seed)
-        selection.reasons[rows[~stay]] = "beyond the size of the smallest class"
-    rows, split = _order(recipe, objects, selection)
+        stay = splits.balance(objects.object_id, selection.labels[rows], recipe.split.seed, rows)
+        selection.reject(rows[~stay], "beyond the size of the smallest class")
+    rows, split = _order(recipe, objects, selection, together)
     extra = [(stem, NO_ROW) for stem in cutter.without_row()]
     files = [path for unit in cutter.units(rows) for path in cutter.files(unit)]
     return Draft(
         name=name, path=path, recipe=recipe, images=spec.images, channels=tuple(cutter.channels), dtype=cutter.dtype,
         row=cutter.row_shape(rows), encoding=cutter.encoding, pixel_scale=cutter.pixel_scale, selection=selection,
-        objects=objects, rows=rows, split=split,
+        objects=objects, space=space, rows=rows, split=split,
         inputs={"tables": tables, "images_without_row": len(extra), **_other_stores(spec)}, extra=extra,
         files=list(dict.fromkeys(files)), folder=folder, seen=sorted(seen),
     )  # fmt: skip
@@ -171,24 +178,24 @@ def _other_stores(spec: StoreSpec) -> dict[str, Any]:
     return {"disjoint_from": {path: open_store(path).info.provenance["digest"] for path in paths}} if paths else {}
 
 
-def _order(recipe: Recipe, objects: Objects, selection: Selection) -> tuple[np.ndarray, np.ndarray]:
+def _order(recipe: Recipe, objects: Objects, selection: Selection,
+           together: Callable[[], Groups]) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """(rows, their splits) in the store's order: by field, then split, then a draw.
 
     So a shard needs few fields, and inside a field a split lies together. The loader mixes objects over many chunks.
     """
     rows, seed = selection.rows, recipe.split.seed
-    ids = objects.object_id[rows]
-    split = splits.divide(recipe.split, objects, rows, selection.labels[rows])
-    field = np.unique(objects.field[rows], return_inverse=True)[1]
-    order = np.lexsort((splits.draw(ids, seed, "order"), split, field))
+    split = splits.divide(recipe.split, objects, rows, selection.labels[rows], together)
+    field = ranked(objects.field, rows)[1]
+    order = np.lexsort((splits.draws(objects.object_id, rows, seed, "order"), split, field))
     return rows[order], split[order]
 
 
-def require_some(name: str, reasons: np.ndarray) -> None:
+def require_some(name: str, selection: Selection) -> None:
     """InputError, with the counts by reason, when no object is left."""
-    if not (reasons == KEPT).any():
-        counts = ", ".join(f"{reason} {count:,}" for reason, count in Counter(reasons).items())
-        raise InputError(f"store {name}: no object is left of {len(reasons)}. Left out: {counts}. "
+    if KEPT not in (found := selection.counts()):
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in found.items())
+        raise InputError(f"store {name}: no object is left of {len(selection)}. Left out: {counts}. "
                          "Loosen the filters of the recipe, or check its column names and --source")  # fmt: skip
 
 

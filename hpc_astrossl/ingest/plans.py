@@ -25,6 +25,7 @@ from hpc_astrossl.objects import Objects
 from hpc_astrossl.selection.catalogue import table_files
 from hpc_astrossl.selection.columns import BLOCK, Columns, write_columns
 from hpc_astrossl.selection.select import KEPT
+from hpc_astrossl.selection.workspace import in_order
 from hpc_astrossl.specs.recipe import Recipe, is_path
 from hpc_astrossl.store import Arrays
 from hpc_astrossl.store.encoded import Encoding
@@ -165,12 +166,8 @@ def save(draft: Draft, key: str, *, replace: bool = False) -> None:
 def _fill(folder: Path, draft: Draft, key: str, seen: list) -> None:
     folder.mkdir()
     write_columns(folder / OBJECTS, _blocks(draft))
-    reasons = draft.selection.reasons
-    out = np.flatnonzero(reasons != KEPT)
-    words = list(dict.fromkeys(reasons[out].tolist()))
-    number = {word: code for code, word in enumerate(words)}
-    codes = np.array([number[word] for word in reasons[out].tolist()], dtype=np.int32)
-    write_columns(folder / LEFT_OUT, [{"object_id": draft.objects.object_id[out], "reason": codes}])
+    words = [word for word in draft.selection.counts() if word != KEPT]
+    write_columns(folder / LEFT_OUT, _left_out(draft, words))
     facts = {
         "key": key, "seen": seen, "plan": draft.plan, "channels": draft.channels, "dtype": draft.dtype.str,
         "row": draft.row, "encoding": asdict(draft.encoding) if draft.encoding else None,
@@ -181,16 +178,25 @@ def _fill(folder: Path, draft: Draft, key: str, seen: list) -> None:
         sync(folder / name)
 
 
+def _left_out(draft: Draft, words: list[str]) -> Iterator[dict[str, np.ndarray]]:
+    """Ids of what was left out, and the number of each one's reason, block by block."""
+    selection = draft.selection
+    number = np.array([words.index(word) if word in words else -1 for word in selection.words], dtype=np.int32)
+    for start in range(0, len(selection), BLOCK):
+        out = start + np.flatnonzero(selection.codes[start : start + BLOCK])
+        yield {"object_id": draft.objects.object_id[out], "reason": number[selection.codes[out]]}
+
+
 def _blocks(draft: Draft) -> Iterator[dict[str, np.ndarray]]:
     """The columns of the store's rows, in its order, block by block."""
     objects, bands = draft.objects, bool(draft.recipe.catalogue.bands)
     whole = {name: getattr(objects, name) for name in ("object_id", "field", "ra", "dec", "x", "y")}
     whole |= {"magnitudes": objects.magnitudes, "errors": objects.errors} if bands else {}
     whole |= {_COLUMN + name: values for name, values in objects.columns.items()}
-    for start in range(0, len(draft.rows), BLOCK):
-        rows = draft.rows[start : start + BLOCK]
-        own = {"number": rows, "split": draft.split[start : start + BLOCK], "label": draft.selection.labels[rows]}
-        yield {name: values[rows] for name, values in whole.items()} | own
+    for number, block in enumerate(in_order(whole, draft.rows, BLOCK, draft.space)):
+        part = slice(number * BLOCK, (number + 1) * BLOCK)
+        rows = draft.rows[part]
+        yield block | {"number": rows, "split": draft.split[part], "label": draft.selection.labels[rows]}
 
 
 def load(recipe: Recipe, name: str, places: tuple[Path, Path], key: str) -> Job | None:

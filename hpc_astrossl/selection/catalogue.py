@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,13 @@ import numpy as np
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects
 from hpc_astrossl.selection import photometry
+from hpc_astrossl.selection.workspace import BLOCK, HERE, Growing, Workspace
 from hpc_astrossl.specs.recipe import Recipe
 from hpc_astrossl.specs.tables import CatalogueSpec
 from hpc_astrossl.tables.folders import read_folders
-from hpc_astrossl.tables.tables import Reading, described, files, promised, read_tables
+from hpc_astrossl.tables.tables import Reading, described, files, promised, read_blocks
+
+_COLUMN = "column "  # before the names of columns that only labels, splits, sizes and file names are read from
 
 
 def table_files(recipe: Recipe, source: Path) -> list[Path]:
@@ -20,34 +24,54 @@ def table_files(recipe: Recipe, source: Path) -> list[Path]:
     return [path for pattern in recipe.tables for path in files(source, pattern)]
 
 
-def read_objects(recipe: Recipe, source: Path) -> Objects:
-    """Read the recipe's catalogue below ``source``; InputError names the file and what is wrong with it."""
+def read_objects(recipe: Recipe, source: Path, space: Workspace = HERE) -> Objects:
+    """Read the recipe's catalogue below ``source``; InputError names the file and what is wrong with it.
+
+    Its columns are arrays, or lie in files below the workspace's folder if they are larger than that allows.
+    """
     spec = recipe.catalogue
     texts = _texts(recipe)
     wanted = _wanted(spec, texts)
-    kind, paths = "", []
+    kind, faint = "", Counter()
     if spec.tree:
-        table = read_folders(source, spec.file, wanted)
+        blocks = iter([read_folders(source, spec.file, wanted)])
     else:
         reading = Reading(format=spec.format, names=spec.names, hdu=spec.hdu, null_words=spec.null_words)
         paths = files(source, spec.file)
-        table = read_tables(paths, wanted, reading)
+        blocks = read_blocks(paths, wanted, reading)
+    grown = Growing(space, names=["field"])
+    for table in blocks:
+        rows = len(table[spec.id])
+        for start in range(0, rows, BLOCK) if space.folder else [0]:  # astropy gives a table in one block
+            part = {name: values[start : start + BLOCK] if space.folder else values for name, values in table.items()}
+            grown.append(_block(part, spec, texts, source / spec.file, faint))
+    columns = grown.columns()
+    if not spec.tree:
         kind = described(paths, reading)
-        _check_count(source / spec.file, len(table[spec.id]), promised(source, spec.file))
+        _check_count(source / spec.file, len(columns["object_id"]), promised(source, spec.file))
+    counts = ", ".join(f"{band} {faint[band]:,}" for band in spec.bands if faint[band])
+    return Objects(
+        **{name: columns.pop(name) for name in list(columns) if not name.startswith(_COLUMN)},
+        **({} if spec.flag else {"flag": None}),
+        columns={name.removeprefix(_COLUMN): values for name, values in columns.items()}, kind=kind,
+        notes=(f"flux not positive, counted as undetected: {counts}",) if counts else (),
+    )  # fmt: skip
+
+
+def _block(table: dict[str, np.ndarray], spec: CatalogueSpec, texts: dict[str, str], path: Path,
+           faint: Counter) -> dict[str, np.ndarray]:  # fmt: skip
+    """Rows of the table as columns of ``Objects``; ``faint`` counts, by band, fluxes that are not positive."""
     ids = table[spec.id]
-    unknown = np.full(len(ids), np.nan)
-    fields = _fields(table, spec, source / spec.file)
-    kept = {name: table[name] for name in texts}
+    unknown = np.broadcast_to(np.nan, len(ids))
+    found = {"object_id": ids, "field": _fields(table, spec, path)}
+    found |= {_COLUMN + name: table[name] for name in texts}
     single = {name: table.get(getattr(spec, name), unknown) for name in ("ra", "dec", "x", "y")}
     if spec.origin == 0:
         single |= {name: single[name] + 1 for name in ("x", "y")}
-    flag = table[spec.flag] if spec.flag else None
-    magnitudes, errors, notes = _brightness(table, spec, len(ids))
-    return Objects(
-        object_id=ids, field=fields, flag=flag, magnitudes=magnitudes, errors=errors,
-        reference=magnitudes[:, spec.bands.index(spec.reference)] if spec.reference else unknown,
-        columns=kept, kind=kind, notes=notes, **single,
-    )  # fmt: skip
+    flag = {"flag": table[spec.flag]} if spec.flag else {}
+    magnitudes, errors = _brightness(table, spec, len(ids), faint)
+    reference = magnitudes[:, spec.bands.index(spec.reference)] if spec.reference else unknown
+    return found | single | flag | {"magnitudes": magnitudes, "errors": errors, "reference": reference}
 
 
 def _check_count(path: Path, count: int, promised: int | None) -> None:
@@ -76,21 +100,19 @@ def _wanted(spec: CatalogueSpec, texts: dict[str, str]) -> dict[str, str]:
     return texts | dict.fromkeys(names, "text") | dict.fromkeys(numbers, "number")
 
 
-def _brightness(table: dict[str, np.ndarray], spec: CatalogueSpec,
-                rows: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:  # fmt: skip
-    """(magnitudes, their errors, what is to be said), rows × bands."""
+def _brightness(table: dict[str, np.ndarray], spec: CatalogueSpec, rows: int,
+                faint: Counter) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """(magnitudes, their errors), rows × bands."""
     if spec.flux is None:
         found, errors = (_per_band(table, spec, pattern, rows) for pattern in (spec.magnitude, spec.error))
         errors[np.isnan(found) | (errors < 0)] = np.nan
-        return found, errors, ()
+        return found, errors
     flux = _per_band(table, spec, spec.flux, rows, sentinels=())
     sigma = _per_band(table, spec, spec.flux_error or spec.flux_ivar, rows, sentinels=())
     if spec.flux_ivar:
         sigma = photometry.sigma(sigma)
-    faint = (flux <= 0).sum(axis=0)
-    counts = ", ".join(f"{band} {count:,}" for band, count in zip(spec.bands, faint.tolist(), strict=True) if count)
-    notes = (f"flux not positive, counted as undetected: {counts}",) if counts else ()
-    return photometry.magnitudes(flux, spec.unit), photometry.errors(flux, sigma), notes
+    faint.update(dict(zip(spec.bands, (flux <= 0).sum(axis=0).tolist(), strict=True)))
+    return photometry.magnitudes(flux, spec.unit), photometry.errors(flux, sigma)
 
 
 def _per_band(table: dict[str, np.ndarray], spec: CatalogueSpec, pattern: str | None, rows: int,
@@ -111,7 +133,7 @@ def _fields(table: dict[str, np.ndarray], spec: CatalogueSpec, path: Path) -> np
         return table[spec.field]
     ids = table[spec.id]
     if spec.field_pattern is None:
-        return np.full(len(ids), "")
+        return np.broadcast_to("", len(ids))
     match = re.compile(spec.field_pattern).fullmatch
     found = [sys.intern(parts["field"]) if (parts := match(text)) else None for text in ids.tolist()]
     if None in found:

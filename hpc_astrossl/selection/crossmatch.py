@@ -2,9 +2,13 @@
 
 Positions become unit vectors in a k-d tree, so right ascension wraps and the poles are ordinary places. The chord of
 an angle θ is 2 sin(θ/2). All positions are in degrees, all radii in arcsec; a position with NaN is near nothing.
+
+What is asked of a whole catalogue is asked zone by zone (``zones``), in one zone where the memory allows: pairs, links
+and rows that repeat others are held in memory, rows that are alone are not. The answers are the same.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +16,9 @@ import pyarrow.compute as pc
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+
+from hpc_astrossl.selection.workspace import HERE, Workspace
+from hpc_astrossl.selection.zones import Places, Zone, by_hash, zones
 
 
 def _vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
@@ -37,6 +44,22 @@ def pairs(ra: np.ndarray, dec: np.ndarray, other_ra: np.ndarray, other_dec: np.n
         found = found[:, ::-1]
     else:
         found, chords = _pairs((ra, dec), (other_ra, other_dec), radius)
+    return found[np.lexsort((found[:, 1], found[:, 0], chords))]
+
+
+def near_pairs(one: Places, other: Places, radius: float, space: Workspace = HERE) -> np.ndarray:
+    """``pairs`` of rows of two catalogues, in their numbers."""
+    found, chords = [np.empty((0, 2), dtype=np.int64)], [np.empty(0)]
+    for here, there in zones([one, replace(other, up=True, down=True)], radius, space):
+        if len(here.rows) > len(there.rows):
+            near, chord = _pairs((there.ra, there.dec), (here.ra, here.dec), radius)
+            near = near[:, ::-1]
+        else:
+            near, chord = _pairs((here.ra, here.dec), (there.ra, there.dec), radius)
+        own = here.own[near[:, 0]]
+        found.append(np.stack([here.rows[near[own, 0]], there.rows[near[own, 1]]], axis=1))
+        chords.append(chord[own])
+    found, chords = np.concatenate(found), np.concatenate(chords)
     return found[np.lexsort((found[:, 1], found[:, 0], chords))]
 
 
@@ -72,6 +95,14 @@ def near_any(ra: np.ndarray, dec: np.ndarray, others: tuple[np.ndarray, np.ndarr
     return mask
 
 
+def near_others(one: Places, other: Places, radius: float, space: Workspace = HERE) -> np.ndarray:
+    """``near_any`` of two catalogues: the rows of ``one`` that are near a row of ``other``, ascending."""
+    found = [np.empty(0, dtype=np.int64)]
+    for here, there in zones([one, replace(other, up=True, down=True)], radius, space):
+        found.append(here.rows[here.own & near_any(here.ra, here.dec, (there.ra, there.dec), radius)])
+    return np.sort(np.concatenate(found))
+
+
 def _texts(ids: np.ndarray) -> pa.LargeStringArray:
     """Ids for Arrow, which hashes them: sorting millions of texts, as numpy would, takes long."""
     return pa.table({"id": ids})["id"].cast(pa.large_string()).combine_chunks()
@@ -87,6 +118,35 @@ def same_ids(ids: np.ndarray, others: np.ndarray) -> np.ndarray:
     return pc.is_in(_texts(ids), value_set=_texts(others)).to_numpy(zero_copy_only=False)
 
 
+def shared_ids(one: tuple[Any, np.ndarray], other: tuple[Any, np.ndarray], space: Workspace = HERE) -> np.ndarray:
+    """``same_ids`` of two catalogues, given as (ids, rows): the rows of ``one`` whose id is among ``other``'s,
+    ascending."""
+    found = [np.empty(0, dtype=np.int64)]
+    for (rows, own), (others, theirs) in by_hash([one, other], space):
+        rows, others = rows[np.isin(own, theirs)], others[np.isin(theirs, own)]
+        found.append(rows[same_ids(one[0][rows], other[0][others])] if len(rows) else rows)
+    return np.sort(np.concatenate(found))
+
+
+def repeated_ids(ids: Any, rows: np.ndarray, space: Workspace = HERE) -> tuple[np.ndarray, np.ndarray]:
+    """(rows whose id is that of another one of them, a number for each such id), by row."""
+    found, codes, count = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)], 0
+    for ((part, numbers),) in by_hash([(ids, rows)], space):
+        order = np.argsort(numbers, kind="stable")
+        same = numbers[order][1:] == numbers[order][:-1]
+        alike = order[np.concatenate([[False], same]) | np.concatenate([same, [False]])[: len(order)]]
+        own = part[np.sort(alike)]
+        if len(own):
+            code = id_codes(ids[own])
+            twice = np.bincount(code)[code] > 1
+            found.append(own[twice])
+            codes.append(code[twice] + count)
+            count += len(own)
+    found, codes = np.concatenate(found), np.concatenate(codes)
+    order = np.argsort(found)
+    return found[order], codes[order]
+
+
 def duplicates(ids: np.ndarray, position: tuple[np.ndarray, np.ndarray], magnitude: np.ndarray,
                radius: float) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Which objects repeat a brighter one: by id, and by position within ``radius``; two bool masks of N.
@@ -94,23 +154,55 @@ def duplicates(ids: np.ndarray, position: tuple[np.ndarray, np.ndarray], magnitu
     Objects are taken from the brightest on (unknown magnitudes last, equal ones in the order of their ids and rows),
     and each that is kept removes its neighbours, so that no two that are kept are within the radius.
     """
-    codes = id_codes(ids)
-    repeated = np.flatnonzero(np.bincount(codes)[codes] > 1)
-    order = _brightest_first(repeated, ids, magnitude)
-    same_id, same_place = np.zeros((2, len(ids)), dtype=bool)
-    same_id[repeated] = True
-    same_id[order[np.unique(codes[order], return_index=True)[1]]] = False
+    masks = np.zeros((2, len(ids)), dtype=bool)
+    for mask, rows in zip(masks, repeats(ids, position, magnitude, np.arange(len(ids)), radius), strict=True):
+        mask[rows] = True
+    return masks[0], masks[1]
+
+
+def repeats(ids: Any, position: tuple[Any, Any], magnitude: Any, rows: np.ndarray, radius: float,
+            space: Workspace = HERE) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """``duplicates`` among some rows of a catalogue, as the rows that repeat another by id, and by position."""
+    repeated, codes = repeated_ids(ids, rows, space)
+    order = np.lexsort((repeated, ids[repeated], magnitude[repeated]))
+    first = np.zeros(len(repeated), dtype=bool)
+    first[order[np.unique(codes[order], return_index=True)[1]]] = True
+    same_id = repeated[~first]
     if radius == 0:
-        return same_id, same_place
-    shared, place = _places(np.flatnonzero(~same_id), position)
-    same_place[_followers(shared, place, _brightest_first(shared, ids, magnitude))[0]] = True
-    rows = np.flatnonzero(~same_id & ~same_place)
-    close = rows[_close(position[0][rows], position[1][rows], radius)]
+        return same_id, same_id[:0]
+    others = rows[~np.isin(rows, same_id)] if len(same_id) else rows
+    same_place, close = _neighbours(others, position, radius, space,
+                                    lambda rows: _brightest_first(rows, ids, magnitude))  # fmt: skip
     involved = np.unique(close)
     rank = np.empty(len(involved), dtype=np.int64)
     rank[np.searchsorted(involved, _brightest_first(involved, ids, magnitude))] = np.arange(len(involved))
-    same_place[involved] = _dominated(rank[np.searchsorted(involved, close)])[rank]
-    return same_id, same_place
+    fallen = involved[_dominated(rank[np.searchsorted(involved, close)])[rank]]
+    return same_id, np.sort(np.concatenate([same_place[:, 0], fallen]))
+
+
+def _neighbours(rows: np.ndarray, position: tuple[Any, Any], radius: float, space: Workspace, order,
+                strict: bool = False) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """(links from a row to the first one, in ``order``, of those at exactly its place; pairs nearer than ``radius`` of
+    rows that are linked to none); M × 2 both."""
+    none = np.empty((0, 2), dtype=np.int64)
+    links, close = [none], [none]
+    places = Places(rows=rows, ra=position[0], dec=position[1], up=True, strict=strict)
+    for (zone,) in zones([places], radius, space):
+        own = _followed(zone, order)
+        stays = zone.own & ~np.isin(zone.rows, own[:, 0]) | ~zone.own & ~np.isin(zone.rows, links[-1][:, 0])
+        links.append(own)
+        stays = np.flatnonzero(stays)
+        found = stays[_close(zone.ra[stays], zone.dec[stays], radius)]
+        close.append(zone.rows[found[zone.own[found].any(axis=1)]])
+    return np.concatenate(links), np.concatenate(close)
+
+
+def _followed(zone: Zone, order) -> np.ndarray:
+    """Links from the zone's own rows to the first of each place."""
+    own = np.flatnonzero(zone.own)
+    shared, place = _places(own, (zone.ra, zone.dec))
+    ordered = np.searchsorted(zone.rows, order(np.sort(zone.rows[shared])))
+    return zone.rows[np.stack(_followers(shared, place, ordered), axis=1)]
 
 
 def _brightest_first(rows: np.ndarray, ids: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
@@ -165,21 +257,40 @@ def groups(ids: np.ndarray, position: tuple[np.ndarray, np.ndarray], radius: flo
 
     The value is the row of the group's first member, so a group that grows at the end of the catalogue keeps it.
     """
-    codes = id_codes(ids)
-    first = np.unique(codes, return_index=True)[1][codes]
-    links = [np.stack([np.arange(len(ids)), first], axis=1)]
+    return linked(ids, position, radius).heads(np.arange(len(ids)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """Rows that belong together with others, ascending, and the first row of each one's group."""
+
+    rows: np.ndarray
+    first: np.ndarray
+
+    def heads(self, rows: np.ndarray) -> np.ndarray:
+        """The first row of the group of each of ``rows``: a row alone is its own."""
+        heads = rows.astype(np.int64)
+        if len(self.rows):
+            at = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
+            there = self.rows[at] == rows
+            heads[there] = self.first[at[there]]
+        return heads
+
+
+def linked(ids: Any, position: tuple[Any, Any], radius: float, space: Workspace = HERE) -> Groups:
+    """``groups`` of a whole catalogue."""
+    rows = np.arange(len(ids))
+    repeated, codes = repeated_ids(ids, rows, space)
+    _, first, at = np.unique(codes, return_index=True, return_inverse=True)
+    links = [np.stack([repeated, repeated[first][at]], axis=1)]
     if radius > 0:
-        known = np.isfinite(position[0]) & (np.abs(position[0]) <= 360) & (np.abs(position[1]) <= 90)
-        shared, place = _places(np.flatnonzero(known), position)
-        followers, heads = _followers(shared, place, np.sort(shared))
-        links.append(np.stack([followers, heads], axis=1))
-        known[followers] = False
-        alone = np.flatnonzero(known)
-        links.append(alone[_close(position[0][alone], position[1][alone], radius)])
-    one, other = np.concatenate(links).T
-    graph = coo_array((np.ones(len(one), dtype=bool), (one, other)), shape=(len(ids), len(ids)))
+        links += _neighbours(rows, position, radius, space, np.sort, strict=True)
+    links = np.concatenate(links)
+    rows, number = np.unique(links, return_inverse=True)
+    one, other = number.reshape(-1, 2).T
+    graph = coo_array((np.ones(len(one), dtype=bool), (one, other)), shape=(len(rows), len(rows)))
     members = connected_components(graph, directed=False)[1]
-    return np.unique(members, return_index=True)[1][members].astype(np.int64)
+    return Groups(rows=rows, first=rows[np.unique(members, return_index=True)[1]][members])
 
 
 def joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -214,8 +325,11 @@ def match_spectra(objects: tuple[np.ndarray, np.ndarray], spectra: tuple[np.ndar
     of one object are common and harmless as long as they agree about the class; where they do not, the object is
     ambiguous and its spectra are used for nothing else.
     """
-    count = len(objects[0])
-    near = pairs(*objects, *spectra, radius)
+    return matched(pairs(*objects, *spectra, radius), len(objects[0]), classes, good)
+
+
+def matched(near: np.ndarray, count: int, classes: np.ndarray, good: np.ndarray) -> Match:
+    """``match_spectra`` of ``count`` objects, from their pairs with spectra."""
     usable = near[good[near[:, 1]]]
     ambiguous, warning = np.zeros((2, count), dtype=bool)
     warning[near[:, 0]] = True
@@ -223,7 +337,7 @@ def match_spectra(objects: tuple[np.ndarray, np.ndarray], spectra: tuple[np.ndar
     any_class = np.full(count, "", dtype=classes.dtype)
     any_class[usable[:, 0]] = classes[usable[:, 1]]
     ambiguous[usable[classes[usable[:, 1]] != any_class[usable[:, 0]], 0]] = True
-    taken = np.zeros(len(spectra[0]), dtype=bool)
+    taken = np.zeros(len(good), dtype=bool)
     taken[usable[ambiguous[usable[:, 0]], 1]] = True
     free = usable[~ambiguous[usable[:, 0]] & ~taken[usable[:, 1]]]
     spectrum = _one_to_one(free, count, len(taken))

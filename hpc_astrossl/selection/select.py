@@ -3,21 +3,23 @@
 import bisect
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.objects import Objects
+from hpc_astrossl.objects import Objects, subset
 from hpc_astrossl.selection import crossmatch
+from hpc_astrossl.selection.workspace import BLOCK, HERE, Workspace
 from hpc_astrossl.specs.recipe import LabelSpec, Recipe, StoreSpec, is_path
 from hpc_astrossl.store import open_store
 from hpc_astrossl.tables.tables import Reading, files, read_tables
 from hpc_astrossl.tables.texts import NUMBER
 
-Sky = tuple[np.ndarray, np.ndarray, np.ndarray]  # ids, ra, dec
+Sky = tuple[Any, crossmatch.Places]  # ids, and where the rows that are meant are
 KEPT = ""
 EDGE = "near the edge"
 MANY = 20  # values and reasons that a message lists
@@ -28,50 +30,71 @@ LEAK = 1.0  # arcsec: nearer than this to an object of a labelled set, the prete
 Outside = Callable[[StoreSpec, np.ndarray], np.ndarray]  # of some rows, those whose cutout is over the edge; bool, N
 
 
-@dataclass(frozen=True, kw_only=True)
 class Selection:
     """For N objects: the reason to leave each out of a store ("" while it is in), and its class code (-1 for none).
 
     ``values`` counts the values that the labels were read from, before any filter; empty without labels.
     """
 
-    reasons: np.ndarray  # text, as Python objects: reasons are of any length
-    labels: np.ndarray  # int16
-    values: dict[str, int] = field(default_factory=dict)
+    def __init__(self, count: int, labelled: bool = False, common: "Selection | None" = None):
+        self.codes = np.zeros(count, dtype=np.uint8) if common is None else common.codes.copy()
+        self.words = [KEPT] if common is None else list(common.words)
+        self.labels = np.full(count, -1, np.int16) if labelled else np.broadcast_to(np.int16(-1), count)
+        self.values: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.codes)
 
     @property
     def rows(self) -> np.ndarray:
         """Row numbers of the objects that are in, ascending."""
-        return np.flatnonzero(self.reasons == KEPT)
+        return np.flatnonzero(self.codes == 0)
 
-    def reject(self, mask: np.ndarray, reason: str) -> None:
-        """Give ``reason`` to the objects of ``mask`` that have none yet: the first reason is the one counted."""
-        self.reasons[mask & (self.reasons == KEPT)] = reason
+    @property
+    def reasons(self) -> np.ndarray:
+        """The reason of each object, as Python objects: they are of any length."""
+        return np.array(self.words, dtype=object)[self.codes]
+
+    def counts(self) -> dict[str, int]:
+        """How many objects have each reason, KEPT among them, in the order in which they come."""
+        codes, first, counts = np.unique(self.codes, return_index=True, return_counts=True)
+        return {self.words[codes[i]]: int(counts[i]) for i in np.argsort(first).tolist()}
+
+    def reject(self, asked: np.ndarray, reason: str, start: int = 0) -> None:
+        """Give ``reason`` to those that have none yet, the first reason being the one counted: to rows, or to those of
+        a mask, counted from ``start`` on."""
+        if reason not in self.words:
+            self.words.append(reason)
+            if len(self.words) > 256:
+                self.codes = self.codes.astype(np.uint16)
+        if asked.dtype == bool:
+            part = self.codes[start : start + len(asked)]
+            part[asked & (part == 0)] = self.words.index(reason)
+        else:
+            asked = asked[self.codes[asked] == 0]
+            self.codes[asked] = self.words.index(reason)
 
 
-def select(recipe: Recipe, objects: Objects, source: Path, outside: Outside | None = None) -> dict[str, Selection]:
+def select(recipe: Recipe, objects: Objects, source: Path, outside: Outside | None = None,
+           space: Workspace = HERE) -> dict[str, Selection]:  # fmt: skip
     """The selection of every store of the recipe. Reads the spectroscopic table if a store's labels need it.
 
     Objects that repeat another compete only among those that pass everything else that is known before pixels are
     read: a twin at the edge of its field (``outside``), say, removes nobody.
     """
-    common = _common(recipe, objects)
+    chosen, known = _alone(recipe, objects)
     spectra = None
-    if any(store.labels.source == "spectra" for store in recipe.stores.values() if store.labels):
+    if any(_spectral(store) for store in recipe.stores.values()):
         spectra = _read_spectra(recipe, source)
-        known = np.flatnonzero(common == KEPT)
-        near = crossmatch.near_any(objects.ra[known], objects.dec[known], spectra.position, recipe.spectra.radius)
-        spectra = replace(spectra, far=~_mask(len(objects), known[near]))
-    twins = _Twins(objects, recipe.filters.duplicates)
-    chosen = {name: _store(recipe, store, objects, (common, spectra, twins, outside))
-              for name, store in recipe.stores.items()}  # fmt: skip
-    foreign = {path: _stored(path) for store in recipe.stores.values() for path in filter(is_path, store.disjoint_from)}
-    members = {name: selection.rows for name, selection in chosen.items()}
-    for name, store in recipe.stores.items():
-        for other in store.disjoint_from:
-            left = chosen[name].rows
-            shared = _shared(_part(objects, left), foreign[other] if is_path(other) else _part(objects, members[other]))
-            chosen[name].reject(_mask(len(objects), left[shared]), f"in {other} or within {LEAK:g} arcsec of it")
+        near = crossmatch.near_others(_places(objects, known), spectra.places, recipe.spectra.radius, space)
+        far = np.ones(len(objects), dtype=bool)
+        far[near] = False
+        for name in filter(lambda name: _spectral(recipe.stores[name]), chosen):
+            chosen[name].reject(far, _no_spectrum(recipe))
+    _between(recipe, objects, chosen, outside, space)
+    if spectra is not None:
+        _match(recipe, objects, chosen, spectra, space)
+    _keep_apart(recipe, objects, chosen, space)
     return chosen
 
 
@@ -79,60 +102,93 @@ def require_classes(name: str, labels: LabelSpec | None, selection: Selection) -
     """InputError for a class of a store without one object, with the values that are there, unless that is allowed."""
     if labels is None or labels.allow_empty:
         return
-    counts = np.bincount(selection.labels[selection.rows], minlength=len(labels.classes))
+    counts = np.bincount(selection.labels[selection.codes == 0], minlength=len(labels.classes))
     empty = [word for word, count in zip(labels.classes, counts.tolist(), strict=True) if not count]
     if empty:
         there = ", ".join(f"{value or 'no value'} {count:,}" for value, count in list(selection.values.items())[:MANY])
         more = f" and {len(selection.values) - MANY:,} other values" if len(selection.values) > MANY else ""
         where = "the spectra matched" if labels.source == "spectra" else f"column {labels.column!r}"
-        out = Counter(selection.reasons[selection.reasons != KEPT].tolist())
+        out = Counter({reason: count for reason, count in selection.counts().items() if reason != KEPT})
         left = ", ".join(f"{reason} {count:,}" for reason, count in out.most_common(MANY)) or "none"
         raise InputError(f"store {name}: no object of class {', '.join(map(repr, empty))} is left; {where} has: "
                          f"{there}{more}. Left out: {left}. Correct classes or the filters, or say allow_empty: true "
                          "under labels")  # fmt: skip
 
 
-class _Twins:
-    """Who repeats whom among some rows: found once for stores that ask about the same rows."""
-
-    def __init__(self, objects: Objects, radius: float):
-        self._objects, self._radius, self._known = objects, radius, {}
-
-    def reject(self, selection: Selection) -> None:
-        """Reject those that repeat a brighter object that is still in, by id or by place."""
-        left, objects = selection.rows, self._objects
-        key = hashlib.sha256(left.tobytes()).digest()
-        if key not in self._known:
-            self._known[key] = crossmatch.duplicates(objects.object_id[left], (objects.ra[left], objects.dec[left]),
-                                                     objects.reference[left], self._radius)  # fmt: skip
-        same_id, near = self._known[key]
-        selection.reasons[left[same_id]] = "repeated id"
-        selection.reasons[left[near & ~same_id]] = f"within {self._radius:g} arcsec of a brighter object"
+def _spectral(store: StoreSpec) -> bool:
+    return store.labels is not None and store.labels.source == "spectra"
 
 
-def _common(recipe: Recipe, objects: Objects) -> np.ndarray:
-    """Reasons of the filters that hold for every store."""
-    selection = Selection(reasons=np.full(len(objects), KEPT, dtype=object), labels=np.empty(0))
-    selection.reject(objects.object_id == "", "id unknown")
+def _alone(recipe: Recipe, objects: Objects) -> tuple[dict[str, Selection], np.ndarray]:
+    """What is known of each object by itself, for every store; and the rows that pass the filters of all stores."""
+    common = Selection(len(objects))
+    for start, block in _blocks(objects):
+        _common(recipe, block, common, start)
+    chosen = {name: Selection(len(objects), store.labels is not None, common) for name, store in recipe.stores.items()}
+    known = common.rows
+    del common
+    for name, store in recipe.stores.items():
+        selection = chosen[name]
+        for start, block in _blocks(objects) if store.detected_in or store.max_error is not None else ():
+            if store.detected_in:
+                few = np.isfinite(block.magnitudes).sum(axis=1) < store.detected_in
+                selection.reject(few, f"detected in fewer than {store.detected_in} bands", start)
+            if store.max_error is not None:
+                selection.reject(*_uncertain(store.max_error, block, recipe.catalogue.bands), start)
+        if store.labels is not None and not _spectral(store):
+            column = objects.columns[store.labels.column]
+            _label(selection, store.labels, np.arange(len(objects)), column)
+    return chosen, known
+
+
+def _blocks(objects: Objects) -> Iterator[tuple[int, Objects]]:
+    """The objects, so many at a time, with the row of the first."""
+    for start in range(0, len(objects), BLOCK):
+        yield start, subset(objects, slice(start, start + BLOCK))
+
+
+def _between(recipe: Recipe, objects: Objects, chosen: dict[str, Selection], outside: Outside | None,
+             space: Workspace) -> None:  # fmt: skip
+    """Reject what is over the edge of its field, and then those that repeat a brighter object that is still in, by id
+    or by place; who repeats whom among some rows is found once for stores that ask about the same."""
+    known, radius = {}, recipe.filters.duplicates
+    for name, selection in chosen.items():
+        left = selection.rows
+        if outside is not None and len(left):
+            selection.reject(outside(recipe.stores[name], left), EDGE)
+            left = selection.rows
+        key = hashlib.sha256((selection.codes == 0).tobytes()).digest()
+        if key not in known:
+            known[key] = crossmatch.repeats(objects.object_id, (objects.ra, objects.dec), objects.reference, left,
+                                            radius, space)  # fmt: skip
+        same_id, near = known[key]
+        selection.reject(same_id, "repeated id")
+        selection.reject(near, f"within {radius:g} arcsec of a brighter object")
+
+
+def _common(recipe: Recipe, objects: Objects, selection: Selection, start: int) -> None:
+    """The filters that hold for every store, for objects from ``start`` on."""
+
+    def reject(mask: np.ndarray, reason: str) -> None:
+        selection.reject(mask, reason, start)
+
+    reject(objects.object_id == "", "id unknown")
     if recipe.catalogue.ra is not None:
-        selection.reject(~(np.isfinite(objects.ra) & np.isfinite(objects.dec)), "position unknown")
+        reject(~(np.isfinite(objects.ra) & np.isfinite(objects.dec)), "position unknown")
         possible = (objects.ra >= 0) & (objects.ra <= 360) & (np.abs(objects.dec) <= 90)
-        selection.reject(~possible, "position out of range: ra 0..360, dec -90..90 degrees")
+        reject(~possible, "position out of range: ra 0..360, dec -90..90 degrees")
     if recipe.fields is not None:
         given = recipe.catalogue.x is not None or recipe.catalogue.has_field
         unknown = "pixel position unknown" if given else "in no field of the release"
-        selection.reject(~(np.isfinite(objects.x) & np.isfinite(objects.y)), unknown)
+        reject(~(np.isfinite(objects.x) & np.isfinite(objects.y)), unknown)
     if recipe.filters.flags:
-        selection.reject(~np.isin(objects.flag, recipe.filters.flags), "flagged")
+        reject(~np.isin(objects.flag, recipe.filters.flags), "flagged")
     for band, (low, high) in recipe.filters.magnitudes.items():
         magnitude = objects.magnitudes[:, recipe.catalogue.bands.index(band)]
-        selection.reject(
-            ~((magnitude >= low) & (magnitude <= high)), f"{band} outside {low:g}..{high:g} mag or unknown"
-        )
+        reject(~((magnitude >= low) & (magnitude <= high)), f"{band} outside {low:g}..{high:g} mag or unknown")
     if recipe.split.column is not None:
         known = np.isin(objects.columns[recipe.split.column], list(recipe.split.codes))
-        selection.reject(~known, f"{recipe.split.column} names no split")
-    return selection.reasons
+        reject(~known, f"{recipe.split.column} names no split")
 
 
 def _uncertain(limit: float | dict[str, float], objects: Objects, bands: Sequence[str]) -> tuple[np.ndarray, str]:
@@ -145,43 +201,37 @@ def _uncertain(limit: float | dict[str, float], objects: Objects, bands: Sequenc
     return ~sure.all(axis=1), f"uncertainty above {what} or unknown"
 
 
-def _store(recipe: Recipe, store: StoreSpec, objects: Objects, known: tuple) -> Selection:
-    common, spectra, twins, outside = known
-    selection = Selection(reasons=common.copy(), labels=np.full(len(objects), -1, dtype=np.int16))
-    if store.detected_in:
-        few = np.isfinite(objects.magnitudes).sum(axis=1) < store.detected_in
-        selection.reject(few, f"detected in fewer than {store.detected_in} bands")
-    if store.max_error is not None:
-        selection.reject(*_uncertain(store.max_error, objects, recipe.catalogue.bands))
-    from_spectra = store.labels is not None and store.labels.source == "spectra"
-    if from_spectra:
-        selection.reject(spectra.far, _no_spectrum(recipe))
-    elif store.labels is not None:
-        _label(selection, store.labels, objects.columns[store.labels.column])
-    if outside is not None and len(selection.rows):
-        selection.reject(outside(store, selection.rows), EDGE)
-    twins.reject(selection)
-    if from_spectra:
-        values, reasons = _match(recipe, objects, selection.rows, spectra)
-        for reason in dict.fromkeys(reasons[reasons != KEPT]):
-            selection.reject(reasons == reason, reason)
-        _label(selection, store.labels, values)
-    return selection
+def _label(selection: Selection, labels: LabelSpec, rows: np.ndarray, values: Any) -> None:
+    """Give the class codes of the values that some rows have, and leave out, value by value, what no class lists.
+
+    ``values`` are those of all rows, an array or a column that lies in a file.
+    """
+    counts, foreign = Counter(), Counter()
+    for part, names, at in _labelled(rows, values):
+        found = codes(labels, names)[at]
+        selection.labels[part] = found
+        asked = (found < 0) & (selection.codes[part] == 0)
+        counts.update(dict(zip(names.tolist(), np.bincount(at, minlength=len(names)).tolist(), strict=True)))
+        foreign.update(dict(zip(names.tolist(), np.bincount(at[asked], minlength=len(names)).tolist(), strict=True)))
+    selection.values.update(_most_first(counts))
+    first = {name: f"class not asked for: {str(name) or 'no value'}" for name in list(_most_first(+foreign))[:MANY]}
+    for part, names, at in _labelled(rows, values) if first else ():
+        asked = (selection.labels[part] < 0) & (selection.codes[part] == 0)
+        for i, name in enumerate(names.tolist()):
+            if name in first:
+                selection.reject(part[asked & (at == i)], first[name])
+        selection.reject(part[asked], "class not asked for: other values")
 
 
-def _label(selection: Selection, labels: LabelSpec, values: np.ndarray) -> None:
-    """Give the class codes of the values, and leave out, value by value, what no class lists."""
-    selection.labels[:] = codes(labels, values)
-    names, at, counts = np.unique(values, return_inverse=True, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    selection.values.update((str(names[i]), int(counts[i])) for i in order.tolist())
-    asked = np.flatnonzero((selection.labels < 0) & (selection.reasons == KEPT))
-    foreign = np.bincount(at[asked], minlength=len(names))
-    for i in np.argsort(-foreign, kind="stable")[:MANY].tolist():
-        if foreign[i]:
-            word = str(names[i]) or "no value"
-            selection.reasons[asked[at[asked] == i]] = f"class not asked for: {word}"
-    selection.reject(selection.labels < 0, "class not asked for: other values")
+def _labelled(rows: np.ndarray, values: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Blocks of (rows, the distinct values among theirs, the number of each row's)."""
+    for start in range(0, len(rows), BLOCK):
+        part = rows[start : start + BLOCK]
+        yield part, *np.unique(values[part], return_inverse=True)
+
+
+def _most_first(counts: Counter) -> dict[str, int]:
+    return dict(sorted(sorted(counts.items()), key=lambda pair: -pair[1]))
 
 
 def codes(spec: LabelSpec, values: np.ndarray) -> np.ndarray:
@@ -210,13 +260,11 @@ def _number(value: str | float) -> float | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Spectra:
-    """N spectra: positions in degrees, classes as text, and whether the redshift can be trusted; and of the catalogue's
-    objects that pass the common filters, which are ``far`` from all of them."""
+    """N spectra: positions in degrees, classes as text, and whether the redshift can be trusted."""
 
-    position: tuple[np.ndarray, np.ndarray]
+    places: crossmatch.Places
     classes: np.ndarray
     good: np.ndarray
-    far: np.ndarray | None = None
 
 
 def _read_spectra(recipe: Recipe, source: Path) -> _Spectra:
@@ -224,46 +272,88 @@ def _read_spectra(recipe: Recipe, source: Path) -> _Spectra:
     wanted = {spec.ra: "number", spec.dec: "number", spec.spectral_class: "label", spec.warning: "number"}
     reading = Reading(format=spec.format, hdu=spec.hdu, null_words=spec.null_words)
     table = read_tables(files(source, spec.file), wanted, reading)
-    return _Spectra(position=(table[spec.ra], table[spec.dec]), classes=table[spec.spectral_class],
-                    good=table[spec.warning] == 0)  # fmt: skip
+    places = crossmatch.Places(rows=np.arange(len(table[spec.ra])), ra=table[spec.ra], dec=table[spec.dec])
+    return _Spectra(places=places, classes=table[spec.spectral_class], good=table[spec.warning] == 0)
 
 
 def _no_spectrum(recipe: Recipe) -> str:
     return f"no spectrum within {recipe.spectra.radius:g} arcsec"
 
 
-def _match(recipe: Recipe, objects: Objects, left: np.ndarray, spectra: _Spectra) -> tuple[np.ndarray, np.ndarray]:
-    """(spectral class, reason to have none) of each object, among those in ``left``."""
-    match = crossmatch.match_spectra(
-        (objects.ra[left], objects.dec[left]), spectra.position, spectra.classes, spectra.good, recipe.spectra.radius
-    )
-    values = np.full(len(objects), "", dtype=spectra.classes.dtype)
-    reasons = np.full(len(objects), _no_spectrum(recipe), dtype=object)
-    has = match.spectrum >= 0
-    values[left[has]] = spectra.classes[match.spectrum[has]]
-    reasons[left[has]] = KEPT
-    reasons[left[match.warning]] = "redshift with a warning"
-    reasons[left[match.ambiguous]] = "spectra of different classes"
-    reasons[left[match.nearer]] = "the spectrum belongs to a nearer object"
-    return values, reasons
+def _match(recipe: Recipe, objects: Objects, chosen: dict[str, Selection], spectra: _Spectra,
+           space: Workspace) -> None:  # fmt: skip
+    """Give the objects of stores with spectral classes their classes, or the reason to have none."""
+    stores = {name: selection for name, selection in chosen.items() if _spectral(recipe.stores[name])}
+    wanted = np.flatnonzero(np.logical_or.reduce([selection.codes == 0 for selection in stores.values()]))
+    near = crossmatch.near_pairs(_places(objects, wanted), spectra.places, recipe.spectra.radius, space)
+    for name, selection in stores.items():
+        left = selection.rows
+        own = near[selection.codes[near[:, 0]] == 0]
+        rows, at = np.unique(own[:, 0], return_inverse=True)
+        own[:, 0] = at
+        match = crossmatch.matched(own, len(rows), spectra.classes, spectra.good)
+        reasons = np.full(len(rows), _no_spectrum(recipe), dtype=object)
+        reasons[match.spectrum >= 0] = KEPT
+        reasons[match.warning] = "redshift with a warning"
+        reasons[match.ambiguous] = "spectra of different classes"
+        reasons[match.nearer] = "the spectrum belongs to a nearer object"
+        selection.reject(left[~np.isin(left, rows)], _no_spectrum(recipe))
+        for reason in dict.fromkeys(reasons[reasons != KEPT]):
+            selection.reject(rows[reasons == reason], reason)
+        has = match.spectrum >= 0
+        values = spectra.classes[match.spectrum[has]]
+        _label(selection, recipe.stores[name].labels, rows[has], _Sparse(rows=rows[has], values=values))
+        without = len(objects) - len(values)
+        if without:
+            counts = Counter(selection.values)
+            counts[""] += without
+            selection.values = _most_first(counts)
 
 
-def _shared(own: Sky, others: Sky) -> np.ndarray:
-    """True for the objects that have the id of one of ``others``, or are nearer than LEAK to one."""
-    ids, ra, dec = others
-    return crossmatch.same_ids(own[0], ids) | crossmatch.near_any(own[1], own[2], (ra, dec), LEAK)
+@dataclass(frozen=True, kw_only=True)
+class _Sparse:
+    """Values of a few rows, ascending."""
+
+    rows: np.ndarray
+    values: np.ndarray
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        return self.values[np.searchsorted(self.rows, rows)]
 
 
-def _mask(count: int, rows: np.ndarray) -> np.ndarray:
-    mask = np.zeros(count, dtype=bool)
-    mask[rows] = True
-    return mask
+def _keep_apart(recipe: Recipe, objects: Objects, chosen: dict[str, Selection], space: Workspace) -> None:
+    """Leave out of each store what it shares with those it must be disjoint from, by id or nearer than LEAK."""
+    members = {name: selection.codes == 0 for name, selection in chosen.items()
+               if any(name in store.disjoint_from for store in recipe.stores.values())}  # fmt: skip
+    for name, store in recipe.stores.items():
+        for other in store.disjoint_from:
+            left = chosen[name].rows
+            if is_path(other):
+                shared = _shared(objects, left, _stored(other), space)
+            else:
+                same = members[other][left]
+                shared = _shared(objects, left[~same], _part(objects, np.flatnonzero(members[other])), space)
+                shared = np.concatenate([left[same], shared])
+            chosen[name].reject(shared, f"in {other} or within {LEAK:g} arcsec of it")
+
+
+def _shared(objects: Objects, rows: np.ndarray, others: Sky, space: Workspace) -> np.ndarray:
+    """The rows that have the id of one of ``others``, or are nearer than LEAK to one."""
+    ids, places = others
+    same = crossmatch.shared_ids((objects.object_id, rows), (ids, places.rows), space)
+    near = crossmatch.near_others(_places(objects, rows), places, LEAK, space)
+    return np.union1d(same, near)
+
+
+def _places(objects: Objects, rows: np.ndarray) -> crossmatch.Places:
+    return crossmatch.Places(rows=rows, ra=objects.ra, dec=objects.dec)
 
 
 def _part(objects: Objects, rows: np.ndarray) -> Sky:
-    return objects.object_id[rows], objects.ra[rows], objects.dec[rows]
+    return objects.object_id, _places(objects, rows)
 
 
 def _stored(path: str) -> Sky:
     table = open_store(path).table
-    return table["object_id"], table["ra"], table["dec"]
+    rows = np.arange(len(table["object_id"]))
+    return table["object_id"], crossmatch.Places(rows=rows, ra=table["ra"], dec=table["dec"])

@@ -4,12 +4,16 @@ A draw is a hash of the seed, a purpose and the id. So it does not change with t
 of tasks or the version of a random generator.
 """
 
+import functools
 import hashlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from hpc_astrossl.objects import Objects
 from hpc_astrossl.selection import crossmatch
+from hpc_astrossl.selection.workspace import BLOCK, HERE, Workspace
 from hpc_astrossl.specs.recipe import SplitSpec
 
 
@@ -20,29 +24,54 @@ def draw(ids: np.ndarray, seed: int, purpose: str) -> np.ndarray:
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
-def divide(spec: SplitSpec, objects: Objects, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def draws(ids: Any, rows: np.ndarray, seed: int, purpose: str) -> np.ndarray:
+    """``draw`` of the ids of some rows, of a column that may lie in a file."""
+    found = [draw(ids[rows[start : start + BLOCK]], seed, purpose) for start in range(0, len(rows), BLOCK)]
+    return np.concatenate(found) if found else np.empty(0, dtype=np.uint64)
+
+
+def divide(spec: SplitSpec, objects: Objects, rows: np.ndarray, labels: np.ndarray,
+           together: Callable[[], crossmatch.Groups] | None = None) -> np.ndarray:  # fmt: skip
     """The split of the objects in ``rows`` (ascending), whose class codes are ``labels``; uint8, codes as in the store.
 
     What belongs together (``crossmatch.groups``, over the whole catalogue: also by way of an object that was left out)
-    is drawn once, so that no group straddles two splits.
+    is drawn once, so that no group straddles two splits; ``together`` gives those groups, if they are known.
     """
     if spec.column is not None:
-        return np.array([spec.codes[value] for value in objects.columns[spec.column][rows].tolist()], dtype=np.uint8)
-    heads = crossmatch.groups(objects.object_id, (objects.ra, objects.dec), spec.together)[rows]
-    _, first, member = np.unique(heads, return_index=True, return_inverse=True)
+        values = objects.columns[spec.column]
+        parts = [[spec.codes[value] for value in values[rows[start : start + BLOCK]].tolist()]
+                 for start in range(0, len(rows), BLOCK)]  # fmt: skip
+        return np.concatenate([np.array(part, dtype=np.uint8) for part in parts] or [np.empty(0, dtype=np.uint8)])
+    groups = (together or belonging(spec, objects))()
+    heads, first, member = np.unique(groups.heads(rows), return_index=True, return_inverse=True)
     if spec.by == "stratified":
         one = rows[first]
-        drawn = assign(objects.object_id[one], labels[first], objects.reference[one], spec.shares, spec.seed)
-        return drawn[member]
-    heads = heads[first]
+        keys = draws(objects.object_id, one, spec.seed, "split")
+        return _assign(keys, labels[first], objects.reference[one], spec.shares)[member]
+    found = np.empty(len(heads), dtype=np.uint8)
+    for start in range(0, len(heads), BLOCK):
+        part = slice(start, start + BLOCK)
+        found[part] = _drawn(spec, objects, heads[part], rows[first[part]])
+    return found[member]
+
+
+def belonging(spec: SplitSpec, objects: Objects, space: Workspace = HERE) -> Callable[[], crossmatch.Groups]:
+    """What gives the objects that belong together, found when it is asked for first."""
+    return functools.cache(
+        lambda: crossmatch.linked(objects.object_id, (objects.ra, objects.dec), spec.together, space)
+    )
+
+
+def _drawn(spec: SplitSpec, objects: Objects, heads: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """The splits of groups, of which the first row and one that is in are given."""
     if spec.by == "object":
         keys = objects.object_id[heads]
     else:
-        placed = np.where(np.isfinite(objects.ra[heads] + objects.dec[heads]), heads, rows[first])
+        placed = np.where(np.isfinite(objects.ra[heads] + objects.dec[heads]), heads, members)
         keys = cells(objects.ra[placed], objects.dec[placed], spec.cell)
     distinct, at = np.unique(keys, return_inverse=True)
     share = (draw(distinct, spec.seed, f"split by {spec.by}") >> np.uint64(11)) * 2.0**-53  # in [0, 1), exact
-    return np.searchsorted(np.cumsum(spec.shares)[:-1], share, side="right").astype(np.uint8)[at][member]
+    return np.searchsorted(np.cumsum(spec.shares)[:-1], share, side="right").astype(np.uint8)[at]
 
 
 def cells(ra: np.ndarray, dec: np.ndarray, size: float) -> np.ndarray:
@@ -70,8 +99,12 @@ def assign(
     or, if two lag alike, in all classes so far. So every class, and every stretch of magnitudes in it, is divided as
     the shares say to within about one object.
     """
-    order = np.lexsort((draw(ids, seed, "split"), np.round(magnitudes), labels))
-    splits = np.empty(len(ids), dtype=np.uint8)
+    return _assign(draw(ids, seed, "split"), labels, magnitudes, shares)
+
+
+def _assign(draws: np.ndarray, labels: np.ndarray, magnitudes: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
+    order = np.lexsort((draws, np.round(magnitudes), labels))
+    splits = np.empty(len(draws), dtype=np.uint8)
     overall = [0.0] * len(shares)
     for code in np.unique(labels):
         rows = order[labels[order] == code]
@@ -93,12 +126,13 @@ def _walk(count: int, shares: tuple[float, ...], overall: list[float]) -> list[i
     return walked
 
 
-def balance(ids: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """True for objects that stay when every class is cut to the size of the smallest by a seeded draw; bool."""
-    stay = np.zeros(len(ids), dtype=bool)
-    keys = draw(ids, seed, "balance")
+def balance(ids: Any, labels: np.ndarray, seed: int, rows: np.ndarray | None = None) -> np.ndarray:
+    """True for objects (of ``rows``, where ``ids`` is a whole column) that stay when every class is cut to the size of
+    the smallest by a seeded draw; bool."""
+    stay = np.zeros(len(labels), dtype=bool)
+    keys = draws(ids, np.arange(len(labels)) if rows is None else rows, seed, "balance")
     classes, counts = np.unique(labels, return_counts=True)
     for code in classes:
-        rows = np.flatnonzero(labels == code)
-        stay[rows[np.argsort(keys[rows])[: counts.min()]]] = True
+        own = np.flatnonzero(labels == code)
+        stay[own[np.argsort(keys[own])[: counts.min()]]] = True
     return stay

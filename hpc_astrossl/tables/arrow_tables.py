@@ -12,7 +12,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.tables import streams, texts
 from hpc_astrossl.tables.values import EXPECTED, Unfit, Wanted, element
 
-BLOCK = 1 << 18  # rows of a file at once
+BLOCK = 1 << 17  # rows of a file at once
 
 
 class ArrowTable:
@@ -34,23 +34,23 @@ class ArrowTable:
         """Column names in order."""
         return self._schema.names
 
-    def read(self, wanted: Wanted) -> dict[str, np.ndarray]:
-        """Names and labels as str arrays, numbers as float64; nulls are "" and NaN. InputError for other types."""
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+    def read(self, wanted: Wanted) -> Iterator[dict[str, np.ndarray]]:
+        """Blocks of names and labels as str arrays, numbers as float64; nulls are "" and NaN. InputError for other
+        types."""
         columns = {name: element(name, self.names) for name in wanted}
         for batch in self._batches(list(dict.fromkeys(base for base, _ in columns.values()))):
-            for name, kind in wanted.items():
-                parts[name].append(self._column(batch, columns[name], kind))
-        return {name: np.concatenate(parts.pop(name)) for name in wanted} if all(parts.values()) else {}
+            yield {name: self._column(batch, columns[name], kind) for name, kind in wanted.items()}
 
     def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         with self._source() as source:
-            if self._format == "parquet":
-                yield from parquet.ParquetFile(source).iter_batches(batch_size=BLOCK, columns=columns)
+            if self._format == "parquet":  # page by page: a group of rows may be the whole file
+                file = parquet.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
+                yield from file.iter_batches(batch_size=BLOCK, columns=columns)
                 return
             file = ipc.open_file(source, options=ipc.IpcReadOptions(
                 included_fields=[self._schema.get_field_index(name) for name in columns]))  # fmt: skip
-            yield from (file.get_batch(i) for i in range(file.num_record_batches))
+            for batch in map(file.get_batch, range(file.num_record_batches)):
+                yield from (batch.slice(start, BLOCK) for start in range(0, batch.num_rows, BLOCK))
 
     def _column(self, batch: pa.RecordBatch, place: tuple[str, int | None], kind: str) -> np.ndarray:
         name, index = place

@@ -102,17 +102,15 @@ def _opened(path: Path, stream: BinaryIO) -> Iterator[fits.HDUList]:
         raise InputError(f"{path}: damaged or not a FITS file ({' '.join(str(error).split())})") from None
 
 
-def read(table: Layout, wanted: Wanted) -> dict[str, np.ndarray]:
-    """The wanted columns (all are there): names and labels as str arrays, numbers as float64, NaN where one is null."""
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+def read(table: Layout, wanted: Wanted) -> Iterator[dict[str, np.ndarray]]:
+    """Blocks of the wanted columns (all are there): names and labels as str arrays, numbers as float64, NaN where one
+    is null."""
     step = max(1, BLOCK // max(1, table.dtype.itemsize))
     with streams.seekable(table.path) as stream:
         stream.seek(table.start)
         for first in range(0, table.rows, step):
             block = np.fromfile(stream, dtype=table.dtype, count=min(step, table.rows - first))
-            for name, kind in wanted.items():
-                parts[name].append(_column(block, table, name, kind))
-    return {name: np.concatenate(parts.pop(name)) for name in wanted} if table.rows else {}
+            yield {name: _column(block, table, name, kind) for name, kind in wanted.items()}
 
 
 def _column(block: np.ndarray, table: Layout, name: str, kind: str) -> np.ndarray:

@@ -6,7 +6,7 @@ become arrays block by block. Every fault of a file is an InputError that opens 
 
 import csv
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,7 +49,7 @@ class _Opened:
 
     format: str
     header: Sequence[str]
-    read: Callable[[Wanted], dict[str, np.ndarray]]
+    read: Callable[[Wanted], Iterator[dict[str, np.ndarray]]]
 
 
 def files(source: Path, pattern: str) -> list[Path]:
@@ -94,6 +94,13 @@ def _ends(path: Path) -> bool:
 
 def read_tables(paths: Sequence[Path], wanted: Wanted, reading: Reading = Reading()) -> dict[str, np.ndarray]:
     """``read_table`` of several files, one after the other; InputError if they do not have the same columns."""
+    blocks = list(read_blocks(paths, wanted, reading))
+    # Column by column, each freed as it is joined: a catalogue is large, and never twice in memory.
+    return {name: np.concatenate([block.pop(name) for block in blocks]) for name in wanted}
+
+
+def read_blocks(paths: Sequence[Path], wanted: Wanted, reading: Reading = Reading()) -> Iterator[dict[str, np.ndarray]]:
+    """``read_tables`` a block of rows at a time. What astropy reads is one block, whatever its size."""
     if len(paths) > 1:
         headers_ = [(path, _open(path, wanted, reading).header) for path in paths]
         for path, header in headers_[1:]:
@@ -102,8 +109,8 @@ def read_tables(paths: Sequence[Path], wanted: Wanted, reading: Reading = Readin
                 where = "only in this file" if odd[0] in header else "missing here"
                 raise InputError(f"{path}: other columns than {headers_[0][0].name}: {odd[0]!r} is {where}; files that "
                                  "one pattern stands for must have the same columns")  # fmt: skip
-    parts = [_read(path, wanted, reading) for path in paths]
-    return {name: np.concatenate([part.pop(name) for part in parts]) for name in wanted} if parts[1:] else parts[0]
+    for path in paths:
+        yield from _read(path, wanted, reading)
 
 
 def read_table(path: Path, wanted: Wanted, **options) -> dict[str, np.ndarray]:
@@ -115,17 +122,18 @@ def read_table(path: Path, wanted: Wanted, **options) -> dict[str, np.ndarray]:
     return read_tables([path], wanted, Reading(**options))
 
 
-def _read(path: Path, wanted: Wanted, reading: Reading) -> dict[str, np.ndarray]:
-    table = _open(path, wanted, reading)
+def _read(path: Path, wanted: Wanted, reading: Reading) -> Iterator[dict[str, np.ndarray]]:
+    table, rows = _open(path, wanted, reading), 0
     for name in wanted:
         _check_column(path, table.header, name)
     try:
-        columns = table.read(wanted)
+        for block in table.read(wanted):
+            rows += len(next(iter(block.values()), ()))
+            yield block
     except _FAULTS as error:
         raise _unreadable(path, table.format, error) from None
-    if not columns or not len(next(iter(columns.values()))):
+    if not rows:
         raise InputError(f"{path}: the table has no rows")
-    return columns
 
 
 def _open(path: Path, wanted: Wanted, reading: Reading) -> _Opened:
@@ -158,7 +166,9 @@ def _opened(path: Path, format: str, wanted: Wanted, reading: Reading) -> _Opene
         table = _astropy(path, format, wanted, reading)
     if isinstance(table, Layout):
         return _Opened(format=format, header=table.header, read=lambda wanted: text_tables.read(table, wanted))
-    return _Opened(format=format, header=table.names, read=table.read)
+    if format in ("parquet", "feather"):
+        return _Opened(format=format, header=table.names, read=table.read)
+    return _Opened(format=format, header=table.names, read=lambda wanted: iter([table.read(wanted)]))
 
 
 def _astropy(path: Path, format: str, wanted: Wanted, reading: Reading):

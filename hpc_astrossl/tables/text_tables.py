@@ -20,9 +20,9 @@ from hpc_astrossl.tables.values import Unfit, Wanted
 BLOCK = 1 << 24  # bytes that Arrow is given at once
 
 
-def read(table: Layout, wanted: Wanted) -> dict[str, np.ndarray]:
-    """The wanted columns (all are in the header): names and labels as str arrays, numbers as float64, NaN where a field
-    is empty.
+def read(table: Layout, wanted: Wanted) -> Iterator[dict[str, np.ndarray]]:
+    """Blocks of the wanted columns (all are in the header): names and labels as str arrays, numbers as float64, NaN
+    where a field is empty.
 
     InputError, with the line, for a row of another length, a field that is no number, a name that once was one.
     """
@@ -36,15 +36,26 @@ def read(table: Layout, wanted: Wanted) -> dict[str, np.ndarray]:
                              "long ids apart; expected text or whole numbers")  # fmt: skip
     first = slow_text.first_row(table)
     if first is None:
-        return {}
+        return
     places = {name: table.header.index(name) for name in wanted}
     width = max(len(first[1]), len(table.header)) if table.named else len(table.header)
+    done = 0
     try:
-        blocks = list(_fast(table, wanted, places, width))
+        for block in _fast(table, wanted, places, width):
+            done += _rows(block)
+            yield block
+        return
     except (pa.ArrowInvalid, Unfit):
-        blocks = list(slow_text.blocks(table, wanted, places))
-    # Column by column, each freed as it is joined: a catalogue is large, and never twice in memory.
-    return {name: np.concatenate([block.pop(name) for block in blocks]) for name in wanted} if blocks else {}
+        pass
+    for block in slow_text.blocks(table, wanted, places):
+        skipped = min(done, _rows(block))  # handed on before Arrow came upon what it does not take
+        done -= skipped
+        if skipped < _rows(block):
+            yield {name: values[skipped:] for name, values in block.items()}
+
+
+def _rows(block: Mapping[str, np.ndarray]) -> int:
+    return len(next(iter(block.values()), ()))
 
 
 def _fast(table: Layout, wanted: Wanted, places: Mapping[str, int], width: int) -> Iterator[dict[str, np.ndarray]]:
