@@ -71,11 +71,17 @@ def stage(folder: Path) -> dict:
     room = "selection" if (here / "selection").is_dir() else "ingest"  # so it was called in 0.1.0
     read_objects = importlib.import_module(f"hpc_astrossl.{room}.catalogue").read_objects
     select = importlib.import_module(f"hpc_astrossl.{room}.select").select
-    recipe = _recipe()
+    recipe, more, spilled = _recipe(), {}, 0
     begun = time.monotonic(), time.process_time()
-    objects = read_objects(recipe, folder)
-    kept = {name: len(found.rows) for name, found in select(recipe, objects, folder).items()}
-    return {"kept": kept} | _used(begun)
+    if (here / "selection" / "workspace.py").is_file():  # from 0.2.0 on: in a budget of memory, which is the default
+        from hpc_astrossl.selection.workspace import Workspace
+
+        more = {"space": Workspace(folder=folder / "workspace")}
+    objects = read_objects(recipe, folder, **more)
+    kept = {name: len(found.rows) for name, found in select(recipe, objects, folder, **more).items()}
+    if more:
+        spilled = sum(file.stat().st_size for file in more["space"].folder.glob("*"))
+    return {"kept": kept, "spilled_mb": spilled >> 20} | _used(begun)
 
 
 def task(folder: Path, out: Path, number: int, tasks: int) -> dict:

@@ -182,7 +182,7 @@ def widened(values: np.ndarray) -> np.ndarray:
 
 
 class Growing:
-    """Columns that grow by blocks of rows: in memory up to a quarter of the workspace's, then all of them in files.
+    """Columns that grow by blocks of rows: in memory up to an eighth of the workspace's, then all of them in files.
 
     ``names`` are those of columns of a few texts.
     """
@@ -196,7 +196,7 @@ class Growing:
         """Add the rows of a block, which has the same columns as the others."""
         self._blocks.append(block)
         self._held += sum(values.nbytes for values in block.values())
-        if self._files or (self._space.folder is not None and self._held > self._space.memory // 4):
+        if self._files or (self._space.folder is not None and self._held > self._space.memory // 8):
             self._spill()
 
     def _spill(self) -> None:
