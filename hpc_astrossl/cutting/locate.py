@@ -1,6 +1,7 @@
 """Pixel positions of objects: by the WCS of their fields where the catalogue has none, else held against it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,13 @@ def locate(recipe: Recipe, folder: Path, objects: Objects,
            say: Callable[[str], None]) -> Iterator[dict[str, np.ndarray]]:  # fmt: skip
     """Block by block, in their order, the objects' ``x``, ``y`` and, without a column for it, ``field``.
 
-    Given positions are kept (no block comes), and a sample is compared with the headers. InputError when these
-    contradict them.
+    Given positions are kept, and a sample is compared with the headers. InputError when these contradict them.
     """
     spec = recipe.fields
     if spec is not None and recipe.catalogue.x is not None and not recipe.catalogue.has_field:
-        objects = replace(objects, field=np.full(len(objects), only_field(recipe, folder)))
+        objects = replace(objects, field=np.broadcast_to(only_field(recipe, folder), len(objects)))
+        for start in range(0, len(objects), BLOCK):
+            yield {"field": objects.field[start : start + BLOCK]}
     if spec is None or spec.bands is None or recipe.catalogue.ra is None:
         return
     index = Index(recipe, folder)
