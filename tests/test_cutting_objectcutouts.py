@@ -173,7 +173,7 @@ class TestLupton:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("cutouts.bands='{id}.fits'", r"bands must contain \{id\} and \{band\}"),
+        ("cutouts.bands='{id}.fits'", r"bands must contain \{band\}, found '\{id\}.fits' for the bands"),
         ("cutouts.cube='{id}.fits'", r"give either bands or cube"),
         ("cutouts.zero_point_column=null", r"zero_points must contain \{field\}, found 'zero_points.csv'"),
         ("cutouts.zero_point_column=ZP", r"zero_point_column must contain \{band\}, found 'ZP'"),
