@@ -194,3 +194,74 @@ def test_padding_is_counted_and_filled(folder):
     np.testing.assert_allclose(images[0][:, 5:] / whole[63:79, 0:11], factor[0, 0], rtol=1e-5)
     with pytest.raises(InputError, match="edge: pad needs max_bad"):
         recipe(folder, "fields.edge=pad")
+
+
+class TestQuantisedZeros:
+    """fpack's default turns the zeros of a coadd into numbers up to half a step from 0: no data all the same."""
+
+    def packed(self, folder, image, **options):
+        unit = astropy_fits.CompImageHDU(image, header(SHAPE), quantize_level=4, **options)
+        astropy_fits.HDUList([astropy_fits.PrimaryHDU(), unit]).writeto(folder / "A_r.fits", overwrite=True)
+        return astropy_fits.getdata(folder / "A_r.fits")
+
+    DITHERED = {"quantize_method": 1, "dither_seed": 5}
+
+    @pytest.mark.parametrize("options", [
+        DITHERED, {"quantize_method": -1}, {"quantize_method": 2, "dither_seed": 5}, {**DITHERED, "tile_shape": (20, 30)},
+        {**DITHERED, "compression_type": "HCOMPRESS_1", "tile_shape": (18, 40)},
+        {**DITHERED, "compression_type": "GZIP_2"},
+    ])  # fmt: skip
+    @pytest.mark.parametrize("part", [(slice(12, 20), slice(12, 21)), (slice(0, 18), slice(None)),
+                                      (slice(0, 90), slice(0, 17))])  # fmt: skip
+    def test_a_block_of_them_is_found(self, folder, options, part):
+        image = field()
+        image[part] = 0
+        found = self.packed(folder, image, **options)
+        assert np.abs(found[part]).max() < 0.3
+        counts, _, order, store = make(folder, "fields.max_bad=0.9")
+        exact = self.shares(image)
+        np.testing.assert_allclose(store.table["bad_pixels"][order], exact, atol=0.02)
+        assert counts["rejected"] == {}
+
+    def shares(self, image):
+        return [(image[y - 9 : y + 7, x - 8 : x + 8] == 0).mean() for x, y in PLACES]
+
+    def test_nothing_but_them_is_no_image_and_noise_is_kept(self, folder):
+        self.packed(folder, field(), **self.DITHERED)
+        assert make(folder)[0]["rejected"] == {}
+        image = field()
+        image[8:30, 8:32] = 0
+        self.packed(folder, image, **self.DITHERED)
+        assert make(folder)[0]["rejected"] == NONE
+
+    def test_a_cube_of_planes(self, folder):
+        cube = np.stack([stars((32, 32), [(16, 16)], noise=1.0, seed=i) + np.float32(0.01) for i in range(2)])
+        cube[1, :9, :9] = 0
+        unit = astropy_fits.CompImageHDU(cube, quantize_level=4, **self.DITHERED)
+        astropy_fits.HDUList([astropy_fits.PrimaryHDU(), unit]).writeto(folder / "S0.fits")
+        catalogue(folder, [150.0], [2.0], mag_g=[18.0])
+        settings = ("fields=null", "cutouts={cube: '{id}.fits', max_bad: 0.5, pixel_scale: 0.4}", "size=32",
+                    "catalogue.bands=[r, g]")  # fmt: skip
+        out = folder.parent / "cube"
+        (made,) = build(recipe(folder, *settings), folder, out)
+        np.testing.assert_allclose(open_store(made.path).table["bad_pixels"], 81 / 1024, atol=0.004)
+
+
+class TestWhereDataEnd:
+    """A cutout that a coadd's edge crosses keeps no zeros, however little of either is in it."""
+
+    def test_a_single_pixel_of_data(self):
+        image = np.zeros((32, 32), np.float32)
+        image[0, 31] = 99.9
+        assert nodata.empty(image).sum() == 1023
+
+    def test_the_tip_of_a_wedge(self):
+        image = stars((40, 40), [(20, 20)], noise=1.0)
+        image[0, 5:13] = image[1, 7:11] = image[2, 8:9] = 0
+        np.testing.assert_array_equal(nodata.empty(image), image == 0)
+
+    def test_zeros_of_coarse_numbers_are_data(self):
+        """As of int16 with BSCALE, where 0 is a value like any other."""
+        image = (np.round(stars((40, 40), [(20, 20)], noise=1.0) / 0.37) * 0.37).astype(np.float32)
+        image[0, 5:8] = 0
+        assert not nodata.empty(image).any()

@@ -92,14 +92,15 @@ class BandImage:
         """Whether several threads may read at a time."""
         return self.image.plain and not self.others
 
-    def good(self, pixels: np.ndarray) -> bool:
-        """Whether no pixel of windows (m, bands, height, width) is bad, by their values alone."""
-        return nodata.nobody(pixels.reshape(-1, *pixels.shape[2:]), self._no_value) is None
+    def good(self, pixels: np.ndarray, steps: np.ndarray | None) -> bool:
+        """Whether no pixel of windows (m, bands, height, width) is bad, by their values alone; see ``nodata``."""
+        steps = steps if steps is None else steps.reshape(-1, *steps.shape[2:])
+        return nodata.nobody(pixels.reshape(-1, *pixels.shape[2:]), self._no_value, steps) is None
 
-    def judge(self, pixels: np.ndarray, others: list[np.ndarray]) -> np.ndarray | None:
+    def judge(self, pixels: np.ndarray, others: list[np.ndarray], steps: np.ndarray | None) -> np.ndarray | None:
         """Which pixels (m, height, width) of windows are bad, given those of mask, weight and factors, which are
         applied; None where none is bad."""
-        bad = nodata.nobody(pixels, self._no_value)
+        bad = nodata.nobody(pixels, self._no_value, steps)
         for name, found in zip(self.others, others, strict=True):
             bad = np.zeros(pixels.shape, dtype=bool) if bad is None else bad
             self._apply(name, found, pixels, bad)
@@ -116,7 +117,8 @@ class BandImage:
         part = slice(first, last), slice(start, end)
         inside = slice(first - bottom, last - bottom), slice(start - left, end - left)
         pixels = self.image.read(*part)
-        none = nodata.nobody(pixels[None], self._no_value)
+        steps = self.image.steps(*(np.arange(one.start, one.stop)[None] for one in part))
+        none = nodata.nobody(pixels[None], self._no_value, steps)
         wrong = np.zeros(pixels.shape, dtype=bool) if none is None else none[0]
         for name, other in self.others.items():
             self._apply(name, other.read(*part), pixels, wrong)
@@ -139,12 +141,25 @@ def band_windows(bands: Sequence[BandImage], tops: np.ndarray, lefts: np.ndarray
     handed on. Pixels are (m, bands, size, size), row 0 at the top; see ``judge``."""
     beside = [[other] for band in bands for other in band.others.values()]
     for which, (pixels, *found) in windows([[band.image for band in bands], *beside], tops, lefts, size):
-        others = iter(found)
-        if not beside and bands[0].good(pixels):  # nearly always: all bands in one look
+        others, steps = iter(found), _steps(bands, tops[which], lefts[which], size)
+        if not beside and bands[0].good(pixels, steps):  # nearly always: all bands in one look
             yield which, pixels, [None] * len(bands)
             continue
-        bad = [band.judge(pixels[:, i], [next(others)[:, 0] for _ in band.others]) for i, band in enumerate(bands)]
+        bad = [band.judge(pixels[:, i], [next(others)[:, 0] for _ in band.others],
+                          None if steps is None else steps[:, i]) for i, band in enumerate(bands)]  # fmt: skip
         yield which, pixels, bad
+
+
+def _steps(bands: Sequence[BandImage], tops: np.ndarray, lefts: np.ndarray, size: int) -> np.ndarray | None:
+    """Steps of the quantisation of windows, (m, bands, size, size); None where no band was quantised."""
+    if not any(band.image.quantised for band in bands):
+        return None
+    rows = (bands[0].shape[0] - 1 - tops)[:, None] - np.arange(size)
+    steps = np.zeros((len(tops), len(bands), size, size), dtype=np.float32)
+    for i, band in enumerate(bands):
+        if band.image.quantised:
+            steps[:, i] = band.image.steps(rows, lefts[:, None] + np.arange(size))
+    return steps
 
 
 def _bits(spec: BandImages, mask: fits.Image) -> int:

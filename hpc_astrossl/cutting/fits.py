@@ -22,7 +22,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 from hpc_astrossl.cutting import asinh, containers
 from hpc_astrossl.cutting.badfile import NO_FILE, TRUNCATED, BadFile
-from hpc_astrossl.cutting.fitsunits import Stored, choose
+from hpc_astrossl.cutting.fitsunits import RAW, Stored, choose
 from hpc_astrossl.errors import InputError
 
 Header = fits.Header
@@ -56,18 +56,33 @@ class Image:
         self._axes = stored.axes(axes)
         self.path, self._unit, self._full = path, unit, tuple(unit.shape)
         self.shape = tuple(unit.shape[axis] for axis in self._axes)
-        self.tile = (1, self.shape[-1])
+        sides = (1,) * (len(self.shape) - 1) + self.shape[-1:]
         if isinstance(unit, fits.CompImageHDU):
-            self.tile = tuple(unit.tile_shape[axis] for axis in self._axes[-2:])
+            sides = tuple(unit.tile_shape[axis] for axis in self._axes)
+        self.tile, self._sides = sides[-2:], sides
         self.headers = Headers(path=path, shape=self.shape, image=unit.header, primary=units[0].header)
         self._scaling = asinh.scaling(self.headers.image, self.headers.primary, path)
         self._place = _place_of_rows(stream, stored, self)
         self._packed = stored.end if stored.tiled else 0
+        self._steps = _steps_of_tiles(stream, stored, self.shape, sides) if self._scaling is None else None
 
     @property
     def held(self) -> int:
         """Bytes of memory that reading it takes, about: of a compressed file, all of it and a part that is unpacked."""
         return self._packed + (AT_A_TIME if self._packed else AT_A_TIME // 8) * self.shape[-1] * 4
+
+    @property
+    def quantised(self) -> bool:
+        """Whether its numbers were rounded by a compression that does not keep zeros."""
+        return self._steps is not None
+
+    def steps(self, rows: np.ndarray, columns: np.ndarray, plane: int = 0) -> np.ndarray | None:
+        """By which steps the pixels of M parts were rounded, (M, height, width): float32, 0 for not at all; None if no
+        pixel of the image was. ``rows`` are (M, height), ``columns`` (M, width)."""
+        if self._steps is None:
+            return None
+        steps = self._steps if self._steps.ndim == 2 else self._steps[plane // self._sides[0]]
+        return steps[(rows // self.tile[0])[:, :, None], (columns // self.tile[1])[:, None, :]]
 
     @property
     def plain(self) -> bool:
@@ -102,6 +117,23 @@ class Image:
             if self.dtype == np.int64:
                 return bits(found)
             return np.asarray(found if self._scaling is None else self._scaling.linear(found), dtype=np.float32)
+
+
+def _steps_of_tiles(
+    stream: IO[bytes], stored: Stored, shape: tuple[int, ...], sides: tuple[int, ...]
+) -> np.ndarray | None:
+    """The quantisation step (ZSCALE) of every tile of a compressed image, an axis for each of the image's; None if
+    there is none, or zeros were kept (SUBTRACTIVE_DITHER_2)."""
+    if not stored.tiled or not stored.kind.startswith("float"):
+        return None
+    stream.seek(0)
+    unit = fits.open(stream, lazy_load_hdus=True, **RAW)[stored.number]  # not closed, as the stream would be
+    tiles = [-(-length // side) for length, side in zip(shape, sides, strict=True)]
+    found = np.full(int(np.prod(tiles)), unit.header.get("ZSCALE", 0.0), dtype=np.float32)
+    if "ZSCALE" in unit.columns.names:
+        found[:] = unit.data["ZSCALE"]
+    kept = unit.header.get("ZQUANTIZ") == "SUBTRACTIVE_DITHER_2"
+    return found.reshape(tiles) if not kept and (found > 0).any() else None
 
 
 def _place_of_rows(stream: IO[bytes], stored: Stored, image: Image) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from hpc_astrossl.cutting.badfile import NO_IMAGE, TRUNCATED, BadFile, RecipeFault
 
-_RAW = {"memmap": False, "disable_image_compression": True}  # compressed images as the tables they are stored in
+RAW = {"memmap": False, "disable_image_compression": True}  # compressed images as the tables they are stored in
 _MOST_RATIO = 10_000  # pixels' bytes for a byte of compressed ones; PLIO of one value reaches about 8,000
 _AXES = {2: "two", 3: "three"}
 
@@ -80,7 +80,7 @@ def _units(stream: IO[bytes]) -> Iterator[Stored]:
     while True:
         try:
             if number == 0:
-                units = fits.open(stream, lazy_load_hdus=True, **_RAW)  # closing the units would close the stream
+                units = fits.open(stream, lazy_load_hdus=True, **RAW)  # closing the units would close the stream
             unit = units[number]
         except (IndexError, OSError, ValueError, TypeError, KeyError, EOFError, fits.VerifyError):
             return  # what was read so far says whether it matters

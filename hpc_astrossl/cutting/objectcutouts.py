@@ -205,9 +205,13 @@ class _Plane:
     def __init__(self, cube: fits.Image, number: int):
         self._cube, self._number, self.path, self.dtype = cube, number, cube.path, cube.dtype
         self.shape, self.tile, self.headers, self.plain = cube.shape[1:], cube.tile, cube.headers, False
+        self.quantised = cube.quantised
 
     def read(self, *part: slice) -> np.ndarray:
         return self._cube.read(slice(self._number, self._number + 1), *part)[0]
+
+    def steps(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray | None:
+        return self._cube.steps(rows, columns, self._number)
 
 
 def _no_file(path: Path) -> BadFile:
