@@ -196,6 +196,9 @@ def test_padding_is_counted_and_filled(folder):
         recipe(folder, "fields.edge=pad")
 
 
+DITHERED = {"quantize_method": 1, "dither_seed": 5}
+
+
 class TestQuantisedZeros:
     """fpack's default turns the zeros of a coadd into numbers up to half a step from 0: no data all the same."""
 
@@ -204,10 +207,9 @@ class TestQuantisedZeros:
         astropy_fits.HDUList([astropy_fits.PrimaryHDU(), unit]).writeto(folder / "A_r.fits", overwrite=True)
         return astropy_fits.getdata(folder / "A_r.fits")
 
-    DITHERED = {"quantize_method": 1, "dither_seed": 5}
-
     @pytest.mark.parametrize("options", [
-        DITHERED, {"quantize_method": -1}, {"quantize_method": 2, "dither_seed": 5}, {**DITHERED, "tile_shape": (20, 30)},
+        DITHERED, {"quantize_method": -1}, {"quantize_method": 2, "dither_seed": 5},
+        {**DITHERED, "tile_shape": (20, 30)},
         {**DITHERED, "compression_type": "HCOMPRESS_1", "tile_shape": (18, 40)},
         {**DITHERED, "compression_type": "GZIP_2"},
     ])  # fmt: skip
@@ -227,17 +229,17 @@ class TestQuantisedZeros:
         return [(image[y - 9 : y + 7, x - 8 : x + 8] == 0).mean() for x, y in PLACES]
 
     def test_nothing_but_them_is_no_image_and_noise_is_kept(self, folder):
-        self.packed(folder, field(), **self.DITHERED)
+        self.packed(folder, field(), **DITHERED)
         assert make(folder)[0]["rejected"] == {}
         image = field()
         image[8:30, 8:32] = 0
-        self.packed(folder, image, **self.DITHERED)
+        self.packed(folder, image, **DITHERED)
         assert make(folder)[0]["rejected"] == NONE
 
     def test_a_cube_of_planes(self, folder):
         cube = np.stack([stars((32, 32), [(16, 16)], noise=1.0, seed=i) + np.float32(0.01) for i in range(2)])
         cube[1, :9, :9] = 0
-        unit = astropy_fits.CompImageHDU(cube, quantize_level=4, **self.DITHERED)
+        unit = astropy_fits.CompImageHDU(cube, quantize_level=4, **DITHERED)
         astropy_fits.HDUList([astropy_fits.PrimaryHDU(), unit]).writeto(folder / "S0.fits")
         catalogue(folder, [150.0], [2.0], mag_g=[18.0])
         settings = ("fields=null", "cutouts={cube: '{id}.fits', max_bad: 0.5, pixel_scale: 0.4}", "size=32",
