@@ -1,6 +1,7 @@
 """Colour pictures of fields beside coadds, and files that are kept: the same picture for everyone, or refused."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -104,3 +105,117 @@ def test_files_of_16_bits_are_not_kept():
     data += chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     with pytest.raises(ValueError, match="16 bits a channel"):
         examine(data)
+
+
+def tiff(pixels, tags=(), *, order="<") -> bytes:
+    """A TIFF of one strip a plane, by its specification (TIFF 6.0): (height, width, channels) or, planar, channels
+    first."""
+    planar = dict(tags).get(284, 1) == 2
+    height, width = pixels.shape[1:] if planar else pixels.shape[:2]
+    count = pixels.shape[0] if planar else pixels.shape[2]
+    kind = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
+    data, sheets = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes(), count if planar else 1
+    each, start = len(data) // sheets, 8
+    wanted = {256: [width], 257: [height], 258: [8 * pixels.itemsize] * count, 259: [1], 262: [2 if count >= 3 else 1],
+              273: [start + i * each for i in range(sheets)], 277: [count], 278: [height], 279: [each] * sheets,
+              284: [1], 339: [kind] * count} | {tag: value if isinstance(value, list) else [value]
+                                               for tag, value in tags}  # fmt: skip
+    after = start + len(data)
+    body, entries = b"", b""
+    for tag in sorted(wanted):
+        values = struct.pack(f"{order}{len(wanted[tag])}I", *wanted[tag])
+        place = values if len(values) == 4 else struct.pack(f"{order}I", after + len(body))
+        entries += struct.pack(f"{order}HHI", tag, 4, len(wanted[tag])) + place
+        body += values if len(values) != 4 else b""
+    head = struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, after + len(body))
+    return head + data + body + struct.pack(f"{order}H", len(wanted)) + entries + bytes(4)
+
+
+GREY = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+COLOUR = np.random.default_rng(1).integers(0, 255, (16, 16, 3)).astype(np.uint8)
+PLANES = COLOUR.transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(("pixels", "tags", "words"), [
+    (PLANES.astype(np.uint16) * 257, [(284, 2)], "has 16 bits a channel"), (COLOUR.astype(np.uint16), [], "16 bits"),
+    (COLOUR.astype(np.uint32), [], "32 bits"), (GREY.astype(np.uint16), [], "16 bits"),
+    (COLOUR.astype(np.float32), [], "floating-point pixels; an image needs 8 bits a channel"),
+    (COLOUR.astype(np.float64), [], "floating-point"), (PLANES.astype(np.float32), [(284, 2)], "floating-point"),
+    (GREY.astype(np.float16), [], "floating-point"), (GREY.astype(np.int8), [], "signed numbers"),
+    (np.repeat(GREY, 5, 2), [(338, [0, 0])], "has 5 channels"), (np.repeat(GREY, 2, 2), [(338, 0)], "has 2 channels"),
+    (np.repeat(GREY, 4, 2), [(338, 0)], "has 4 channels"), (np.repeat(GREY, 4, 2), [(338, 2)], "transparent pixels"),
+    (COLOUR, [(259, 52546)], "packed by JPEG XL"), (COLOUR, [(259, 34887)], "packed by LERC"),
+    (COLOUR, [(274, 6)], "is to be turned"),
+])  # fmt: skip
+def test_a_tiff_is_judged_by_its_tags(tmp_path, pixels, tags, words, order):
+    (tmp_path / "a.tif").write_bytes(tiff(pixels, tags, order=order))
+    with pytest.raises(InputError, match=words):
+        rgb.read_object(tmp_path / "a.tif", 16)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_a_tiff_of_8_bits_is_read(tmp_path, order):
+    opaque = np.concatenate([COLOUR, np.full_like(GREY, 255)], 2)
+    cases = [
+        (COLOUR, [], COLOUR),
+        (PLANES, [(284, 2)], COLOUR),
+        (GREY, [], GREY.repeat(3, 2)),
+        (opaque, [(338, 2)], COLOUR),
+    ]
+    for pixels, tags, expected in cases:
+        (tmp_path / "a.tif").write_bytes(tiff(pixels, tags, order=order))
+        np.testing.assert_array_equal(rgb.read_object(tmp_path / "a.tif", 16), expected)
+
+
+def jpeg_2000(depth: int) -> bytes:
+    """A real one, whose header is made to claim another depth: what is read of it is not looked at."""
+    stream = io.BytesIO()
+    Image.fromarray(COLOUR).save(stream, "JPEG2000", no_jp2=True)
+    data = bytearray(stream.getvalue())
+    place = data.index(b"\xff\x51") + 40
+    data[place] = data[place + 3] = data[place + 6] = depth - 1
+    return bytes(data)
+
+
+def sgi() -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(COLOUR).save(stream, "SGI", bpc=2)
+    return stream.getvalue()
+
+
+def fits_file() -> bytes:
+    from astropy.io import fits
+
+    stream = io.BytesIO()
+    fits.PrimaryHDU(GREY[..., 0]).writeto(stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(("data", "words"), [
+    (b"P6 16 16 65535\n" + COLOUR.astype(">u2").tobytes(), "do not run from 0 to 255"),
+    (b"P6 16 16 100\n" + (COLOUR // 3).tobytes(), "do not run from 0 to 255"),
+    (jpeg_2000(12), "has 12 bits a channel"), (sgi(), "of the kind SGI, whose depth is not looked at; convert it"),
+    (fits_file(), "is a FITS image; name it under bands"),
+])  # fmt: skip
+def test_deeper_pictures_of_other_kinds_are_refused(tmp_path, data, words):
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(InputError, match=words):
+        rgb.read_object(tmp_path / "a.png", 16)
+
+
+def test_8_bits_of_other_kinds_are_read(tmp_path):
+    for data in (b"P6 16 16 255\n" + COLOUR.tobytes(), jpeg_2000(8)):
+        (tmp_path / "a.png").write_bytes(data)
+        np.testing.assert_array_equal(rgb.read_object(tmp_path / "a.png", 16), COLOUR)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_colour_that_is_marked_as_transparent_is_refused_kept_or_not(tmp_path, mode):
+    image = Image.fromarray(COLOUR).convert(mode)
+    marked = image.getpixel((3, 3))
+    image.save(tmp_path / "a.png", transparency=marked)
+    with pytest.raises(InputError, match="has transparent pixels"):
+        rgb.read_object(tmp_path / "a.png", 16)
+    with pytest.raises(ValueError, match="has transparent pixels"):
+        examine((tmp_path / "a.png").read_bytes())

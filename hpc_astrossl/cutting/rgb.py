@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
+from hpc_astrossl.cutting import depth
 from hpc_astrossl.cutting.badfile import NO_FILE, BadFile
 from hpc_astrossl.cutting.fits import missing
 from hpc_astrossl.errors import InputError
@@ -18,9 +19,8 @@ _REFUSED = {
     "CMYK": "has inks (CMYK), whose colours depend on a printer's profile; convert it to RGB",
     "LAB": "has Lab colours; convert it to RGB",
     "HSV": "has HSV colours; convert it to RGB",
-    "F": "has floating-point pixels; an image needs 8 bits a channel, so choose a stretch and convert it",
+    "F": depth.FLOATING,
 }
-_DEEP = "has {} bits a channel; an image needs 8, so choose a stretch and convert it"
 
 
 def read_field(path: Path) -> np.ndarray:
@@ -60,12 +60,14 @@ def no_file(path: Path) -> BadFile:
 
 
 def _open(path: Path) -> Image.Image:
+    with _named(path), path.open("rb") as stream:
+        if fault := depth.tiff_fault(stream):
+            raise InputError(f"{path}: {fault}")
     with _named(path), Image.open(path) as image:
-        fault = _fault(image)
-        if fault:
+        if fault := depth.fault(image) or _fault(image):
             raise InputError(f"{path}: {fault}")
         image.load()
-        if image.mode == "RGB":
+        if image.mode == "RGB" and not image.has_transparency_data:
             return image  # a copy of a field is 360 MB
         if image.has_transparency_data:
             image = image.convert("RGBA")
@@ -78,7 +80,7 @@ def _fault(image: Image.Image) -> str | None:
     """Why the pixels must not be taken as they are; None if they may."""
     layout = " ".join(str(part) for part in getattr(image, "tile", ()))
     if image.mode.startswith("I") or ";16" in layout:
-        return _DEEP.format(32 if image.mode == "I" and ";16" not in layout else 16)
+        return depth.DEEP.format(32 if image.mode == "I" and ";16" not in layout else 16)
     if getattr(image, "n_frames", 1) > 1:
         return f"holds {image.n_frames} images; one is needed"
     turned = image.getexif().get(ExifTags.Base.Orientation, 1)

@@ -101,6 +101,8 @@ def examine(data: bytes) -> Encoding:
             if fault := _fault(image):
                 raise ValueError(fault)
             image.load()
+            if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
+                raise ValueError("it has transparent pixels, whose colour is not defined; flatten it")
             if MARKS[kind][1] not in data[-LAST:]:
                 raise ValueError("its end is missing, or far from the end of the file")
     except (UnidentifiedImageError, Image.DecompressionBombError, MemoryError, OSError, SyntaxError) as error:
