@@ -5,9 +5,12 @@ import dataclasses
 import gzip
 import io
 import lzma
+import shutil
+import subprocess
 import time
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from astropy.io import fits as astropy_fits
 from ingest_survey import RECIPES, Survey
@@ -46,8 +49,10 @@ def test_a_packing_is_known_by_its_bytes_whatever_the_name(tmp_path, name, pack,
 @pytest.mark.parametrize(
     ("head", "words", "reason"),
     [
-        (b"\x1f\x9d\x90", r"a\.fits\.Z: packed by compress.*gzip -d a\.fits\.Z", "packed file"),
-        (b"\x28\xb5\x2f\xfd", r"packed by zstd.*zstd -d a\.fits\.Z", "packed file"),
+        (b"\x1f\x9d\x90", r"a\.fits\.Z: is compressed with compress.*gzip -d a\.fits\.Z", "packed file"),
+        (b"\x04\x22\x4d\x18", r"compressed with lz4.*lz4 -d a\.fits\.Z", "packed file"),
+        (b"LZIP\x01", r"compressed with lzip.*lzip -d a\.fits\.Z", "packed file"),
+        (b"\x28\xb5\x2f\xfd", "damaged or not a FITS file", "unreadable image"),
         (b"PK\x03\x04", r"a zip archive.*unzip a\.fits\.Z", "packed file"),
         (HTML, "an HTML or XML page", "not a FITS file"),
         (b'{"error": "no such tile"}', "JSON or plain text", "not a FITS file"),
@@ -78,6 +83,41 @@ def test_a_gzipped_field_costs_one_unpacking(tmp_path):
         windows.gather(image, tops, lefts, out := np.zeros((60, 32, 32), np.float32))
     assert time.process_time() - start < 4 * once + 0.5
     np.testing.assert_array_equal(out[7], field[::-1][tops[7] : tops[7] + 32, lefts[7] : lefts[7] + 32])
+
+
+def zstd(data: bytes) -> bytes:
+    return pa.compress(data, "zstd", asbytes=True)
+
+
+@pytest.mark.parametrize("kind", ["f8", "f4", "i4", "i2", "u2", "u1"])
+def test_every_pixel_is_the_same_in_every_packing_and_spelling(tmp_path, kind):
+    """As of CFITSIO's testD, testF, testI and testS, which come in four packings each."""
+    values = (np.random.default_rng(0).normal(0, 50, (35, 41)) + 100).astype(kind)
+    expected = values.astype(np.float32)[::-1]
+    tiles = [{"compression_type": "GZIP_2", "quantize_level": 0}, {"compression_type": "GZIP_1", "quantize_level": 0,
+              "tile_shape": (35, 41)}]  # fmt: skip
+    tiles += [] if kind[0] == "f" else [{"compression_type": name} for name in ("RICE_1", "HCOMPRESS_1")]
+    contents = {"plain": packed_bytes([astropy_fits.PrimaryHDU(values)])} | {
+        f"tiled{i}": packed_bytes([astropy_fits.PrimaryHDU(), astropy_fits.CompImageHDU(values, **options)])
+        for i, options in enumerate(tiles)}  # fmt: skip
+    for name, content in contents.items():
+        for pack, ends in ((bytes, (".fits", ".fit", ".fz", "")), (gzip.compress, (".fits.gz", ".FITS.GZ", ".fz.gz")),
+                           (bz2.compress, (".fits.bz2", ".bz2")), (lzma.compress, (".xz", ".fits")),
+                           (zstd, (".fits.zst", ".ZST"))):  # fmt: skip
+            for end in ends:
+                path = tmp_path / f"{name}{end}"
+                path.write_bytes(pack(content))
+                np.testing.assert_array_equal(fits.read_image(path), expected, err_msg=f"{kind} {path.name}")
+
+
+@pytest.mark.skipif(shutil.which("compress") is None, reason="compress (package ncompress) is not installed")
+def test_a_file_of_compress_itself_is_named_and_its_command_undoes_it(tmp_path):
+    (tmp_path / "a.fits").write_bytes(PLAIN * 3)
+    subprocess.run(["compress", "-f", "a.fits"], cwd=tmp_path, check=True)
+    with pytest.raises(BadFile, match=r"a\.fits\.Z: is compressed with compress .*gzip -d a\.fits\.Z"):
+        fits.read_image(tmp_path / "a.fits.Z")
+    subprocess.run(["gzip", "-d", "a.fits.Z"], cwd=tmp_path, check=True)
+    assert (tmp_path / "a.fits").read_bytes() == PLAIN * 3
 
 
 def test_a_large_one_is_unpacked_to_a_file(tmp_path, monkeypatch):

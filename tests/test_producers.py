@@ -137,7 +137,7 @@ PRODUCERS = {
     "BLANK": (scaled(-32768), [], "pixels without a value"),
     "compressed float with BZERO": (packed(primary(), tiled(STAR, cards({"BSCALE": 1.0, "BZERO": 0.0}))), [],
                                     POINT(25)),
-    "compress (.Z)": (b"\x1f\x9d\x90" + bytes(100), [], "packed by compress .* gzip -d"),
+    "compress (.Z)": (b"\x1f\x9d\x90" + bytes(100), [], "compressed with compress .* gzip -d"),
     "an ASCII table": (table(), [], "holds no two-dimensional image"),
     "Euclid, JPEG": (b"\xff\xd8\xff\xe0" + bytes(100), [], "a JPEG picture"),
     "an error page": (b"<!DOCTYPE html><p>503", [], "an HTML or XML page"),

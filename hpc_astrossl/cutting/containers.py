@@ -1,33 +1,21 @@
 """What a file is, told by its first bytes and never by its name; packed ones are unpacked once.
 
-gzip, bzip2 and xz are unpacked into memory, or from SPOOL bytes on into a file without a name in the temporary folder
-(TMPDIR), so that any number of windows cost one unpacking. Other packings are named with the command that undoes them.
+What is packed (``tables.streams`` knows how) is unpacked into memory, or from SPOOL bytes on into a file without a name
+in the temporary folder (TMPDIR), so that any number of windows cost one unpacking. Other packings are named with the
+command that undoes them.
 """
 
-import bz2
-import gzip
-import lzma
 import os
 import shutil
 import tempfile
-import zlib
 from pathlib import Path
 from typing import IO
 
 from hpc_astrossl.cutting.badfile import EMPTY, NOT_FITS, PACKED, BadFile
+from hpc_astrossl.tables import streams
 
 SPOOL = 1 << 28
 PIECE = 1 << 20
-_READ = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
-# First bytes -> (what it is, what undoes it).
-_NAMED = {
-    b"\x1f\x9d": ("packed by compress (.Z)", "gzip -d {}  (or uncompress {})"),
-    b"\x1f\xa0": ("packed by compress -H (.Z)", "gzip -d {}"),
-    b"\x28\xb5\x2f\xfd": ("packed by zstd", "zstd -d {}"),
-    b"\x04\x22\x4d\x18": ("packed by lz4", "lz4 -d {}"),
-    b"PK\x03\x04": ("a zip archive", "unzip {}"),
-    b"7z\xbc\xaf": ("a 7z archive", "7z x {}"),
-}
 _FOREIGN = {
     b"\x89HDF": "an HDF5 file",
     b"#ASDF": "an ASDF file",
@@ -48,15 +36,15 @@ def there(path: Path) -> bool:
 
 
 def is_fits(path: Path) -> bool:
-    """Whether the file, or what is packed in it by gzip, bzip2 or xz, begins as FITS does; OSError if unreadable."""
+    """Whether the file, or what is packed in it, begins as FITS does; OSError if unreadable."""
     with path.open("rb") as stream:
         head = stream.read(16)
-    for magic, opened in _READ.items():
-        if head.startswith(magic):
+        stream.seek(0)
+        if (kind := streams.kind_of(head)) is not None:
             try:
-                with opened(path) as inside:
+                with streams.undone(stream, kind) as inside:
                     head = inside.read(16)
-            except (EOFError, zlib.error, lzma.LZMAError, OSError):
+            except streams.FAULTS:
                 return True  # what is wrong with it is said when it is read
     return head.startswith(FITS) or head[:2] == b"\x1f\x9d"
 
@@ -68,10 +56,10 @@ def open_fits(path: Path) -> IO[bytes]:
         for _ in range(3):  # packed, and packed again by a server
             head = stream.read(64)
             stream.seek(0)
-            opened = next((opened for magic, opened in _READ.items() if head.startswith(magic)), None)
-            if opened is None:
+            kind = streams.kind_of(head)
+            if kind is None:
                 break
-            stream = _unpacked(opened, stream)
+            stream = _unpacked(stream, kind)
         if not head.startswith(FITS):
             raise _foreign(path, head)
     except BaseException:
@@ -80,10 +68,10 @@ def open_fits(path: Path) -> IO[bytes]:
     return stream
 
 
-def _unpacked(opened, packed: IO[bytes]) -> IO[bytes]:
+def _unpacked(packed: IO[bytes], kind: str) -> IO[bytes]:
     whole = tempfile.SpooledTemporaryFile(max_size=SPOOL)  # noqa: SIM115 - handed to the caller
     try:
-        with packed, opened(packed) as inside:
+        with packed, streams.undone(packed, kind) as inside:
             shutil.copyfileobj(inside, whole, PIECE)
     except BaseException:
         whole.close()
@@ -95,10 +83,10 @@ def _unpacked(opened, packed: IO[bytes]) -> IO[bytes]:
 def _foreign(path: Path, head: bytes) -> BadFile:
     if not head:
         return BadFile(f"{path}: damaged or not a FITS file: it is empty; fetch it again", EMPTY)
-    for magic, (what, command) in _NAMED.items():
-        if head.startswith(magic):
-            undo = command.replace("{}", path.name)
-            return BadFile(f"{path}: {what}, which is not read; unpack it: {undo}", PACKED)
+    if (found := streams.unread(head)) is not None:
+        what, command = found
+        undo = command.replace("{}", path.name)
+        return BadFile(f"{path}: is {what}, which is not read; unpack it: {undo}", PACKED)
     what = "an HTML or XML page, as a server's error message is" if head.lstrip().startswith(b"<") else None
     what = what or next((what for magic, what in _FOREIGN.items() if head.startswith(magic)), "something else")
     return BadFile(f"{path}: damaged or not a FITS file: by its first bytes it is {what}; fetch it again", NOT_FITS)

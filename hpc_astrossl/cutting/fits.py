@@ -5,11 +5,9 @@ Tile-compressed images are decompressed tile by tile, so that only what is asked
 
 import hashlib
 import io
-import lzma
 import os
 import threading
 import warnings
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from hpc_astrossl.cutting import asinh, containers
 from hpc_astrossl.cutting.badfile import NO_FILE, TRUNCATED, BadFile
 from hpc_astrossl.cutting.fitsunits import RAW, Stored, choose
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.tables import streams
 
 Header = fits.Header
 _MOST_KNOWN = 1 << 17
@@ -31,8 +30,8 @@ BLOCK = 2880  # bytes of a block: headers and data of FITS fill whole ones
 _PIECE = BLOCK * 256  # bytes summed at a time, which the processor's cache holds
 AT_A_TIME = 1024  # rows, about, that who reads many windows holds
 _MOST_SUMS = 1 << 26  # bytes of sums that are kept, of 23 GB of files
-_FAULTS = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, zlib.error, lzma.LZMAError, RuntimeError,
-           ImportError, AstropyWarning, fits.VerifyError)  # fmt: skip
+_FAULTS = (*streams.FAULTS, ValueError, TypeError, KeyError, IndexError, RuntimeError, ImportError, AstropyWarning,
+           fits.VerifyError)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
