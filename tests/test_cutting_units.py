@@ -236,3 +236,35 @@ class TestTables:
 def test_a_recipe_that_is_not_clear_is_refused(tmp_path, settings, words):
     with pytest.raises(InputError, match=words):
         recipe(tmp_path, *settings)
+
+
+@pytest.mark.parametrize(("cards", "settings", "words"), [
+    ({"MAGZERO": 30.12, "MAGZPT": 25.109}, [], r"says MAGZERO 30\.12 and MAGZPT 25\.109, .* zero_point is 25"),
+    ({"MAGZP": 22.5}, [], r"MAGZP 22\.5, the recipe's zero_point is 25"),
+    ({"FLUXMAG0": 63095734448.0194}, [], r"FLUXMAG0 27, the recipe's"), ({"PHOTZP": 25.02}, [], r"PHOTZP 25\.02"),
+    ({"MAGZERO": 25.0}, ["fields.zero_point={r: 30}"], r"MAGZERO 25, the recipe's zero_point is 30"),
+    ({"MAGZERO": 30.0}, [NO_POINT, "fields.unit=nanomaggy"], r"MAGZERO 30, .* is nanomaggy, a zero point of 22\.500"),
+])  # fmt: skip
+@pytest.mark.parametrize("policy", ["stop", "reject"])
+def test_a_number_that_the_headers_own_zero_point_contradicts_is_refused(tmp_path, cards, settings, words, policy):
+    folder = survey(tmp_path, **cards)
+    with pytest.raises(InputError, match=words + ".*name the right keyword .*header_zero_point: ignore"):
+        total(folder, *settings, f"fields.unreadable={policy}")
+    assert total(folder, *settings, "fields.header_zero_point=ignore") > 0
+
+
+def test_a_zero_point_in_the_primary_header_counts_too(tmp_path):
+    folder = survey(tmp_path, two_units({"MAGZERO": 26.3}, {}))
+    with pytest.raises(InputError, match=r"its header says MAGZERO 26\.3"):
+        total(folder)
+
+
+@pytest.mark.parametrize(("cards", "settings"), [
+    ({"MAGZERO": 25.005}, []), ({"MAGZERO": 30.12, "MAGZPT": 25.0}, []), ({"MAGZERO": 0.0}, []), ({"ZP": "none"}, []),
+    ({"MAGZPT": 22.5, "EXPTIME": 10.0}, []), ({"MAGZERO": 27.5, "EXPTIME": 10.0}, ["fields.exposure=EXPTIME"]),
+    ({"MAGZP": 25.0}, ["fields.ab_offset=1.9"]), ({"MAGZP": 26.9}, ["fields.ab_offset=1.9"]), ({"FLUXMAG0": 0.0}, []),
+    ({"MAGZP": 22.5}, [NO_POINT, "fields.unit=nanomaggy"]), ({"MAGZP": 22.5}, [NO_POINT, "fields.unit=MJy/sr"]),
+    ({"PHOTZPT": -21.1}, []),
+])  # fmt: skip
+def test_a_zero_point_that_agrees_in_some_sense_passes(tmp_path, cards, settings):
+    assert total(survey(tmp_path, **cards), *settings) > 0

@@ -6,7 +6,7 @@ import numpy as np
 
 from hpc_astrossl.cutting.badfile import RecipeFault
 from hpc_astrossl.cutting.fits import Headers
-from hpc_astrossl.cutting.headerunits import exposure, per_second, stated, zero_point_of
+from hpc_astrossl.cutting.headerunits import contradiction, exposure, per_second, stated, zero_point_of
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.images import LEAST_POINT, MOST_POINT, BandImages
@@ -54,7 +54,23 @@ class Calibration:
             value = factor(self._point(field, band, headers) + self._offset(band), scale)
             value = value / np.float32(self._seconds(headers)) if spec.exposure is not None else value
         self._hold(headers, float(value), scale, band)
+        self._hold_point(headers, field, band)
         return np.float32(value)
+
+    def _hold_point(self, headers: Headers, field: str, band: str) -> None:
+        """RecipeFault when the header has zero points of its own, and none is what the recipe's number or unit says."""
+        spec = self._spec
+        numbers = spec.unit is not None or isinstance(spec.zero_point, float | dict)
+        if spec.header_zero_point == "ignore" or not numbers or spec.unit in PER_STERADIAN:
+            return
+        said = -2.5 * np.log10(JANSKYS[spec.unit] / AB) if spec.unit else self._point(field, band, headers)
+        if not LEAST_POINT <= said <= MOST_POINT:
+            return
+        if found := contradiction(headers, (said, said + self._offset(band))):
+            what = f"unit is {spec.unit}, a zero point of {said:.3f}" if spec.unit else f"zero_point is {said:g}"
+            raise RecipeFault(f"{headers.path}: its header says {found}, the recipe's {what}; name the right keyword "
+                              "(zero_point: [KEYWORD]), correct the recipe, or, if the header is what is wrong, set "
+                              "header_zero_point: ignore")  # fmt: skip
 
     def _offset(self, band: str) -> float:
         offset = self._spec.ab_offset

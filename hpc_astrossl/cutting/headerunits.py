@@ -11,6 +11,10 @@ from hpc_astrossl.specs.images import LEAST_POINT, MOST_POINT
 
 FLUX = "FLUXMAG0"  # the flux of magnitude 0, as the LSST stack wrote it
 _AGREE = 0.001  # magnitudes
+# Keywords by which producers name the AB (or their own) magnitude of one count.
+POINTS = ("MAGZERO", "MAGZPT", "MAGZP", "MAG_ZP", "MAGZEROP", "MAG_ZERO", "PHOTZP", "PHOTZPT", "ZEROPT", "ZEROPNT",
+          "ZEROPOIN", "ZP", "ZPT", "ZPAB", "ABZP", "ZPMAG", "SEXMGZPT", FLUX)  # fmt: skip
+_NEAR = 0.01  # magnitudes that a header's zero point may differ from the recipe's
 _SQUARE = (180 / math.pi * 3600) ** 2  # square arcsec in a steradian
 _AREAS = {r"(/sr|\.?sr-1)$": 1.0, r"(/arcsec2|\.?arcsec-2|/asec2|/sqarcsec)$": _SQUARE}
 # BUNIT, in lower case and without blanks -> Jy, and whether per steradian. Other units say nothing here.
@@ -49,6 +53,24 @@ def _point(key: str, value: Any, headers: Headers) -> float:
         raise RecipeFault(f"{headers.path}: {key} = {value!r} is no zero point (AB magnitudes of one count are in "
                           f"{LEAST_POINT:g}..{MOST_POINT:g}); name another keyword, or give the number")  # fmt: skip
     return float(number)
+
+
+def contradiction(headers: Headers, points: Iterable[float]) -> str | None:
+    """The header's own zero points as words, if it has some and all differ from those in the recipe's sense, be they
+    of counts or of counts a second; else None."""
+    found = {}
+    for key in POINTS:
+        value = headers.image.get(key, headers.primary.get(key))
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            value = 2.5 * math.log10(value) if key == FLUX and value > 0 else value
+            if LEAST_POINT <= value <= MOST_POINT:
+                found[key] = value
+    time = headers.image.get("EXPTIME", headers.primary.get("EXPTIME"))
+    known = isinstance(time, int | float) and not isinstance(time, bool) and 0 < time < math.inf
+    shifts = (0.0, 2.5 * math.log10(time), -2.5 * math.log10(time)) if known else (0.0,)
+    agree = any(abs(value + shift - point) <= _NEAR
+                for value in found.values() for shift in shifts for point in points)  # fmt: skip
+    return None if agree or not found else " and ".join(f"{key} {value:g}" for key, value in found.items())
 
 
 def exposure(headers: Headers, key: float | str) -> float:
