@@ -124,6 +124,14 @@ def test_ranks_that_cannot_be_are_refused(resources, site, words):
         expand(jobs(resources=resources), cluster=ClusterSpec(kind="slurm", **site))
 
 
+def test_normalisation_by_batches_on_several_ranks_is_refused_before_anything_is_sent():
+    model = {"backbone": "resnet18", "norm": "batch"}
+    asked = {"resources": {"scratch": {"gpus": 2}}, "overrides": {"all": {"model": model}}}
+    with pytest.raises(InputError, match=r"resources of scratch: 2 ranks, and \S+ has model.norm batch"):
+        expand(jobs(**asked), cluster=ClusterSpec(kind="slurm"))
+    assert expand(jobs(**asked), cluster=ClusterSpec(kind="local"))
+
+
 def test_a_site_without_a_scheduler_runs_one_rank():
     plan = expand(jobs(resources={"scratch": {"gpus": 4, "nodes": 2}}), cluster=ClusterSpec(kind="local"))
     need = stage_of(plan, "scratch").resources

@@ -1,6 +1,7 @@
 """One process, two Horovod ranks and two torch ranks train the same run to the same weights."""
 
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ LAUNCHERS = {
 }
 # 17 objects in batches of 8: the last batch holds one object, and the second rank's part of it none.
 RUN = make_run(HEAD, dataclasses.replace(ALL, epochs=2), train_size=17)
+ALIKE = [make_run(HEAD, seed=seed, scheme="features-imagenet", weights="imagenet-vgg16") for seed in (0, 1)]
 MAGNITUDES = make_run(dataclasses.replace(HEAD, optimizer="sgd"), target="magnitudes", train_size=17)
 
 
@@ -70,13 +72,28 @@ def alone(tmp_path_factory):
     return workdir
 
 
+@pytest.fixture(scope="module")
+def ranks(alone, tmp_path_factory):
+    """Of an engine: the work directory in which one command has trained all runs, one after the other, on two ranks."""
+
+    @functools.cache
+    def trained(engine):
+        workdir = tmp_path_factory.mktemp(engine)
+        shutil.copytree(alone / "toy", workdir / "toy")
+        others = {"second.yaml": MAGNITUDES, "third.yaml": ALIKE[0], "fourth.yaml": ALIKE[1]}
+        for name, run in others.items():
+            (workdir / name).write_text(config.dump(run))
+        done = start(engine, workdir, RUN, program=("-m", "hpc_astrossl", "train", "run.yaml", *others))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return workdir
+
+    return trained
+
+
 @pytest.mark.parametrize("run", [RUN, MAGNITUDES], ids=["classes", "magnitudes"])
 @pytest.mark.parametrize("engine", [pytest.param("horovod", marks=pytest.mark.horovod), "torch"])
-def test_two_ranks_give_the_weights_of_one_process(alone, tmp_path, engine, run):
-    shutil.copytree(alone / "toy", tmp_path / "toy")
-    done = start(engine, tmp_path, run)
-    assert done.returncode == 0, done.stdout + done.stderr
-    result, weights, predictions = outcome(tmp_path, run)
+def test_two_ranks_give_the_weights_of_one_process(alone, ranks, engine, run):
+    result, weights, predictions = outcome(ranks(engine), run)
     expected_result, expected, expected_predictions = outcome(alone, run)
     assert (result["engine"]["name"], result["engine"]["ranks"]) == (engine, 2)
     assert weights.keys() == expected.keys()
@@ -85,6 +102,13 @@ def test_two_ranks_give_the_weights_of_one_process(alone, tmp_path, engine, run)
     assert (predictions["object_id"] == expected_predictions["object_id"]).all()
     np.testing.assert_allclose(predictions["output"], expected_predictions["output"], rtol=1e-3, atol=TOLERANCE)
     assert result["metrics"]["test"]["loss"] == pytest.approx(expected_result["metrics"]["test"]["loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize("engine", [pytest.param("horovod", marks=pytest.mark.horovod), "torch"])
+def test_heads_that_one_process_would_train_together_are_trained_one_after_the_other(ranks, engine):
+    for run in ALIKE:
+        result = outcome(ranks(engine), run)[0]
+        assert (result["engine"]["name"], result["engine"]["ranks"]) == (engine, 2)
 
 
 def test_what_is_wrong_is_told_by_every_rank_and_hangs_none(alone, tmp_path):

@@ -53,11 +53,13 @@ def train(arguments: Namespace) -> None:
     for path in arguments.run:
         _hold(path)
     unlike = {run.run_id: run for run in runs}
+    from hpc_astrossl.engines import choose
     from hpc_astrossl.training.run import train  # torch, DALI: after the configurations have been read
     from hpc_astrossl.training.together import train_together
 
     failed: Exception | None = None
-    for group in groups(unlike.values()):
+    alone = choose()[0] == "single"  # several ranks train one run after the other
+    for group in groups(unlike.values()) if alone else ([run] for run in unlike.values()):
         try:
             if len(group) > 1:
                 train_together(group, arguments.workdir)

@@ -43,7 +43,8 @@ class Horovod(Engine):
             os.environ[START_SECONDS] = str(LEAST_START)
         faulthandler.enable()  # an error in Horovod's C++ aborts the process (status 134) without a word otherwise
         self._meeting = slurm_rendezvous.meet()
-        hvd.init()
+        if not hvd.is_initialized():
+            hvd.init()
         self.reason, self.rank, self.size, self.local_rank = reason, hvd.rank(), hvd.size(), hvd.local_rank()
         self.device = pick_device(device, self.local_rank)
         self.watchdog = Watchdog(self.rank, self.size)
@@ -73,6 +74,17 @@ class Horovod(Engine):
     def barrier(self) -> None:
         with self.watchdog.waiting("a barrier"):
             hvd.barrier()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Leave the group of ranks, unless all is well and the next run of this process needs it.
+
+        horovodrun's server keeps the addresses of a group that has left, and the next one would look for itself there;
+        what is not left ends with the process. In a Slurm step each group has a server of its own.
+        """
+        if kind is None and self._meeting is None:
+            self._open = False
+        else:
+            self.close()
 
     def close(self) -> None:
         if self._open:

@@ -1,5 +1,7 @@
 """The door to torch.distributed: ranks started by torchrun or as tasks of a Slurm step."""
 
+import functools
+import itertools
 import os
 from typing import Any
 
@@ -28,7 +30,8 @@ class TorchDistributed(Engine):
         self.reason, self.local_rank = reason, place.local_rank if place else int(os.environ["LOCAL_RANK"])
         self.device = pick_device(device, self.local_rank)
         on_gpu = self.device.type == "cuda"
-        where = {} if place is None else {"store": _joined(self._meeting), "rank": place.rank, "world_size": place.size}
+        store, rank, size = _launched() if place is None else (_joined(self._meeting), place.rank, place.size)
+        where = {"store": dist.PrefixStore(f"engine-{next(_OPENED)}", store), "rank": rank, "world_size": size}
         dist.init_process_group("nccl" if on_gpu else "gloo", device_id=self.device if on_gpu else None, **where)
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         # Objects travel between CPUs, so that gathering results takes no GPU memory.
@@ -74,6 +77,15 @@ class TorchDistributed(Engine):
             for parameter, summed in zip(wanted, sums, strict=True):
                 summed.wait()
                 parameter.grad /= self.size
+
+
+_OPENED = itertools.count()  # by this process: addresses of one engine are none of the next one's
+
+
+@functools.cache
+def _launched() -> tuple[dist.Store, int, int]:
+    """(store, rank, ranks) of a launcher that says all in the environment, as torchrun does."""
+    return next(dist.rendezvous("env://"))
 
 
 class _Store:

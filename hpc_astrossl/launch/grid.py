@@ -103,14 +103,21 @@ def _check_ranks(stage: Stage, cluster: ClusterSpec) -> None:
     need = stage.resources
     if cluster.kind == "local":
         return
+    world = _resources(need, cluster).world
+    batch = next((item.key for item in stage.items if item.run is not None and item.run.model.norm == "batch"), None)
+    if world > 1 and batch is not None:
+        raise InputError(
+            f"resources of {stage.name}: {world} ranks, and {batch} has model.norm batch, by which each would go by "
+            "its own part of a batch; give the stage one rank, or set model.norm to frozen"
+        )
     if cluster.gpus_per_node and need.gpus > cluster.gpus_per_node:
         raise InputError(
             f"resources of {stage.name}: gpus {need.gpus}, and a node of this cluster has {cluster.gpus_per_node}; "
             "take more nodes instead"
         )
-    if _resources(need, cluster).world > 1 and cluster.engine not in (None, "auto", "horovod", "torch"):
+    if world > 1 and cluster.engine not in (None, "auto", "horovod", "torch"):
         raise InputError(
-            f"resources of {stage.name}: {need.world} ranks need engine horovod, and the cluster file says "
+            f"resources of {stage.name}: {world} ranks need engine horovod, and the cluster file says "
             f"{cluster.engine}; horovod, torch and auto will do"
         )
 
