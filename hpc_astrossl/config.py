@@ -78,7 +78,13 @@ def safe_yaml(text: str, where: str) -> Any:
         return yaml.load(text, Loader=_Loader)  # a SafeLoader with less: no tag can build an object
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         words = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
-        raise InputError(f"{where}: not valid YAML: {words}") from None
+        raise InputError(f"{where}: not valid YAML: {words}{_unquoted(text)}") from None
+
+
+def _unquoted(text: str) -> str:
+    """A hint, where a value begins with a word in braces, as names of files do."""
+    found = re.search(r"^[^#\n]*:\s+(\{\w+\}[^\s#]+)", text, re.MULTILINE)
+    return f'; text that begins with a brace stands in quotes: "{found[1]}"' if found else ""
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
@@ -183,7 +189,9 @@ def _record(value: Any, cls: type, where: str) -> Any:
 
 
 def _wrong(value: Any, expected: str, where: str) -> InputError:
-    return InputError(f"{where}: expected {expected}, found {value!r}")
+    brace = isinstance(value, dict) and len(value) == 1 and None in value.values() and expected == "text"
+    hint = f'; text that begins with a brace stands in quotes: "{{{next(iter(value))}}}"' if brace else ""
+    return InputError(f"{where}: expected {expected}, found {value!r}{hint}")
 
 
 def plain(spec: Any) -> Any:
@@ -255,8 +263,13 @@ def apply_settings(base: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, A
         key, equals, text = pair.partition("=")
         if not equals or not key or not all(key.split(".")):
             raise InputError(f"--set {pair!r}: expected key=value, for example data.batch_size=64")
-        _put(result, key.split("."), safe_yaml(text, f"--set {key}"), f"--set {key}")
+        _put(result, key.split("."), _set_value(text, f"--set {key}"), f"--set {key}")
     return result
+
+
+def _set_value(text: str, where: str) -> Any:
+    """The value of ``--set``: YAML, but {id}.fits is the name of files, without quotes inside those of the shell."""
+    return text if re.match(r"\{\w+\}", text) else safe_yaml(text, where)
 
 
 def _put(here: Any, path: list[str], value: Any, where: str) -> None:

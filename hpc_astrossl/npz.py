@@ -4,7 +4,7 @@ import contextlib
 import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 
@@ -48,7 +48,12 @@ def claims(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
 def header(archive: zipfile.ZipFile, member: zipfile.ZipInfo | str) -> tuple[tuple[int, ...], np.dtype]:
     """(shape, type) of an array, without its data."""
     with archive.open(member) as stream:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, kind = read(stream)
+        shape, _, kind = read_header(stream)
     return shape, kind
+
+
+def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """(shape, whether the first axis changes fastest, type) of an array; the stream then stands before its data."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(stream)

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+ARRAY_ROW = "place in the array"  # among ``columns``: the object's image in an array of all, from 0, as text
+NO_ROW = -1  # there: an object without one
+
 
 @dataclass(frozen=True, kw_only=True)
 class Objects:

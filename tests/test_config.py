@@ -144,3 +144,19 @@ def test_settings_and_merge_lay_values_over_a_mapping():
     }  # fmt: skip
     with pytest.raises(InputError, match="expected key=value, for example"):
         config.settings(["data.batch_size"])
+
+
+def test_names_of_files_that_begin_with_a_brace_need_no_quotes_in_set_and_are_named_in_files():
+    assert config.settings(["cube={id}.fits", "image={id}"]) == {"cube": "{id}.fits", "image": "{id}"}
+    assert config.settings(["classes={a: [1]}"]) == {"classes": {"a": [1]}}
+    with pytest.raises(InputError, match=r'text that begins with a brace stands in quotes: "\{id\}_\{band\}.fits"'):
+        config.safe_yaml("cutouts:\n  bands: {id}_{band}.fits  # one each\n", "recipe.yaml")
+    with pytest.raises(InputError, match=r'name: expected text, found .*stands in quotes: "\{id\}"'):
+        config.parse({"name": {"id": None}}, Named, "x")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A record with a text."""
+
+    name: str

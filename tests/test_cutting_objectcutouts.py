@@ -174,7 +174,7 @@ class TestLupton:
     ("setting", "words"),
     [
         ("cutouts.bands='{id}.fits'", r"bands must contain \{band\}, found '\{id\}.fits' for the bands"),
-        ("cutouts.cube='{id}.fits'", r"give either bands or cube"),
+        ("cutouts.cube='{id}.fits'", r"give one of bands, cube .* and array .*, found bands and cube"),
         ("cutouts.zero_point_column=null", r"zero_points must contain \{field\}, found 'zero_points.csv'"),
         ("cutouts.zero_point_column=ZP", r"zero_point_column must contain \{band\}, found 'ZP'"),
         ("cutouts.zero_points=null", r"zero_point_column needs zero_points"),
@@ -193,3 +193,87 @@ def test_a_wrong_key_is_named(setting, words):
 def test_images_rgb_without_a_way_to_make_them_is_refused():
     with pytest.raises(InputError, match=r"images: rgb needs fields: rgb, or lupton"):
         load_recipe(RECIPES / "fits_cutouts.yaml", ["cutouts.lupton=null", "stores.cutouts.images=rgb"])
+
+
+class TestWithoutMagnitudes:
+    """Bands that only name the images of objects, whose file names are made of any columns."""
+
+    RECIPE = """\
+survey: mine
+release: "1"
+size: 12
+catalogue: {file: table.csv, id: id, bands: [g, r]}
+cutouts: {bands: "{run}/{id}_{band}.fits"}
+split: {train: 1, validation: 0, test: 0}
+stores:
+  mine:
+    images: bands
+    labels: {source: column, column: class, classes: {a: [a], b: [b]}}
+"""
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        folder = tmp_path / "set"
+        (tmp_path / "recipe.yaml").write_text(self.RECIPE)
+        for n, (run, name) in enumerate([("01", "x"), ("1", "y"), ("01", "z")]):
+            (folder / run).mkdir(parents=True, exist_ok=True)
+            for b, band in enumerate("gr"):
+                scene = (SCENE * (10 * n + b + 1)).astype(np.float32)
+                astropy_fits.PrimaryHDU(scene).writeto(folder / run / f"{name}_{band}.fits")
+        (folder / "table.csv").write_text("id,run,class,size\nx,01,a,big\ny,1,b,big\nz,01,a,big\n")
+        return folder
+
+    def make(self, folder, *settings):
+        (made,) = build(load_recipe(folder.parent / "recipe.yaml", settings), folder, folder.parent / "out")
+        return made, open_store(made.path)
+
+    def test_any_column_is_part_of_a_file_name_as_it_is_written(self, folder):
+        made, store = self.make(folder)
+        assert made.info.bands == ()
+        assert made.info.channels == ("g", "r")
+        assert "magnitudes" not in store.table
+        images = dict(zip(store.table["object_id"].tolist(), store.images(np.arange(3)), strict=True))
+        for n, name in enumerate("xyz"):
+            for b in range(2):
+                wanted = (SCENE * (10 * n + b + 1)).astype(np.float32)[::-1][9:21, 14:26]
+                np.testing.assert_array_equal(images[name][..., b], wanted)
+
+    def test_info_check_and_a_picture_know_no_magnitudes(self, folder, capsys, tmp_path):
+        made, _ = self.make(folder)
+        for words in (["info"], ["check", "--deep"], ["info", "--image", str(tmp_path / "sheet.png")]):
+            assert cli.main([words[0], str(made.path), *words[1:]]) == 0
+        assert "no fault found" in capsys.readouterr().out
+        assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+    def test_a_pretext_on_magnitudes_is_refused_in_words(self, folder, tmp_path, capsys):
+        self.make(folder)
+        (tmp_path / "jobs.yaml").write_text("experiment: e\npretext: {store: out/mine.zarr}\nsets: {}\nseeds: [0]\n")
+        assert cli.main(["plan", str(tmp_path / "jobs.yaml"), "--workdir", str(tmp_path)]) == 2
+        assert "no magnitudes" in capsys.readouterr().err
+
+    def test_cubes_and_one_band_too(self, folder):
+        cube = np.stack([SCENE, SCENE * 2]).astype(np.float32)
+        for name in "xyz":
+            astropy_fits.PrimaryHDU(cube).writeto(folder / f"{name}_big.fits")
+        _, store = self.make(folder, "cutouts={cube: '{id}_{size}.fits'}")
+        np.testing.assert_array_equal(store.images(np.arange(1))[0], cube.transpose(1, 2, 0)[::-1][9:21, 14:26])
+        recipe = load_recipe(folder.parent / "recipe.yaml", ["cutouts.bands={run}/{id}_g.fits", "catalogue.bands=[g]"])
+        (made,) = build(recipe, folder, folder.parent / "one")
+        assert open_store(made.path).image_shape == (12, 12, 1)
+
+    def test_a_column_that_is_not_there_and_one_that_leads_out_are_refused(self, folder):
+        with pytest.raises(InputError, match="no column 'field'"):
+            self.make(folder, "cutouts.bands={field}_{id}_{band}.fits")
+        table = folder / "table.csv"
+        table.write_text(table.read_text().replace("y,1,", "y,../..,"))
+        with pytest.raises(InputError, match=r"'../..' cannot be part of a file's name, as \{run\}"):
+            self.make(folder)
+
+    def test_an_empty_value_is_a_missing_file(self, folder):
+        table = folder / "table.csv"
+        table.write_text(table.read_text().replace("y,1,", "y,,").replace("01,", "1,"))
+        settings = "cutouts.bands=0{run}/{id}_{band}.fits", "stores.mine.labels.allow_empty=true"
+        with pytest.raises(InputError, match=r"0/y_g.fits: no such file, but the catalogue has a row for it"):
+            self.make(folder, *settings)
+        made, _ = self.make(folder, *settings, "cutouts.unreadable=reject")
+        assert made.info.counts["rejected"] == {"no file": 1}

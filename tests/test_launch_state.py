@@ -230,7 +230,7 @@ def test_a_store_without_classes_cannot_be_a_labelled_set(workdir):
     path = workdir / "stores/SG.zarr/zarr.json"
     path.write_text(path.read_text().replace('["star", "galaxy"]', "[]"))
     list_files(path.parent)
-    with pytest.raises(InputError, match="has no class_names, so it cannot be learnt with target classes"):
+    with pytest.raises(InputError, match="has no classes, so it cannot be learnt with target classes"):
         validate(expand(jobs()), jobs(), workdir)
 
 

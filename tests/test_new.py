@@ -29,7 +29,7 @@ def test_every_file_to_start_from_is_taken_and_has_its_keys_explained(tmp_path, 
 
 def test_an_unknown_kind_names_the_others(capsys):
     assert main(["new", "recipe", "folder"]) == 2
-    assert "allowed: cutouts, fields, files, folders; did you mean" in capsys.readouterr().err
+    assert "allowed: array, cutouts, fields, files, folders; did you mean" in capsys.readouterr().err
 
 
 def test_the_recipe_of_image_files_makes_a_store_of_the_bundled_galaxies_as_it_is(tmp_path, capsys):

@@ -59,7 +59,7 @@ def test_majority_share_and_collapse():
 def test_a_store_without_classes_or_bands_does_not_fit():
     with pytest.raises(InputError, match="target classes needs two classes or more, the store names none"):
         Classes(info(class_names=()))
-    with pytest.raises(InputError, match="target magnitudes needs magnitudes, the store has no bands"):
+    with pytest.raises(InputError, match="target magnitudes needs magnitudes, the store has none"):
         Magnitudes(info(bands=()))
 
 

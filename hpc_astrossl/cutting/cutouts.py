@@ -1,7 +1,8 @@
-"""Where an object's image comes from, as the recipe says: its field, an image file or FITS cutouts of its own."""
+"""Where an object's image comes from, as the recipe says: its field, an image file, FITS cutouts, an array of all."""
 
 from pathlib import Path
 
+from hpc_astrossl.cutting.arrays import ArraySource
 from hpc_astrossl.cutting.badfile import DAMAGED as UNREADABLE
 from hpc_astrossl.cutting.fields import FieldSource
 from hpc_astrossl.cutting.imagefiles import FileSource, KeptSource
@@ -16,6 +17,7 @@ __all__ = [
     "NO_VALUE",
     "SMALL",
     "UNREADABLE",
+    "ArraySource",
     "CutoutSource",
     "FieldSource",
     "FileSource",
@@ -34,4 +36,5 @@ def open_source(recipe: Recipe, folder: Path, objects: Objects, images: str, thr
         return (KeptSource if recipe.files.keep else FileSource)(recipe, folder, objects)
     if recipe.fields is not None:
         return FieldSource(recipe, folder, objects, images, threads)
-    return CutoutSource(recipe, folder, objects, images)
+    kind = CutoutSource if recipe.cutouts.array is None else ArraySource
+    return kind(recipe, folder, objects, images)

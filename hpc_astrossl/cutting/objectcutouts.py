@@ -177,9 +177,9 @@ class CutoutSource:
 
     def _places(self, row: int) -> list[tuple[Place, Hdu]]:
         """(where the files of a band are, the image's unit) of each band."""
-        name, spec, found = self._objects.object_id[row], self._spec, []
+        spec, found = self._spec, []
         for band in (spec.band_names.get(band, band) for band in self._bands):
-            words = {"id": name, "band": band}
+            words = self._words(row) | {"band": band}
             path = patterns.place(self._folder, spec.bands, words)
             found.append((Place(folder=self._folder, path=path, words=words), spec.hdu_of(band)))
         return found
@@ -187,10 +187,13 @@ class CutoutSource:
     def _files(self, row: int) -> list[tuple[Path, Hdu]]:
         """Every FITS file of an object, and its unit."""
         if self._spec.cube is not None:
-            return [
-                (patterns.place(self._folder, self._spec.cube, {"id": self._objects.object_id[row]}), self._spec.hdu)
-            ]
+            return [(patterns.place(self._folder, self._spec.cube, self._words(row)), self._spec.hdu)]
         return [file for place, hdu in self._places(row) for file in ((place.path, hdu), *beside(self._spec, place))]
+
+    def _words(self, row: int) -> dict[str, str]:
+        """What fills the names of an object's files."""
+        columns = {name: self._objects.columns[name][row] for name in self._spec.columns}
+        return columns | {"id": self._objects.object_id[row]}
 
     def _tables(self, rows: np.ndarray) -> list[Path]:
         return sorted({path for row in rows for path in self._calibration.files(self._field(row))})

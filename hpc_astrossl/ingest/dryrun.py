@@ -86,13 +86,13 @@ def _preview(recipe: Recipe, name: str, known: tuple, selection: Selection,
         selection.reject(rows[~stay], "beyond the size of the smallest class")
     rows = selection.rows
     split = splits.divide(recipe.split, objects, rows, selection.labels[rows], together)
-    bands = recipe.catalogue.bands
+    bands, measured = recipe.catalogue.bands, recipe.catalogue.measured
     as_bands = spec.images == "bands"
     row = (recipe.size, recipe.size, len(bands) if as_bands else 3)
     dtype = np.dtype("float32" if as_bands else "uint8")
     length = chunk_rows((len(rows), *row), dtype)[1]
     known = sum((np.isfinite(objects.magnitudes[rows[start : start + BLOCK]]).sum(axis=0)
-                 for start in range(0, len(rows), BLOCK)), np.zeros(len(bands), dtype=int))  # fmt: skip
+                 for start in range(0, len(rows), BLOCK)), np.zeros(len(measured), dtype=int))  # fmt: skip
     reasons = Counter({reason: count for reason, count in selection.counts().items() if reason != KEPT})
     return Preview(
         store=name,
@@ -102,7 +102,7 @@ def _preview(recipe: Recipe, name: str, known: tuple, selection: Selection,
         splits={part: int((split == code).sum()) for code, part in enumerate(SPLITS)},
         classes={one: int((selection.labels[rows] == code).sum())
                  for code, one in enumerate(spec.labels.classes if spec.labels else ())},
-        magnitudes={band: int(known[column]) for column, band in enumerate(bands)},
+        magnitudes={band: int(known[column]) for column, band in enumerate(measured)},
         shape=row,
         dtype=str(dtype),
         shards=-(-len(rows) // length),

@@ -71,7 +71,7 @@ def inputs(records: list[Record]) -> dict[str, Any]:
 
 def _columns(job: Job, split: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     columns = {name: job.column(name) for name in ("object_id", "ra", "dec")} | {"split": split, "label": labels}
-    if job.recipe.catalogue.bands:
+    if job.recipe.catalogue.measured:
         columns |= {"magnitudes": job.column("magnitudes"), "magnitude_errors": job.column("errors")}
     return columns
 
@@ -107,7 +107,7 @@ def _info(job: Job, codes: tuple[np.ndarray, np.ndarray], rejected: Counter, ima
         "classes": {name: int((labels[kept] == code).sum()) for code, name in enumerate(names)},
     }
     return stores.StoreInfo(
-        name=job.name, survey=recipe.survey, release=recipe.release, bands=recipe.catalogue.bands,
+        name=job.name, survey=recipe.survey, release=recipe.release, bands=recipe.catalogue.measured,
         channels=job.channels, class_names=names, pixel_scale=job.facts["pixel_scale"], counts=counts,
         recipe=config.plain(recipe), images=_making(job, images),
         provenance={

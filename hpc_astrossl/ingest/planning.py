@@ -70,7 +70,7 @@ class Draft:
     @property
     def arrays(self) -> Arrays:
         """What the store is to hold."""
-        return Arrays(shape=self.shape, dtype=self.dtype, bands=len(self.recipe.catalogue.bands),
+        return Arrays(shape=self.shape, dtype=self.dtype, bands=len(self.recipe.catalogue.measured),
                       encoding=self.encoding, compression=self.recipe.compression)  # fmt: skip
 
     @property

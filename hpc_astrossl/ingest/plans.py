@@ -76,7 +76,7 @@ class Job:
     @property
     def arrays(self) -> Arrays:
         """What the store is to hold."""
-        return Arrays(shape=self.shape, dtype=self.dtype, bands=len(self.recipe.catalogue.bands),
+        return Arrays(shape=self.shape, dtype=self.dtype, bands=len(self.recipe.catalogue.measured),
                       encoding=self.encoding, compression=self.recipe.compression)  # fmt: skip
 
     @property
@@ -189,7 +189,7 @@ def _left_out(draft: Draft, words: list[str]) -> Iterator[dict[str, np.ndarray]]
 
 def _blocks(draft: Draft) -> Iterator[dict[str, np.ndarray]]:
     """The columns of the store's rows, in its order, block by block."""
-    objects, bands = draft.objects, bool(draft.recipe.catalogue.bands)
+    objects, bands = draft.objects, bool(draft.recipe.catalogue.measured)
     whole = {name: getattr(objects, name) for name in ("object_id", "field", "ra", "dec", "x", "y")}
     whole |= {"magnitudes": objects.magnitudes, "errors": objects.errors} if bands else {}
     whole |= {_COLUMN + name: values for name, values in objects.columns.items()}

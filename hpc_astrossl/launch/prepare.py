@@ -21,6 +21,13 @@ from hpc_astrossl.specs.run import RunSpec
 
 CLUSTERS = Path("jobs/clusters")
 
+# Target -> (what a store must say, its word, what else to do).
+NEEDED = {
+    "classes": ("class_names", "classes", "make it again, with labels in its recipe"),
+    "magnitudes": ("bands", "magnitudes", "take a target that needs none (pretext: {target: measured}, "
+                   "docs/pretexts.md), or make it again with catalogue: magnitude or flux"),
+}  # fmt: skip
+
 
 def find_cluster(name: str) -> ClusterSpec:
     """The site of that name: a YAML file, or one in ``jobs/clusters`` here or of this checkout; "local" needs none."""
@@ -117,9 +124,9 @@ def _check_store(path: Path, run: RunSpec) -> None:
     if faults := manifest.faults(path):
         raise InputError(f"store {path} of set {run.set} is damaged: {'; '.join(faults[:3])}. astrossl check says all; "
                          "make the store again with astrossl preprocess")  # fmt: skip
-    column = {"classes": "class_names", "magnitudes": "bands"}.get(run.data.target)
+    column, what, remedy = NEEDED.get(run.data.target, ("", "", ""))
     if column and not attributes.get(column):
-        raise InputError(f"store {path} has no {column}, so it cannot be learnt with target {run.data.target}")
+        raise InputError(f"store {path} has no {what}, so it cannot be learnt with target {run.data.target}; {remedy}")
     there = attributes.get("counts", {}).get("splits", {}).get("train")
     if there is not None and (run.data.train_size or 0) > there:
         raise InputError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.objects import Objects
+from hpc_astrossl.objects import ARRAY_ROW, NO_ROW, Objects
 from hpc_astrossl.selection import photometry
 from hpc_astrossl.selection.workspace import BLOCK, HERE, Growing, Workspace
 from hpc_astrossl.specs.recipe import Recipe
@@ -32,7 +32,7 @@ def read_objects(recipe: Recipe, source: Path, space: Workspace = HERE) -> Objec
     spec = recipe.catalogue
     texts = _texts(recipe)
     wanted = _wanted(spec, texts)
-    kind, faint = "", Counter()
+    kind, faint, done = "", Counter(), 0
     if spec.tree:
         blocks = iter([read_folders(source, spec.file, wanted)])
     else:
@@ -44,7 +44,9 @@ def read_objects(recipe: Recipe, source: Path, space: Workspace = HERE) -> Objec
         rows = len(table[spec.id])
         for start in range(0, rows, BLOCK) if space.folder else [0]:  # astropy gives a table in one block
             part = {name: values[start : start + BLOCK] if space.folder else values for name, values in table.items()}
-            grown.append(_block(part, spec, texts, source / spec.file, faint))
+            places = _places(recipe, part, source / spec.file, done)
+            done += len(part[spec.id])
+            grown.append(_block(part, spec, texts, source / spec.file, faint) | places)
     columns = grown.columns()
     if not spec.tree:
         kind = described(paths, reading)
@@ -70,8 +72,24 @@ def _block(table: dict[str, np.ndarray], spec: CatalogueSpec, texts: dict[str, s
         single |= {name: single[name] + 1 for name in ("x", "y")}
     flag = {"flag": table[spec.flag]} if spec.flag else {}
     magnitudes, errors = _brightness(table, spec, len(ids), faint)
-    reference = magnitudes[:, spec.bands.index(spec.reference)] if spec.reference else unknown
+    reference = magnitudes[:, spec.measured.index(spec.reference)] if spec.reference else unknown
     return found | single | flag | {"magnitudes": magnitudes, "errors": errors, "reference": reference}
+
+
+def _places(recipe: Recipe, table: dict[str, np.ndarray], path: Path, done: int) -> dict[str, np.ndarray]:
+    """Where in the array of cutouts, if that is where they are, the objects of a block are, as text: by a column, or in
+    the order of the table, of which ``done`` rows came before."""
+    if recipe.cutouts is None or recipe.cutouts.array is None:
+        return {}
+    column = recipe.cutouts.array_row
+    if column is None:
+        return {_COLUMN + ARRAY_ROW: np.arange(done, done + len(table[recipe.catalogue.id])).astype(str)}
+    texts = list(map(str, table[column].tolist()))
+    for line, text in enumerate(texts, start=done + 1):
+        if text and not re.fullmatch(r"\d{1,15}(\.0+)?", text):
+            raise InputError(f"{path}: {column} of row {line:,} is {text!r}, no place in an array (a whole number from "
+                             "0); correct the table or cutouts.array_row")  # fmt: skip
+    return {_COLUMN + ARRAY_ROW: np.array([text.partition(".")[0] or str(NO_ROW) for text in texts])}
 
 
 def _check_count(path: Path, count: int, promised: int | None) -> None:
@@ -85,7 +103,8 @@ def _texts(recipe: Recipe) -> dict[str, str]:
     names = {store.labels.column for store in recipe.stores.values() if store.labels and store.labels.column}
     if recipe.split.column is not None:
         names.add(recipe.split.column)
-    parts = recipe.files.columns if recipe.files is not None else []
+    place = recipe.files or recipe.cutouts
+    parts = place.columns if place is not None else []
     if recipe.images is not None and recipe.images.size is not None:
         names.add(recipe.images.size.column)
     return dict.fromkeys(sorted(names), "label") | {name: "text" for name in sorted(parts) if name != "id"}
@@ -111,14 +130,14 @@ def _brightness(table: dict[str, np.ndarray], spec: CatalogueSpec, rows: int,
     sigma = _per_band(table, spec, spec.flux_error or spec.flux_ivar, rows, sentinels=())
     if spec.flux_ivar:
         sigma = photometry.sigma(sigma)
-    faint.update(dict(zip(spec.bands, (flux <= 0).sum(axis=0).tolist(), strict=True)))
+    faint.update(dict(zip(spec.measured, (flux <= 0).sum(axis=0).tolist(), strict=True)))
     return photometry.magnitudes(flux, spec.unit), photometry.errors(flux, sigma)
 
 
 def _per_band(table: dict[str, np.ndarray], spec: CatalogueSpec, pattern: str | None, rows: int,
               sentinels: tuple[float, ...] | None = None) -> np.ndarray:  # fmt: skip
     """The columns of a pattern, rows × bands, with NaN for what stands for "undetected"; taken out of the table."""
-    values = np.full((rows, len(spec.bands)), np.nan)
+    values = np.full((rows, len(spec.measured)), np.nan)
     for index, name in enumerate(spec.columns(pattern) if pattern else ()):
         column = table.pop(name)
         known = np.isfinite(column)

@@ -134,7 +134,7 @@ def _alone(recipe: Recipe, objects: Objects) -> tuple[dict[str, Selection], np.n
                 few = np.isfinite(block.magnitudes).sum(axis=1) < store.detected_in
                 selection.reject(few, f"detected in fewer than {store.detected_in} bands", start)
             if store.max_error is not None:
-                selection.reject(*_uncertain(store.max_error, block, recipe.catalogue.bands), start)
+                selection.reject(*_uncertain(store.max_error, block, recipe.catalogue.measured), start)
         if store.labels is not None and not _spectral(store):
             column = objects.columns[store.labels.column]
             _label(selection, store.labels, np.arange(len(objects)), column)
@@ -184,7 +184,7 @@ def _common(recipe: Recipe, objects: Objects, selection: Selection, start: int) 
     if recipe.filters.flags:
         reject(~np.isin(objects.flag, recipe.filters.flags), "flagged")
     for band, (low, high) in recipe.filters.magnitudes.items():
-        magnitude = objects.magnitudes[:, recipe.catalogue.bands.index(band)]
+        magnitude = objects.magnitudes[:, recipe.catalogue.measured.index(band)]
         reject(~((magnitude >= low) & (magnitude <= high)), f"{band} outside {low:g}..{high:g} mag or unknown")
     if recipe.split.column is not None:
         known = np.isin(objects.columns[recipe.split.column], list(recipe.split.codes))

@@ -1,6 +1,7 @@
 """The part of a recipe that says where the images are: whole fields, image files, or FITS cutouts of objects."""
 
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Literal
 
 from hpc_astrossl.specs import patterns
@@ -201,25 +202,79 @@ class FieldsSpec(BandImages):
                 f"{' and '.join(having)} has {{field}}; give it to all, or to none")  # fmt: skip
 
 
+Axes = Literal["object band y x", "object y x band", "object y x"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class CutoutsSpec(BandImages):
-    """FITS cutouts, the object in the middle: one an object and band (``bands`` has {id} and {band}), or one cube.
+    """Cutouts, the object in the middle: FITS, one an object and band (``bands``) or one cube an object (``cube``), or
+    all of them in one array of numbers (``array``), a row of the table each.
 
-    Only the middle is kept, without resizing. Zero points are those of the catalogue's field; without them the values
-    are kept as they are.
+    Names of FITS files hold {id}, or any columns of the catalogue in braces, and {band}. Only the middle is kept,
+    without resizing. Zero points are those of the catalogue's field; without them the values are kept as they are.
     """
 
     cube: str | None = None  # file name with {id}; its planes are the catalogue's bands in their order
+    array: str | None = field(default=None, metadata=LATER)  # a .npy or .npz file, an image for each row of the table
+    array_name: str | None = field(default=None, metadata=LATER)  # which array of a .npz file; null: the only one
+    # Order of the array's axes; null: told by its shape and the number of bands.
+    axes: Axes | None = field(default=None, metadata=LATER)
+    # Column with an object's place in the array, from 0; null: rows of table and array are in the same order.
+    array_row: str | None = field(default=None, metadata=LATER)
+    # Which row of pixels comes first in the array: the top one, or the bottom one, as in the data of FITS files.
+    first_row: Literal["top", "bottom"] = field(default="top", metadata=LATER)
 
     def __post_init__(self):
         super().__post_init__()
-        self.check_pattern("bands", "{id}", also=("band",))
-        self.check_pattern("cube", "{id}")
-        require((self.bands is None) != (self.cube is None), "give either bands or cube: the names of the FITS files")
-        self.check_beside("id", "band")
+        given = [name for name in ("bands", "cube", "array") if getattr(self, name) is not None]
+        require(len(given) == 1, "give one of bands, cube (the names of FITS files) and array (of a .npy or .npz file)"
+                f", found {' and '.join(given) or 'none'}")  # fmt: skip
+        for name in ("bands", "cube"):
+            self._check_names(name)
+        for name, key in (("mask", self.mask), ("weight", self.weight), ("calibration", self.calibration)):
+            if key is not None and key.file is not None:
+                patterns.check(f"{name}.file", key.file)
         for name in ("mask", "weight", "calibration", "resample"):
-            require(self.cube is None or getattr(self, name) is None, f"{name} is for cutouts in files of their own, "
-                    "not for a cube")  # fmt: skip
+            require(self.bands is not None or getattr(self, name) is None, f"{name} is for cutouts in files of their "
+                    f"own, not for {given[0]}")  # fmt: skip
+        for name in ("array_name", "axes", "array_row"):
+            require(self.array is not None or getattr(self, name) is None, f"{name} is of array, which is not given")
+        require(self.array is not None or self.first_row == "top", "first_row is of array, which is not given; FITS "
+                "files say themselves which row is the first")  # fmt: skip
+        if self.array is not None:
+            self._check_array()
+
+    def _check_names(self, name: str) -> None:
+        text = getattr(self, name)
+        if text is None:
+            return
+        patterns.check(name, text)
+        columns = [word for word in patterns.words(text) if word != "band"]
+        require(bool(columns), f"{name} must contain {{id}}, or columns of the catalogue in braces, found {text!r}")
+        require(name == "bands" or "band" not in patterns.words(text), f"{name} holds all bands of an object, so "
+                f"{{band}} has no place in its name, found {text!r}")  # fmt: skip
+
+    def _check_array(self) -> None:
+        suffix = PurePath(self.array).suffix
+        require(suffix in (".npy", ".npz"), f"array must be the name of a .npy or .npz file, found {self.array!r}; "
+                "read another file in Python and write its cutouts with numpy.save")  # fmt: skip
+        require(self.array_name is None or suffix == ".npz", "array_name is for .npz files, which hold several arrays")
+        patterns.check("array", self.array, [])
+        require(self.hdu is None, "hdu is of FITS files; of a .npz file give array_name")
+        require(self.unreadable == "stop" or self.array_row is not None, "unreadable: reject leaves out objects "
+                "without a place in the array, which array_row tells; pixels without a value are counted "
+                "in any case")  # fmt: skip
+        for name in ("zero_point", "exposure"):
+            value = getattr(self, name)
+            require(not isinstance(value, str | tuple), f"{name}: an array has no header keywords, found {value!r}")
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the catalogue that names of files, or places in an array, are made of, besides the id."""
+        beside = [spec.file for spec in (self.mask, self.weight, self.calibration) if spec is not None]
+        names = [word for text in (self.bands, self.cube, *beside) if text for word in patterns.words(text)]
+        names += [self.array_row] if self.array_row else []
+        return [name for name in dict.fromkeys(names) if name not in ("id", "band")]
 
 
 @dataclass(frozen=True, kw_only=True)

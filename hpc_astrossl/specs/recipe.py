@@ -213,11 +213,14 @@ class Recipe:
         if self.images is not None:
             self._check_images("fields" if self.fields else "cutouts", self.images)
         catalogue = self.catalogue
+        require(not catalogue.bands or bool(catalogue.measured) or self._has_bands, "catalogue: bands are given, so "
+                "magnitude (or flux) must be given too: the images have none (rgb, or image files)")  # fmt: skip
         require(not self.filters.flags or catalogue.flag is not None, "filters: flags needs catalogue: flag")
         require(self.split.by != "sky" or catalogue.ra is not None, "split: by: sky needs catalogue: ra and dec")
         for band in self.filters.magnitudes:
-            if band not in catalogue.bands:
-                raise unknown("band in filters: magnitudes", band, catalogue.bands)
+            require(bool(catalogue.measured), "filters: magnitudes needs catalogue: bands and magnitude (or flux)")
+            if band not in catalogue.measured:
+                raise unknown("band in filters: magnitudes", band, catalogue.measured)
         for name, store in self.stores.items():
             self._check_store(name, store)
 
@@ -225,6 +228,12 @@ class Recipe:
     def images(self) -> BandImages | None:
         """What is known of the FITS images, of fields or of objects; None if there are none."""
         return self.fields or self.cutouts
+
+    @property
+    def _has_bands(self) -> bool:
+        """Whether images are read band by band."""
+        read = any(store.images == "bands" for store in self.stores.values())
+        return self.images is not None and (read or self.images.lupton is not None)
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -249,7 +258,9 @@ class Recipe:
         require(by_band or len(catalogue.bands) < 2, f"{key}: bands must contain {{band}}, found {images.bands!r} for "
                 f"the bands {', '.join(catalogue.bands)}; of one file with a unit for each band, hdu must contain it"
                 )  # fmt: skip
-        require(self.cutouts is None or bool(catalogue.bands), "cutouts have bands, so catalogue needs bands")
+        needed = self.cutouts is not None and (images.array is None or images.lupton is not None)
+        require(bool(catalogue.bands) or not needed, "cutouts have bands, so catalogue needs bands: their names, in "
+                "the order of the planes of a cube; magnitudes are not needed")  # fmt: skip
         require(images.resample is None or catalogue.ra is not None or self.cutouts is not None,
                 "resample needs catalogue: ra and dec")  # fmt: skip
         self._check_per_band(key, images)
@@ -274,10 +285,12 @@ class Recipe:
             re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) is not None,
             f"{here}: a store's name begins with a letter or digit, then letters, digits, '_', '-' or '.'",
         )
-        bands = len(catalogue.bands)
-        require(store.detected_in <= bands, f"{here}: detected_in is {store.detected_in}, catalogue has {bands} bands")
+        bands, measured = len(catalogue.bands), len(catalogue.measured)
+        require(store.detected_in <= measured,
+                f"{here}: detected_in is {store.detected_in}, catalogue has {measured} bands with "
+                "a magnitude")  # fmt: skip
         needs_error = store.max_error is not None
-        require(not needs_error or (bands and catalogue.uncertain),
+        require(not needs_error or (measured and catalogue.uncertain),
                 f"{here}: max_error needs catalogue: bands and error (or flux_error, flux_ivar)")  # fmt: skip
         for band in store.max_error if isinstance(store.max_error, dict) else ():
             if band not in catalogue.bands:
@@ -287,10 +300,12 @@ class Recipe:
         elif store.images == "bands":
             require(self.cutouts is not None or self.fields.bands is not None,
                     f"{here}: images: bands needs fields: bands")  # fmt: skip
-            require(bands > 0, f"{here}: images: bands needs catalogue: bands")
+            require(bands > 0, f"{here}: images: bands needs catalogue: bands, their names in order")
         else:
-            require(getattr(self.images, "rgb", None) is not None or self.images.lupton is not None,
-                    f"{here}: images: rgb needs fields: rgb, or lupton, which makes RGB from three bands")  # fmt: skip
+            ready = getattr(self.images, "rgb", None) or getattr(self.images, "array", None)
+            require(ready is not None or self.images.lupton is not None,
+                    f"{here}: images: rgb needs fields: rgb, or lupton, which makes RGB from three bands; for one "
+                    "channel a band say images: bands")  # fmt: skip
         if store.labels is not None and store.labels.source == "spectra":
             require(self.spectra is not None and catalogue.ra is not None,
                     f"{here}: labels from spectra need spectra, and catalogue: ra and dec")  # fmt: skip

@@ -45,7 +45,7 @@ class CatalogueSpec:
     flag: str | None = None
     field: str | None = None  # the column that names the field, or
     field_pattern: str | None = None  # a regular expression for the whole id, with a group (?P<field>…)
-    bands: tuple[str, ...] = ()  # in order of wavelength
+    bands: tuple[str, ...] = ()  # in order of wavelength; of images too, then without magnitude or flux if need be
     magnitude: str | None = None  # column name with {band}
     error: str | None = None
     flux: str | None = None  # column name with {band}, instead of magnitude
@@ -80,9 +80,10 @@ class CatalogueSpec:
             require(text is None or "{band}" in text, f"{name} must contain {{band}}, found {text!r}")
             patterns.check(name, text or "", ["band"])
         given = [name for name in ("magnitude", "flux") if getattr(self, name) is not None]
-        require(not self.bands or bool(given), "bands are given, so magnitude (or flux) must be given too")
+        require(bool(given) or self.reference is None, "reference is the band whose magnitude decides, so magnitude "
+                "(or flux) must be given too")  # fmt: skip
         require(len(given) < 2, "give either magnitude or flux: what the brightness is read from")
-        require(self.error is None or self.magnitude is not None or not given, "error belongs to magnitude; the "
+        require(self.error is None or self.magnitude is not None, "error belongs to magnitude; the "
                 "uncertainty of flux is flux_error or flux_ivar")  # fmt: skip
         require(self.error is None or self.error != self.magnitude, "error and magnitude name the same columns")
         require(self.flux_error is None or self.flux_ivar is None, "give either flux_error or flux_ivar")
@@ -92,6 +93,11 @@ class CatalogueSpec:
         require(uncertain is None or uncertain != self.flux, "flux and its uncertainty name the same columns")
         if isinstance(self.unit, str) and self.unit not in UNITS:
             raise unknown("unit", self.unit, [*UNITS, "or an AB zero point, a number"])
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The bands with a magnitude; none where bands only name the channels of images."""
+        return self.bands if self.magnitude or self.flux else ()
 
     @property
     def tree(self) -> bool:

@@ -34,7 +34,8 @@ WORDS: dict[str, dict[str, str]] = {
         "flag": "Column with the quality flag that filters.flags looks at.",
         "field": "Column that names the field of an object. Excludes field_pattern.",
         "field_pattern": "Regular expression for the whole id with a group (?P<field>…). Excludes field.",
-        "bands": "Bands of the catalogue, in order of wavelength.",
+        "bands": "Bands of the catalogue and its images, in order of wavelength. Where images have bands, neither "
+        "magnitude nor flux is needed.",
         "magnitude": "Column with the magnitude, with {band} in it. Excludes flux.",
         "error": "Column with the magnitude's uncertainty, with {band} in it.",
         "flux": "Column with the flux, with {band} in it; needs unit. Excludes magnitude.",
@@ -77,7 +78,19 @@ WORDS: dict[str, dict[str, str]] = {
     "FieldsSpec": {
         "rgb": "Names of the fields' RGB images, with {field} unless there is one; the top row is the largest y."
     },
-    "CutoutsSpec": {"cube": "Names of FITS cubes with {id}, one plane a band. Excludes bands."},
+    "CutoutsSpec": {
+        "bands": "Names of the FITS files, with {band} (not needed for one band) and {id} or any columns of the "
+        "catalogue in braces. Excludes cube and array.",
+        "cube": "Names of FITS cubes, one plane a band, with {id} or any columns of the catalogue in braces. Excludes "
+        "bands and array.",
+        "array": "A .npy or .npz file with the cutouts of all objects, one for each row of the table. Excludes bands "
+        "and cube.",
+        "array_name": "Name of the array in a .npz file; null: the only one with three or four axes.",
+        "axes": "Order of the array's axes; null: told by its shape and the number of bands, and refused where that "
+        "leaves a choice.",
+        "array_row": "Column of the catalogue with an object's place in the array, from 0; null: the array has the "
+        "order and length of the table.",
+    },
     "FilesSpec": {
         "image": "Names of the image files, with {id} or any columns of the catalogue in braces.",
         "crop": "Side of the central square that is taken of a file, pixels; null: the largest there is.",

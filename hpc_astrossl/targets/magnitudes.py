@@ -30,8 +30,8 @@ class Magnitudes:
 
     def __init__(self, info: StoreInfo, spec: DataSpec | None = None):
         if not info.bands:
-            raise InputError(f"store {info.name}: target magnitudes needs magnitudes, the store has no bands; "
-                             "take the pretext store, or target: classes")  # fmt: skip
+            raise InputError(f"store {info.name}: target magnitudes needs magnitudes, the store has none; take "
+                             "the pretext store, or a target that needs none: measured, classes")  # fmt: skip
         chosen = spec.bands if spec is not None and spec.bands else info.bands
         for band in chosen:
             if band not in info.bands:

@@ -94,6 +94,9 @@ def listed(place: Path) -> Listed:
             others = f"; there are others: {found.not_read}" if found.others else ""
             raise InputError(f"{place}: no images in it ({', '.join(folders.SUFFIXES)}){others}")
         return _listed(place, found.files, [Path(name).stem for name in found.files], found.not_read)
+    if place.suffix.lower() in (".npy", ".npz"):
+        raise InputError(f"{place}: an array; make a store of it first, by the recipe of the run's own store "
+                         "(astrossl preprocess, cutouts: array), and give that")  # fmt: skip
     if place.suffix.lower() not in TABLES:
         raise InputError(f"{place}: neither a store nor a folder of images, nor a table of them "
                          f"({', '.join(TABLES)})")  # fmt: skip
