@@ -6,21 +6,22 @@ from PIL import Image
 
 from hpc_astrossl import cli
 from hpc_astrossl.cutting import contact
-from hpc_astrossl.store import StoreInfo, create
+from hpc_astrossl.store import REJECTED, StoreInfo, create
 
 MAGNITUDES = [17.0, 15.0, np.nan, 16.0, 14.0, 18.0]  # of objects 0 to 5
 LABELS = [0, 0, 0, 1, 1, -1]
 PANEL = 96  # 16 pixels, enlarged six times
 
 
-def make(path, images, channels, classes=("star", "galaxy")):
+def make(path, images, channels, classes=("star", "galaxy"), rejected=()):
     """A store of six objects with r magnitudes; its path."""
     writer = create(path, shape=images.shape, dtype=images.dtype, bands=1)
     writer.write_images(0, images)
     magnitudes = np.array(MAGNITUDES)[:, None]
     writer.write_table({
         "object_id": np.array([f"o{row}" for row in range(6)], dtype=object), "ra": np.zeros(6), "dec": np.zeros(6),
-        "split": np.zeros(6, np.uint8), "label": np.array(LABELS if classes else [-1] * 6, np.int16),
+        "split": np.where(np.isin(range(6), rejected), REJECTED, 0).astype(np.uint8),
+        "label": np.array(LABELS if classes else [-1] * 6, np.int16),
         "magnitudes": magnitudes, "magnitude_errors": magnitudes * 0,
     })  # fmt: skip
     info = StoreInfo(name="toy", survey="none", release="0", bands=("r",), channels=channels, class_names=classes,
@@ -69,6 +70,20 @@ def test_every_band_of_an_object_has_a_panel_by_one_stretch(tmp_path):
         assert panel(sheet, row, 1)[48:].mean() < 80
         red, green, blue = panel(sheet, row, 0)[12:24, 72:84].mean(axis=(0, 1))
         assert blue > green > red  # i, r, u
+
+
+def test_objects_without_an_image_are_not_drawn_nor_counted(tmp_path, capsys):
+    sheet = drawn(colour_store(tmp_path / "a.zarr", rejected=(1, 3, 4)), tmp_path)
+    assert "2 of 3 objects drawn" in capsys.readouterr().err  # the third has no magnitude
+    assert int(panel(sheet, 0, 0)[0, -1, 1]) // 20 == 0
+    assert int(panel(sheet, 1, 0)[0, -1, 1]) // 20 == 5  # the class that has none left has no row
+
+
+def test_one_band_is_one_panel(tmp_path):
+    images = np.random.default_rng(0).normal(size=(6, 16, 16, 1)).astype(np.float32)
+    sheet = drawn(make(tmp_path / "a.zarr", images, ("g",)), tmp_path)
+    assert panel(sheet, 0, 0).std() > 20
+    assert (panel(sheet, 0, 1)[:, :-8] == 255).all()
 
 
 def test_without_classes_there_is_one_row(tmp_path):

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hpc_astrossl.cli import main
@@ -51,3 +52,33 @@ def test_it_is_told_in_words_and_refuses_as_the_making_would(table_alone, capsys
     assert "no object is left of 600" in capsys.readouterr().err
     assert main([*RECIPE, "--source", str(table_alone)]) == 2
     assert "--out DIR is needed" in capsys.readouterr().err
+
+
+def test_a_class_without_objects_is_refused_as_by_the_making(tmp_path, table_alone, capsys):
+    empty = [*RECIPE, "--store", "EF-2", "--set", "stores.EF-2.labels.classes.ring=[77]"]
+    said = []
+    for more in (["--dry-run"], ["--dry-run", "--json"], ["--out", str(tmp_path / "out")]):
+        assert main([*empty, "--source", str(ROOT / "examples/efigi"), *more]) == 2
+        said.append(capsys.readouterr().err.splitlines()[-1])
+    assert "no object of class 'ring' is left" in said[0]
+    assert said[0] == said[1] == said[2]
+    assert (
+        main([*empty, "--source", str(table_alone), "--dry-run", "--set", "stores.EF-2.labels.allow_empty=true"]) == 0
+    )
+    assert "ring 0" in capsys.readouterr().out
+
+
+def test_an_array_that_does_not_fit_is_told_once_it_is_there(tmp_path, capsys):
+    (tmp_path / "table.csv").write_text("id\na\nb\n")
+    recipe = {"survey": "x", "release": "1", "size": 4, "catalogue": {"file": "table.csv", "id": "id", "bands": ["g"]},
+              "cutouts": {"array": "c.npy"}, "stores": {"x": {"images": "bands"}}}  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    command = ["preprocess", str(tmp_path / "recipe.yaml"), "--source", str(tmp_path), "--dry-run"]
+    assert main(command) == 0
+    assert "whether c.npy fits is known when it is there" in capsys.readouterr().out
+    np.save(tmp_path / "c.npy", np.zeros((3, 5, 5)))
+    assert main(command) == 2
+    assert "c.npy: holds 3 images, the table 2 rows" in capsys.readouterr().err
+    np.save(tmp_path / "c.npy", np.zeros((2, 5, 5)))
+    assert main(command) == 0
+    assert "is known" not in capsys.readouterr().out

@@ -79,6 +79,18 @@ def test_tasks_share_the_parts_and_the_last_one_puts_them_together(workdir, fold
     assert whole.read_text() == shared.read_text()
 
 
+@pytest.mark.parametrize("verb", ["predict", "embed"])
+def test_what_was_made_is_told_as_json(workdir, folder, tmp_path, capsys, verb):
+    command = [verb, str(folder), str(workdir / "toy"), "--out", str(tmp_path / "a.npz"), "--json"]
+    source, out = str(workdir / "toy"), [str(tmp_path / "a.npz")]
+    for task, done in (("2/2", None), ("1/2", 48)):
+        capsys.readouterr()
+        assert main([*command, "--task", task]) == EXIT_DONE
+        told = json.loads(capsys.readouterr().out)
+        assert told == {"run": str(folder), "source": source, "out": out, "task": task,
+                        "done": done is not None, "objects": done}  # fmt: skip
+
+
 def test_a_second_try_makes_only_what_is_missing(workdir, folder, tmp_path, monkeypatch):
     out, written = tmp_path / "answers.csv", []
     write = parts.Parts.write

@@ -1,5 +1,6 @@
 """``astrossl predict`` and ``embed``: finished runs put to use."""
 
+import json
 import re
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -45,6 +46,7 @@ def _common(verb: ArgumentParser, source: str, forms: str) -> None:
                       help="use a run whose store or first weights are others now, or images made otherwise than it "
                            "learnt")  # fmt: skip
     verb.add_argument("--task", metavar="I/N", default="1/1", help="make part I of N; any order, any node")
+    verb.add_argument("--json", action="store_true", help="print JSON")
 
 
 def task(words: str) -> tuple[int, int]:
@@ -83,7 +85,16 @@ def _job(arguments: Namespace):
     )
 
 
+def _facts(objects: int | None, arguments: Namespace) -> dict:
+    """What was made, or this task's parts of it, as plain data; ``objects`` null while other tasks have some."""
+    return {"run": str(arguments.run), "source": str(arguments.source), "out": [str(out) for out in arguments.out],
+            "task": arguments.task, "done": objects is not None, "objects": objects}  # fmt: skip
+
+
 def _tell(objects: int | None, arguments: Namespace) -> None:
+    if arguments.json:
+        print(json.dumps(_facts(objects, arguments), indent=2, ensure_ascii=False))
+        return
     names = ", ".join(str(out) for out in arguments.out)
     if objects is None:
         print(f"task {arguments.task} has made its parts; {names} will be there when all tasks have")

@@ -38,9 +38,9 @@ def add(verbs) -> None:
     verb = add_verb(verbs, "info", about="show what a store holds and where it came from",
                     example="astrossl info stores/SG.zarr --image SG.png", handler=_info)  # fmt: skip
     verb.add_argument("store", metavar="STORE", type=Path)
-    verb.add_argument("--json", action="store_true", help="as JSON, with everything that is known")
+    verb.add_argument("--json", action="store_true", help="print JSON, with the recipe and all inputs")
     verb.add_argument("--image", metavar="FILE.png", type=Path,
-                      help="also draw a contact sheet: objects of every class with their magnitudes")  # fmt: skip
+                      help="also draw a contact sheet: objects of each class, with magnitudes where known")  # fmt: skip
 
     verb = add_verb(verbs, "check", about="look for faults in a store; exit status 2 if there are any",
                     example="astrossl check stores/SG.zarr --deep", handler=_check)  # fmt: skip
@@ -157,7 +157,7 @@ def _info(arguments) -> None:
         from hpc_astrossl.cutting import contact
 
         shown = contact.draw(store, arguments.image)
-        print(f"{arguments.image}: {shown} of {len(store):,} objects drawn", file=sys.stderr)
+        print(f"{arguments.image}: {shown} of {len(store.usable):,} objects drawn", file=sys.stderr)
     print(json.dumps(facts, indent=2, ensure_ascii=False) if arguments.json else _page(facts))
 
 

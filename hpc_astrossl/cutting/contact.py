@@ -47,13 +47,14 @@ def draw(store: Store, path: Path, *, each: int = 8) -> int:
 
 
 def _groups(store: Store, each: int) -> list[np.ndarray]:
-    """Row numbers to show, a group a class; one group of what has no label."""
-    labels = store.table["label"]
+    """Row numbers to show, a group a class, of the objects that have an image; one group of what has no label."""
+    usable = store.usable
+    labels = store.table["label"][usable]
     codes = [code for code in [*range(len(store.info.class_names)), -1] if (labels == code).any()]
     magnitude = _magnitudes(store)
     groups = []
     for code in codes[:MOST_CLASSES]:
-        rows = np.flatnonzero(labels == code)
+        rows = usable[labels == code]
         known = rows[np.isfinite(magnitude[rows])]
         bright_first = known[np.argsort(magnitude[known], kind="stable")]
         rows = bright_first if len(known) else np.random.default_rng(0).permutation(rows)
@@ -85,12 +86,14 @@ def _caption(store: Store, row: int, magnitude: float) -> list[str]:
 def _title(store: Store, colour: bool) -> list[str]:
     info = store.info
     height, width, _ = store.image_shape
-    first = f"{info.name}   {info.survey}, release {info.release}   {len(store):,} objects of {width} x {height} pixels"
+    size = f"{len(store.usable):,} objects of {width} x {height} pixels"
+    first = f"{info.name}   {info.survey}, release {info.release}   {size}"
     if colour:
         order = "from bright to faint" if info.bands else "drawn by lot"
         return [first, f"as stored, row 0 (the largest y of a field) at the top; the objects of a class {order}"]
     names = [info.channels[i] for i in _composite(len(info.channels))]
-    colours = f"first panel: red {names[0]}, green {names[1]}, blue {names[2]}"
+    one = len(info.channels) == 1
+    colours = info.channels[0] if one else f"first panel: red {names[0]}, green {names[1]}, blue {names[2]}"
     return [first, f"row 0 (the largest y of a field) at the top; {colours}; {STRETCH}"]
 
 
@@ -105,14 +108,14 @@ def composite(image: np.ndarray, store: Store) -> np.ndarray:
 
 
 def _panels(image: np.ndarray, caption: list[str], store: Store) -> list[Panel]:
-    """The composite and every channel of one object, by one stretch; see STRETCH."""
+    """The composite and every channel of one object, by one stretch (see STRETCH); of one channel that alone."""
     values = np.nan_to_num(image.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     above = values - np.median(values, axis=(0, 1))
     soft = 3 * 1.4826 * np.median(np.abs(above)) or 1.0
     bright = np.arcsinh(np.clip(above, 0, None) / soft)
     grey = np.round(bright / (bright.max() or 1.0) * 255).astype(np.uint8)
     bands = [(np.repeat(grey[..., i : i + 1], 3, axis=2), [name]) for i, name in enumerate(store.info.channels)]
-    return [(grey[..., list(_composite(grey.shape[2]))], caption), *bands]
+    return [(grey[..., list(_composite(grey.shape[2]))], caption), *(bands if len(bands) > 1 else [])]
 
 
 def _sheet(title: list[str], rows: list[list[Panel]]) -> Image.Image:

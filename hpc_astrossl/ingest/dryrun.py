@@ -1,8 +1,8 @@
 """The selection of a recipe without pixels: what would be kept and left out, and how large the stores would be.
 
-Only tables are read, and nothing stays written: columns that are larger than the memory allows lie in TMPDIR meanwhile.
-What only images tell (cutouts over an edge, files that cannot be read,
-positions by the fields' own headers) is left to the making; ``notes`` say so where it matters.
+Only tables are read, and of an array of cutouts its header, and nothing stays written: columns that are larger than the
+memory allows lie in TMPDIR meanwhile. What only images tell (cutouts over an edge, files that cannot be read, positions
+by the fields' own headers) is left to the making; ``notes`` say so where it matters.
 """
 
 import tempfile
@@ -13,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
+from hpc_astrossl.cutting.cutouts import open_source
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.ingest.planning import require_some
 from hpc_astrossl.objects import Objects
 from hpc_astrossl.selection import splits
 from hpc_astrossl.selection.catalogue import read_objects
-from hpc_astrossl.selection.select import KEPT, Selection, select
+from hpc_astrossl.selection.select import KEPT, Selection, require_classes, select
 from hpc_astrossl.selection.workspace import BLOCK, GB, Workspace
+from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.recipe import Recipe
 from hpc_astrossl.store import SPLITS
 from hpc_astrossl.store.layout import chunk_rows
@@ -64,9 +66,22 @@ def _previews(recipe: Recipe, source: Path, how: tuple, space: Workspace) -> lis
         objects = _anywhere(objects)
         notes.append("whether objects lie in a field is known when the images are there")
     selections = select(recipe, objects, source, space=space)
+    if recipe.cutouts is not None and recipe.cutouts.array is not None:
+        notes += _array_fits(recipe, source, objects, selections)
     together = splits.belonging(recipe.split, objects, space)
     return [_preview(recipe, name, (objects, together), selections[name], notes)
             for name in recipe.stores if only in (None, name)]  # fmt: skip
+
+
+def _array_fits(recipe: Recipe, source: Path, objects: Objects, selections: dict[str, Selection]) -> list[str]:
+    """Notes. InputError when an array of cutouts that is there does not fit the table or the recipe."""
+    if not patterns.place(source, recipe.cutouts.array, {}).exists():
+        return [f"whether {recipe.cutouts.array} fits is known when it is there"]
+    for name, selection in selections.items():
+        cutter = open_source(recipe, source, objects, recipe.stores[name].images)
+        cutter.without_row()
+        cutter.units(selection.rows)
+    return []
 
 
 def _anywhere(objects: Objects) -> Objects:
@@ -80,6 +95,7 @@ def _preview(recipe: Recipe, name: str, known: tuple, selection: Selection,
     objects, together = known
     spec = recipe.stores[name]
     require_some(name, selection)
+    require_classes(name, spec.labels, selection)
     if spec.balanced:
         rows = selection.rows
         stay = splits.balance(objects.object_id, selection.labels[rows], recipe.split.seed, rows)
