@@ -1,11 +1,12 @@
 """The reference of keys: every key has words, and docs/reference is what the program says."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from hpc_astrossl.cli import main
-from hpc_astrossl.specs import reference
+from hpc_astrossl.specs import ages, reference
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,6 +21,21 @@ def test_every_key_has_words(kind):
 def test_the_pages_are_what_the_program_says(kind):
     """To write them anew: python -m hpc_astrossl.specs.reference docs/reference"""
     assert (ROOT / f"docs/reference/{kind}.md").read_text() == reference.page(kind)
+
+
+def test_the_age_of_a_key_is_the_version_that_brought_it():
+    """The list of 0.1.0 is held against that version's own specs by its digest: nobody adds a new key to it."""
+    listed = "\n".join(f"{kind} {path}" for kind in sorted(ages.OF_FIRST) for path in sorted(ages.OF_FIRST[kind]))
+    assert hashlib.sha256(listed.encode()).hexdigest()[:16] == "ca62a764d0fbf3a0"
+    for kind in reference.KINDS:
+        for one in reference.keys(kind):
+            assert one.since == ("0.1.0" if one.path in ages.OF_FIRST[kind] else "0.2.0"), one.path
+    new = {"recipe": "cutouts.array", "jobs": "pretexts", "cluster": "gpus", "run": "model.backbone"}
+    assert all(reference.find(kind, path)[0].since == "0.2.0" for kind, path in new.items())
+    gone = {kind: ages.OF_FIRST[kind] - {one.path for one in reference.keys(kind)} for kind in reference.KINDS}
+    assert gone == dict.fromkeys(
+        reference.KINDS, frozenset()
+    )  # a key of 0.1.0 that goes is a break: say it in CHANGES.md
 
 
 def test_no_words_are_left_of_keys_that_are_gone():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 FILES = ("recipe", "jobs", "run")
 WIDTH = 118
+TAKEN = {"source": ("recipe", "folders"), "store": ("jobs", "classes")}  # options, and what takes them
 
 
 def add(verbs) -> None:
@@ -17,12 +18,15 @@ def add(verbs) -> None:
         verbs,
         "new",
         about="write a commented recipe, jobs recipe or run to start from",
-        example="astrossl new recipe folders --out mine.yaml\n\nkinds:\n"
+        example="astrossl new recipe folders --source pictures --out mine.yaml\n"
+        "  astrossl new jobs classes --store stores/images.zarr --out jobs.yaml\n\nkinds:\n"
         + "\n".join(f"  {file}: {', '.join(kinds(file))}" for file in FILES),
         handler=new,
     )
     verb.add_argument("file", metavar="|".join(FILES), choices=FILES)
     verb.add_argument("kind", metavar="KIND", help="see below")
+    verb.add_argument("--source", metavar="DIR", type=Path, help="recipe folders: take the classes from these folders")
+    verb.add_argument("--store", metavar="STORE", type=Path, help="jobs classes: train on this store")
     verb.add_argument("--out", metavar="FILE", type=Path, help="the file to write (default: KIND.yaml)")
 
 
@@ -39,25 +43,83 @@ def new(arguments: Namespace) -> None:
 
     if arguments.kind not in kinds(arguments.file):
         raise unknown(f"kind of {arguments.file}", arguments.kind, kinds(arguments.file))
+    what = (arguments.file, arguments.kind)
+    for option, taken in TAKEN.items():
+        if getattr(arguments, option) is not None and what != taken:
+            raise InputError(f"--{option} is for astrossl new {' '.join(taken)}, not for {' '.join(what)}")
     out = arguments.out or Path(f"{arguments.kind}.yaml")
     if out.exists():
         raise InputError(f"{out}: is there already; give another name with --out, or remove it")
     if not out.parent.is_dir():
         raise InputError(f"{out.parent}: no such folder")
-    text = commented(arguments.file, arguments.kind, out)
+    words = _of_folders(arguments.source) | _of_store(arguments.store)
+    text = commented(arguments.file, arguments.kind, out, words)
     write_aside(out, text.encode())
     print(f"{out}: every key has its meaning above it; astrossl help {arguments.file} lists the others")
     print(next(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#   astrossl ")))
 
 
-def commented(file: str, kind: str, out: Path) -> str:
-    """A template with the meaning of each key above it."""
+def _of_folders(source: Path | None) -> dict[str, str]:
+    """What a recipe says of a folder of pictures: each of its folders is a class."""
+    if source is None:
+        return {"source": "SOURCE", "classes": "{star: [star], galaxy: [galaxy]}"}
+    import shlex
+    from collections import Counter
+
+    from hpc_astrossl.errors import InputError
+    from hpc_astrossl.tables.folders import list_images
+
+    if not source.is_dir():
+        raise InputError(f"--source {source}: no such folder")
+    images = list_images(source).files
+    found = Counter(name.split("/")[0] for name in images if name.count("/") == 1)
+    other = [name for name in images if name.count("/") != 1]
+    if len(found) < 2:
+        there = f"; the first of {len(images):,} pictures is {images[0]}" if images else ", but no picture"
+        raise InputError(f"--source {source}: expected pictures in two folders or more, one a class "
+                         f"({source}/CLASS/NAME.jpg), found {len(found)}{there}")  # fmt: skip
+    if other:
+        print(f"not of the form CLASS/NAME.jpg, so not read: {len(other):,} pictures, the first {other[0]}")
+    print("classes: " + ", ".join(f"{name} {count:,}" for name, count in sorted(found.items())))
+    return {"source": shlex.quote(str(source)), "classes": _flow({name: [name] for name in sorted(found)})}
+
+
+def _of_store(store: Path | None) -> dict[str, str]:
+    """What a jobs recipe says of a labelled store: its name, its path, and that all its labels are used."""
+    if store is None:
+        return {"experiment": "classes", "set": "SG", "store": "stores/SG.zarr", "size": "64",
+                "workdir": " --workdir demo",
+                "says": "As it stands it trains on a store of the demo (make demo); name yours below."}  # fmt: skip
+    import json
+
+    from hpc_astrossl.errors import InputError
+
+    try:
+        about = dict(json.loads((store / "zarr.json").read_bytes())["attributes"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(f"--store {store}: no store is there; make it first (astrossl preprocess)") from None
+    if not about.get("class_names"):
+        raise InputError(f"--store {store}: has no classes to learn; make it again, with labels in its recipe")
+    name = _flow(store.stem)
+    return {"experiment": name, "set": name, "store": _flow(str(store)), "size": "all", "workdir": "",
+            "says": "sizes: [100, all] trains on 100 labels, too: what more labels are worth."}  # fmt: skip
+
+
+def _flow(value: object) -> str:
+    """A value as YAML in one line, quoted where it must be."""
+    import yaml
+
+    return yaml.safe_dump([value], default_flow_style=True, width=10**6, allow_unicode=True).strip()[1:-1]
+
+
+def commented(file: str, kind: str, out: Path, words: dict[str, str]) -> str:
+    """A template, filled in, with the meaning of each key above it."""
     from hpc_astrossl.specs import reference
 
     template = importlib.resources.files("hpc_astrossl").joinpath("templates", file, f"{kind}.yaml").read_text("utf-8")
     checkout = Path(__file__).parents[2]
     lines, path = [], []
-    for line in template.format(file=out, checkout=checkout).splitlines():
+    for line in template.format(file=out, checkout=checkout, **words).splitlines():
         if found := re.match(r"( *)([\w-]+):", line):
             depth = len(found[1]) // 2
             path = [*path[:depth], found[2]]

@@ -264,6 +264,7 @@ class CutoutsSpec(BandImages):
         require(self.unreadable == "stop" or self.array_row is not None, "unreadable: reject leaves out objects "
                 "without a place in the array, which array_row tells; pixels without a value are counted "
                 "in any case")  # fmt: skip
+        require(self.header_zero_point == "hold", "header_zero_point: an array has no header; leave it out")
         for name in ("zero_point", "exposure"):
             value = getattr(self, name)
             require(not isinstance(value, str | tuple), f"{name}: an array has no header keywords, found {value!r}")

@@ -8,11 +8,12 @@ import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from hpc_astrossl.errors import unknown
+from hpc_astrossl.specs.ages import since
 from hpc_astrossl.specs.cluster import ClusterSpec
 from hpc_astrossl.specs.jobs import JobsSpec, Resources
 from hpc_astrossl.specs.recipe import Recipe
@@ -27,7 +28,6 @@ TITLES = {
     "run": "Runs, and the overrides of jobs recipes",
 }
 OPEN = {(JobsSpec, "resources"): Resources, (ClusterSpec, "resources"): Resources}  # checked apart from the spec
-FIRST = "0.1.0"  # the version that every key has been in since, unless its metadata's ``since`` says a later one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def keys(kind: str) -> list[Key]:
     """Every key of a kind of file, in its order. InputError for another kind."""
     if kind not in KINDS:
         raise unknown("kind of file", kind, KINDS)
-    return list(_of(KINDS[kind], ""))
+    return [replace(one, since=since(kind, one.path)) for one in _of(KINDS[kind], "")]
 
 
 def find(kind: str, path: str) -> list[Key]:
@@ -70,7 +70,7 @@ def _of(cls: type, prefix: str) -> Iterator[Key]:
     for field in dataclasses.fields(cls):
         path = f"{prefix}{field.name}"
         yield Key(path=path, words=words(cls, field.name), kind=_kind(hints[field.name]), default=_default(field),
-                  since=field.metadata.get("since", FIRST))  # fmt: skip
+                  since="")  # fmt: skip
         below, between = _record(hints[field.name])
         if (cls, field.name) in OPEN:
             below, between = OPEN[cls, field.name], "STAGE."
