@@ -356,8 +356,8 @@ def test_the_same_store_whatever_the_number_of_processes(make, tmp_path):
 def test_the_places_are_those_of_the_table_s_order_when_it_is_read_in_blocks(make, tmp_path, monkeypatch):
     monkeypatch.setattr("hpc_astrossl.selection.catalogue.BLOCK", 3)
     np.save(make.source / "cutouts.npy", pixels())
-    command = ["preprocess", str(tmp_path / "recipe.yaml"), "--source", str(make.source), "--out", str(tmp_path / "out")]
-    assert cli.main([*command, "--memory-gb", "0.00001"]) == 0
+    command = ["preprocess", str(tmp_path / "recipe.yaml"), "--source", str(make.source), "--memory-gb", "0.00001"]
+    assert cli.main([*command, "--out", str(tmp_path / "out")]) == 0
     store = open_store(tmp_path / "out/mine.zarr")
     order = np.argsort(store.table["object_id"])
     np.testing.assert_array_equal(store.images(np.arange(OBJECTS))[order], middle(pixels()))

@@ -236,6 +236,8 @@ class Partitions:
 
     def add(self, numbers: np.ndarray, *columns: np.ndarray) -> None:
         """Deal out rows of some columns; ``numbers`` say to which partition."""
+        if not len(numbers):
+            return
         order = np.argsort(numbers, kind="stable")
         there, starts = np.unique(numbers[order], return_index=True)
         for number, start, stop in zip(there.tolist(), starts.tolist(), [*starts[1:].tolist(), len(order)],
