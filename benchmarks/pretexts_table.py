@@ -1,42 +1,78 @@
-"""What the record of the pretexts says: a table in Markdown for each set. Nothing is run."""
+"""What the record of the pretexts says: tables in Markdown for each set and network. Nothing is run."""
 
 from statistics import mean, stdev
 from typing import Any
 
-ORDER = ("magnitudes", "rotation", "patches", "clusters", "simclr", "byol", "imagenet", "random", "pixel-7nn")
+import numpy as np
+
+from hpc_astrossl.report.base.outcomes import Outcome
+from hpc_astrossl.report.base.statistics import Verdict, verdict
+
+Row = dict[str, Any]
+ORDER = ("magnitudes", "measured", "rotation", "patches", "clusters", "simclr", "byol", "imagenet", "random",
+         "pixel-7nn")  # fmt: skip
 
 
-def told(rows: dict[str, dict[str, Any]]) -> str:
-    """Test accuracy by set, scheme and number of labels: mean ± sample standard deviation; † one collapsed."""
-    groups: dict[tuple, list[dict[str, Any]]] = {}
+def told(rows: dict[str, Row]) -> str:
+    """Test accuracy by set, scheme and number of labels, one table a set and network; then the controls."""
+    groups: dict[tuple, dict[tuple, list[Row]]] = {}
     for row in rows.values():
-        if row["target"] == "classes" and not row["control"]:
-            groups.setdefault((row["set"], row["scheme"], row["size"]), []).append(row)
-    parts = []
-    for set_ in sorted({key[0] for key in groups}):
-        own = {key[1:]: found for key, found in groups.items() if key[0] == set_}
-        sizes = sorted({size for _, size in own}, key=lambda size: (size is None, size))
-        any_row = next(iter(own.values()))[0]
-        head = [f"| {set_}, labels | {' | '.join('all' if size is None else f'{size:,}' for size in sizes)} |",
-                f"|---|{'---|' * len(sizes)}"]  # fmt: skip
-        body = [
-            f"| {scheme} | {' | '.join(_entry(own.get((scheme, size), [])) for size in sizes)} |"
-            for scheme in sorted({scheme for scheme, _ in own}, key=_place)
-        ]
-        seeds = max(len(found) for found in own.values())
-        foot = f"{any_row['objects']['test']:,} test objects, majority {any_row['majority']:.3f}, {seeds} seeds."
-        parts.append("\n".join([*head, *body, "", foot]))
-    return "\n\n".join(parts)
+        if row["target"] == "classes":
+            control = bool(row["control"])
+            key = ("controls" if control else "", row["network"], "" if control else row["set"])
+            column = (False, row["set"]) if control else (row["size"] is None, row["size"])
+            groups.setdefault(key, {}).setdefault((row["scheme"], column), []).append(row)
+    return "\n\n".join(_table(groups[key], key) for key in sorted(groups))
 
 
-def _entry(found: list[dict[str, Any]]) -> str:
+def _table(cells: dict[tuple, list[Row]], key: tuple[str, str, str]) -> str:
+    """Bold: the largest mean, and those that paired tests cannot tell from it; † a run names one class for all."""
+    kind, network, set_ = key
+    columns = sorted({column for _, column in cells})
+    schemes = sorted({scheme for scheme, _ in cells}, key=_place)
+    verdicts = {
+        column: None if kind else _verdict({s: cells.get((s, column), []) for s in schemes}) for column in columns
+    }
+    head = f"{kind}, {network}" if kind else f"{set_}, {network}, labels"
+    lines = [f"| {head} | {' | '.join('all' if column[0] else str(column[1]) for column in columns)} |",
+             f"|---|{'---|' * len(columns)}"]  # fmt: skip
+    lines += [
+        f"| {scheme} | {' | '.join(_entry(cells.get((scheme, one), []), scheme, verdicts[one]) for one in columns)} |"
+        for scheme in schemes
+    ]
+    seeds = max(len(found) for found in cells.values())
+    first = {row["set"]: row for found in cells.values() for row in found}
+    about = [
+        f"{name}: {row['objects']['test']:,} test objects, majority {row['majority']:.3f}"
+        for name, row in sorted(first.items())
+    ]
+    return "\n".join([*lines, "", f"{'; '.join(about)}; {seeds} seeds."])
+
+
+def _verdict(found: dict[str, list[Row]]) -> Verdict | None:
+    return verdict({scheme: _outcome(rows) for scheme, rows in found.items() if rows}, "accuracy")
+
+
+def _outcome(rows: list[Row]) -> Outcome:
+    """Right and wrong answers as two classes, of which the first is true: shares of accuracy are the same."""
+    rows = sorted(rows, key=lambda row: row["seed"])
+    count = rows[0]["objects"]["test"]
+    bits = [np.unpackbits(np.frombuffer(bytes.fromhex(row["right"]), dtype=np.uint8))[:count] for row in rows]
+    ids, seeds = np.arange(count).astype(str), tuple(row["seed"] for row in rows)
+    said, sure = np.array(bits, dtype=int), np.ones((len(rows), count))
+    return Outcome(object_id=ids, truth=np.ones(count, dtype=int), said=said, sure=sure, seeds=seeds, classes=2)
+
+
+def _entry(found: list[Row], scheme: str, judged: Verdict | None) -> str:
     if not found:
         return "–"
     values = [row["test"]["accuracy"] for row in found]
     spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{mean(values):.3f}{spread}{' †' if any(row.get('collapsed') for row in found) else ''}"
+    text = f"{mean(values):.3f}{spread}{' †' if any(row.get('collapsed') for row in found) else ''}"
+    leads = judged is not None and judged.behind and (scheme == judged.leader or scheme in judged.level_with)
+    return f"**{text}**" if leads else text
 
 
-def _place(scheme: str) -> tuple[int, str]:
-    name = scheme.partition("-")[2] if scheme.startswith(("features-", "finetune-")) else scheme
-    return ORDER.index(name) if name in ORDER else len(ORDER), scheme
+def _place(scheme: str) -> tuple[bool, int, str]:
+    trained, _, name = scheme.partition("-") if scheme.startswith(("features-", "finetune-")) else ("", "", scheme)
+    return trained == "finetune", ORDER.index(name) if name in ORDER else len(ORDER), scheme

@@ -315,8 +315,24 @@ def test_controls_stand_apart_and_are_judged(tmp_path):
 def test_the_words_of_a_control():
     truth = np.arange(200) % 2
     always, right = outcome(truth, np.zeros(200, int)), outcome(truth, truth)
-    assert "passed" in verdict("shuffled-labels", statistics.above_majority(always))
-    assert "what lies outside the centre tells classes apart" in verdict(
-        "masked-centre", statistics.above_majority(right)
-    )
-    assert verdict("masked-centre", None) == "no predictions to test it by"
+    words, bad = verdict("shuffled-labels", always)
+    assert "passed" in words
+    assert not bad
+    words, bad = verdict("masked-centre", right)
+    assert "what lies outside the centre tells classes apart" in words
+    assert bad
+    assert verdict("masked-centre", None) == ("no predictions to test it by", False)
+
+
+def test_a_few_shuffles_above_the_majority_are_chance_and_five_are_a_leak():
+    truth = np.arange(200) % 2
+    most = np.where(np.arange(200) < 140, truth, 1 - truth)  # 0.7 of them right
+    words, bad = verdict("shuffled-labels", outcome(truth, [most] * 3))
+    assert "in 3 of 3 seeds, as shuffled labels may lie by chance along the true ones; 5 seeds would tell" in words
+    assert not bad
+    words, bad = verdict("shuffled-labels", outcome(truth, [most] * 5))
+    assert "test labels reach the network" in words
+    assert bad
+    words, bad = verdict("shuffled-labels", outcome(truth, [1 - most] + [truth] * 9))
+    assert "in 9 of 10 seeds, as shuffled labels may lie by chance along the true ones" in words
+    assert not bad

@@ -18,6 +18,7 @@ from hpc_astrossl.report.base import cells as c
 from hpc_astrossl.report.base.desk import Desk
 from hpc_astrossl.report.base.records import Study
 from hpc_astrossl.report.base.statistics import above_majority
+from hpc_astrossl.report.controls.section import verdict
 from hpc_astrossl.report.low_data.efficiency import Equal, sentences_of
 from hpc_astrossl.report.pretext.words import pretext_error
 
@@ -62,7 +63,7 @@ def controls(desk: Desk) -> list[str]:
     for cell in desk.controls.values():
         said = desk.said(cell, "test") if cell.runs else None
         test = above_majority(said) if said else None
-        if test and test.significant and test.delta > 0:
+        if verdict(cell.control, said)[1]:
             found.append(
                 f"Control {cell.control} on {cell.set} with {cell.scheme} is {test.delta:.4f} above the majority "
                 f"({test.words}); see Controls."
