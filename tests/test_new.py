@@ -1,15 +1,20 @@
 """Files to start from, and shells that complete: all of them are what the program takes."""
 
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
+from PIL import Image
 
 from hpc_astrossl import config
 from hpc_astrossl.cli import main
 from hpc_astrossl.cli.new import FILES, kinds
 from hpc_astrossl.specs import reference
+from hpc_astrossl.store import open_store
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,3 +63,96 @@ def test_shells_take_what_is_printed_and_complete(tmp_path, capsys, shell):
     done = subprocess.run([shell, "-c", SHELLS[shell], script], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert {"bash": "--out", "zsh": "_astrossl: function", "fish": "--out"}[shell] in done.stdout
+
+
+def started(file: str, kind: str, folder: Path, capsys) -> list[str]:
+    """The command that a file to start from prints, as a list of words; it is written into ``folder``."""
+    out = folder / f"{file}-{kind}.yaml"
+    assert main(["new", file, kind, "--out", str(out)]) == 0
+    return shlex.split(capsys.readouterr().out.splitlines()[-1])[1:]
+
+
+@pytest.mark.slow
+def test_what_runs_on_the_demo_s_data_runs_on_them_as_it_stands(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    survey = ["--fields", "1", "--objects", "320", "--size", "900"]
+    assert main(["simulate", "demo/survey", *survey]) == 0
+    capsys.readouterr()
+    command = started("recipe", "fields", tmp_path, capsys)
+    assert command[command.index("--source") + 1] == "demo/survey"
+    command[command.index("--out") + 1] = "demo/stores"
+    assert main(command) == 0
+    for name in ("SG", "pretext"):
+        made = ["preprocess", str(ROOT / "preprocess/simulated.yaml"), "--source", "demo/survey", "--store", name]
+        assert (tmp_path / f"demo/stores/{name}.zarr").exists() or main([*made, "--out", "demo/stores"]) == 0
+    for kind in kinds("run"):
+        assert main(started("run", kind, tmp_path, capsys)) == 0
+    for kind in kinds("jobs"):
+        assert main(started("jobs", kind, tmp_path, capsys)) == 0
+    names = {path.parent.name.split("_nall")[0].split("_n64")[0] for path in tmp_path.glob("demo/runs/*/*/result.json")}
+    assert names == {"SG_features-imagenet", "SG_features-random", "SG_features-magnitudes", "pretext_pretext"}
+    assert {path.parent.name for path in tmp_path.glob("demo/reports/*/report.html")} == {"classes", "with-pretext"}
+
+
+def test_what_reads_cutouts_reads_the_folder_that_it_describes(tmp_path, capsys):
+    rng, source = np.random.default_rng(0), tmp_path / "SOURCE"
+    (source / "fits").mkdir(parents=True)
+    images = rng.normal(size=(6, 3, 70, 70)).astype("f4")
+    lines = ["id,class", *(f"o{number},{'STAR' if number % 2 else 'GALAXY'}" for number in range(6))]
+    (source / "catalogue.csv").write_text("\n".join(lines) + "\n")
+    np.save(source / "cutouts.npy", images[:, :, ::-1])  # the top row first
+    for number in range(6):
+        for band, image in zip("gri", images[number], strict=True):
+            fits.writeto(source / f"fits/o{number}_{band}.fits", image)
+    stores = []
+    for kind in ("cutouts", "array"):
+        command = started("recipe", kind, tmp_path, capsys)
+        command[command.index("--source") + 1] = str(source)
+        command[command.index("--out") + 1] = str(tmp_path / kind)
+        assert main(command) == 0
+        stores.append(open_store(tmp_path / kind / "cutouts.zarr"))
+    np.testing.assert_array_equal(stores[0].images(np.arange(6)), stores[1].images(np.arange(6)))
+
+
+class TestFilledIn:
+    """Files that know the user's own folders and stores."""
+
+    def test_classes_are_those_of_the_folders_and_odd_names_are_quoted(self, tmp_path, capsys):
+        for name in ("no", "1", "two words", "a: b", "{x}", "größe"):
+            (tmp_path / "my pictures" / name).mkdir(parents=True)
+            for number in range(3):
+                pixels = np.random.default_rng(number).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "my pictures" / name / f"{number}.png")
+        Image.fromarray(pixels).save(tmp_path / "my pictures/loose.png")
+        out = str(tmp_path / "mine.yaml")
+        assert main(["new", "recipe", "folders", "--source", str(tmp_path / "my pictures"), "--out", out]) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert "not of the form CLASS/NAME.jpg, so not read: 1 pictures, the first loose.png" in said
+        assert "classes: 1 3, a: b 3, größe 3, no 3, two words 3, {x} 3" in said
+        command = shlex.split(said[-1])[1:]
+        command[command.index("--out") + 1] = str(tmp_path / "stores")
+        assert main([*command, "--set", "size=16"]) == 0
+        assert (
+            "images that do not fit {class}/{name}.{type}, so not read: 1, the first loose.png"
+            in capsys.readouterr().err
+        )
+        store = tmp_path / "stores/images.zarr"
+        assert set(open_store(store).info.class_names) == {"no", "1", "two words", "a: b", "{x}", "größe"}
+        jobs = str(tmp_path / "jobs.yaml")
+        assert main(["new", "jobs", "classes", "--store", str(store), "--out", jobs]) == 0
+        found = config.load(jobs, reference.KINDS["jobs"])
+        assert (found.experiment, found.sets["images"].store, found.sizes) == ("images", str(store), ("all",))
+        assert main(["plan", jobs, "--cluster", "local", "--workdir", str(tmp_path)]) == 0
+
+    @pytest.mark.parametrize(("words", "said"), [
+        (["recipe", "folders", "--source", "gone"], "--source gone: no such folder"),
+        (["recipe", "folders", "--source", "."], "expected pictures in two folders or more, one a class"),
+        (["recipe", "files", "--source", "."], "--source is for astrossl new recipe folders, not for recipe files"),
+        (["jobs", "pretext", "--store", "x.zarr"], "--store is for astrossl new jobs classes, not for jobs pretext"),
+        (["jobs", "classes", "--store", "x.zarr"], "--store x.zarr: no store is there; make it first"),
+    ])  # fmt: skip
+    def test_what_cannot_be_filled_in_is_told(self, tmp_path, monkeypatch, capsys, words, said):
+        monkeypatch.chdir(tmp_path)
+        assert main(["new", *words, "--out", "x.yaml"]) == 2
+        assert said in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []

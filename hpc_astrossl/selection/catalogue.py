@@ -3,6 +3,7 @@
 import re
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,9 @@ def read_objects(recipe: Recipe, source: Path, space: Workspace = HERE) -> Objec
     spec = recipe.catalogue
     texts = _texts(recipe)
     wanted = _wanted(spec, texts)
-    kind, faint, done = "", Counter(), 0
+    kind, faint, done, left = "", Counter(), 0, []
     if spec.tree:
-        blocks = iter([read_folders(source, spec.file, wanted)])
+        blocks = iter([read_folders(source, spec.file, wanted, left)])
     else:
         reading = Reading(format=spec.format, names=spec.names, hdu=spec.hdu, null_words=spec.null_words)
         paths = files(source, spec.file)
@@ -56,8 +57,16 @@ def read_objects(recipe: Recipe, source: Path, space: Workspace = HERE) -> Objec
         **{name: columns.pop(name) for name in list(columns) if not name.startswith(_COLUMN)},
         **({} if spec.flag else {"flag": None}),
         columns={name.removeprefix(_COLUMN): values for name, values in columns.items()}, kind=kind,
-        notes=(f"flux not positive, counted as undetected: {counts}",) if counts else (),
+        notes=tuple(_notes(spec, counts, left)),
     )  # fmt: skip
+
+
+def _notes(spec: CatalogueSpec, faint: str, left: list[str]) -> Iterator[str]:
+    """What is to be said of the table."""
+    if faint:
+        yield f"flux not positive, counted as undetected: {faint}"
+    if left:
+        yield f"images that do not fit {spec.file}, so not read: {len(left):,}, the first {left[0]}"
 
 
 def _block(table: dict[str, np.ndarray], spec: CatalogueSpec, texts: dict[str, str], path: Path,

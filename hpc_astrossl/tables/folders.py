@@ -15,12 +15,13 @@ from hpc_astrossl.specs.images import SUFFIXES
 FILE = "file"  # the column of paths, relative to the folder
 
 
-def read_folders(folder: Path, pattern: str, wanted: Mapping[str, str]) -> dict[str, np.ndarray]:
+def read_folders(folder: Path, pattern: str, wanted: Mapping[str, str],
+                 left: list[str] | None = None) -> dict[str, np.ndarray]:  # fmt: skip
     """The wanted columns, as text, one row an image file below ``folder``, in the order of their paths.
 
     In ``pattern`` names in braces are columns, and square brackets enclose what may be absent, as in
-    ``[{split}/]{class}/{id}.jpg``. A column that is absent is empty; ``file`` is always there. InputError if no image
-    fits, or a column is unknown.
+    ``[{split}/]{class}/{id}.jpg``. A column that is absent is empty; ``file`` is always there. ``left`` is given the
+    images that do not fit. InputError if none fits, or a column is unknown.
     """
     shape = _expression(pattern)
     columns = [*shape.groupindex, FILE]
@@ -30,6 +31,8 @@ def read_folders(folder: Path, pattern: str, wanted: Mapping[str, str]) -> dict[
                              f"{', '.join(columns)}")  # fmt: skip
     images = list_images(folder).files
     rows = [found.groupdict(default="") | {FILE: name} for name in images if (found := shape.fullmatch(name))]
+    if left is not None and len(rows) < len(images):
+        left += [name for name in images if not shape.fullmatch(name)]
     if not rows:
         hint = f"; the first of {len(images):,} is {images[0]}" if images else f" with a name in {' '.join(SUFFIXES)}"
         raise InputError(f"{folder}: no image file fits catalogue.file={pattern!r}{hint}")
