@@ -14,11 +14,13 @@ import pyarrow as pa
 import pytest
 from astropy.io import fits as astropy_fits
 from ingest_survey import RECIPES, Survey
+from sky_survey import catalogue, header, stars, wcs
+from sky_survey import recipe as sky_recipe
 
 from hpc_astrossl.cutting import containers, fits, windows
 from hpc_astrossl.cutting.badfile import BadFile
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.ingest import build
+from hpc_astrossl.ingest import Options, build
 from hpc_astrossl.specs.recipe import StoreSpec, load_recipe
 
 VALUES = np.arange(12 * 17, dtype=np.float32).reshape(12, 17)
@@ -118,6 +120,24 @@ def test_a_file_of_compress_itself_is_named_and_its_command_undoes_it(tmp_path):
         fits.read_image(tmp_path / "a.fits.Z")
     subprocess.run(["gzip", "-d", "a.fits.Z"], cwd=tmp_path, check=True)
     assert (tmp_path / "a.fits").read_bytes() == PLAIN * 3
+
+
+def test_a_packed_field_is_unpacked_for_its_header_and_for_its_pixels_only(tmp_path, monkeypatch):
+    """Whatever else is asked of it: footprints, edges, scales, sums."""
+    folder = tmp_path / "survey"
+    folder.mkdir()
+    cards, whole = header((110, 130)), stars((110, 130), [(40, 50), (90, 60)], noise=1.0)
+    for name in "AB":
+        data = packed_bytes([astropy_fits.PrimaryHDU(whole, cards)])
+        (folder / f"{name}_r.fits.gz").write_bytes(gzip.compress(data))
+        cards["CRVAL1"] += 1
+    cards["CRVAL1"] -= 2
+    catalogue(folder, *wcs(cards).all_pix2world([40, 90], [50, 60], 1))
+    times, unpack = [], containers._unpacked
+    monkeypatch.setattr(containers, "_unpacked", lambda *some: times.append(some) or unpack(*some))
+    made = sky_recipe(folder, "fields.bands='{field}_{band}.fits.gz'")
+    assert build(made, folder, tmp_path / "out", Options(workers=1))[0].info.counts["kept"] == 2
+    assert len(times) == 3  # A's header, B's header, A's pixels
 
 
 def test_a_large_one_is_unpacked_to_a_file(tmp_path, monkeypatch):

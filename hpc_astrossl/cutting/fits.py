@@ -25,7 +25,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.tables import streams
 
 Header = fits.Header
-_MOST_KNOWN = 1 << 17
+_MOST_KNOWN, _MOST_TEXTS = 1 << 17, 1 << 12
 BLOCK = 2880  # bytes of a block: headers and data of FITS fill whole ones
 _PIECE = BLOCK * 256  # bytes summed at a time, which the processor's cache holds
 AT_A_TIME = 1024  # rows, about, that who reads many windows holds
@@ -180,12 +180,23 @@ def open_image(
 
 def read_headers(path: Path, *, axes: int = 2, hdu: int | str | None = None) -> Headers:
     """The headers of the image that ``open_image`` would open, and its shape; its pixels are not looked at."""
-    with named(path), containers.open_fits(path) as stream:
-        stored = choose(stream, path, axes, hdu)
-        stream.seek(0)
-        units = fits.open(stream, memmap=False)
-        shape = tuple(stored.shape[axis] for axis in stored.axes(axes))
-        return Headers(path=path, shape=shape, image=units[stored.number].header, primary=units[0].header)
+    with named(path):
+        key = _key(path, axes, hdu)
+        if key in _TEXTS:
+            shape, *texts = _TEXTS[key]
+            image, primary = map(Header.fromstring, texts)
+            return Headers(path=path, shape=shape, image=image, primary=primary)
+        with containers.open_fits(path) as stream:
+            stored = choose(stream, path, axes, hdu)
+            stream.seek(0)
+            units = fits.open(stream, memmap=False)
+            shape = tuple(stored.shape[axis] for axis in stored.axes(axes))
+            found = Headers(path=path, shape=shape, image=units[stored.number].header, primary=units[0].header)
+        if not isinstance(stream, io.BufferedReader):
+            if len(_TEXTS) >= _MOST_TEXTS:
+                _TEXTS.clear()
+            _TEXTS[key] = shape, found.image.tostring(), found.primary.tostring()
+        return found
 
 
 def read_image(path: Path, *, checksum: bool = True, hdu: int | str | None = None) -> np.ndarray:
@@ -216,6 +227,7 @@ def unverified(paths: Iterable[Path], *, axes: int = 2, hdu: int | str | None = 
     return found
 
 
+_TEXTS: dict[tuple, tuple] = {}  # shape and headers of packed files, each of which costs an unpacking
 _SUMMED: dict[tuple, bool] = {}  # of files that were opened in this process
 
 
