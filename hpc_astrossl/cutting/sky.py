@@ -1,8 +1,7 @@
 """The door to astropy.wcs: where on an image a position of the sky is, and how the image is scaled and turned.
 
-All projections and distortions that astropy knows. Three conventions that it reads otherwise than their authors meant
-are set right first: SCAMP's TAN with PV terms is TPV, also when only the linear terms are there; TPV without a linear
-term has 1 for it (registry of FITS conventions, TPV); and celestial axes may come in any order.
+All projections and distortions that astropy knows; what it reads otherwise than a header's author meant is set right
+first (``wcsheaders``). Celestial axes may come in any order.
 """
 
 import warnings
@@ -13,6 +12,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
+from hpc_astrossl.cutting import wcsheaders
 from hpc_astrossl.cutting.badfile import BadFile
 
 ARCSEC = 3600.0
@@ -101,7 +101,7 @@ def sky_of(header: fits.Header, shape: tuple[int, int], path: Path) -> Sky | Non
 
     BadFile when there is one that cannot be used.
     """
-    if not _celestial(header):
+    if not wcsheaders.celestial(header):
         return None
     from astropy.wcs import WCS
 
@@ -109,7 +109,7 @@ def sky_of(header: fits.Header, shape: tuple[int, int], path: Path) -> Sky | Non
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=AstropyWarning)
             warnings.filterwarnings("ignore", category=RuntimeWarning)
-            wcs = WCS(_mended(header), naxis=2)
+            wcs = WCS(wcsheaders.mended(header, shape[-2:]), naxis=2)
             if not wcs.has_celestial:
                 raise ValueError("its first two axes are not the celestial ones")
             sky = Sky(wcs, tuple(shape[-2:]))
@@ -118,37 +118,7 @@ def sky_of(header: fits.Header, shape: tuple[int, int], path: Path) -> Sky | Non
         return sky
     except Exception as error:  # astropy.wcs raises anything, down to AssertionError
         words = " ".join(str(error).split()) or type(error).__name__
-        raise BadFile(f"{path}: its WCS cannot be used ({words[:200]})") from None
-
-
-def _celestial(header: fits.Header) -> bool:
-    kinds = {str(header.get(f"CTYPE{axis}", ""))[:5].rstrip("-") for axis in range(1, header.get("WCSAXES", 4) + 1)}
-    return any({lon, lat} <= kinds for lon, lat in (("RA", "DEC"), ("GLON", "GLAT"), ("ELON", "ELAT")))
-
-
-def _mended(header: fits.Header) -> fits.Header:
-    """A copy in which PV terms mean what their authors meant."""
-    header = header.copy()
-    axes = [axis for axis in (1, 2) if f"CTYPE{axis}" in header]
-    types = {axis: str(header[f"CTYPE{axis}"]).rstrip() for axis in axes}
-    if all(kind.endswith("TAN") for kind in types.values()) and _polynomial(header, types):
-        for axis in axes:
-            header[f"CTYPE{axis}"] = types[axis][:-3] + "TPV"
-            types[axis] = header[f"CTYPE{axis}"]
-    for axis in axes:
-        if types[axis].endswith("TPV") and f"PV{axis}_1" not in header:
-            header[f"PV{axis}_1"] = 1.0
-    return header
-
-
-def _polynomial(header: fits.Header, types: dict[int, str]) -> bool:
-    """Whether PV keywords of a TAN are a polynomial: the standard has none on the latitude, and 0 to 4 on longitude."""
-    for axis, kind in types.items():
-        latitude = kind.startswith(("DEC", "GLAT", "ELAT"))
-        first = 0 if latitude else 5
-        if any(f"PV{axis}_{term}" in header for term in range(first, 40)):
-            return True
-    return False
+        raise BadFile(f"{path}: its WCS cannot be used ({words[:400]})") from None
 
 
 def _through(lon: np.ndarray, lat: np.ndarray, one: Any, other: Any) -> tuple[np.ndarray, np.ndarray]:
