@@ -74,7 +74,7 @@ def _matrix(header: fits.Header, name: str) -> np.ndarray | None:
 
 
 def _check_matrix(header: fits.Header) -> None:
-    """One of CD and PC, if both are there and agree; wcslib would multiply them."""
+    """One of CD and PC, if both are there and agree; wcslib would take PC without a word."""
     cd, pc = (_matrix(header, name) for name in ("CD", "PC"))
     if cd is None or pc is None:
         return
