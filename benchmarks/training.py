@@ -27,6 +27,7 @@ from hpc_astrossl.nets.vgg import build
 from hpc_astrossl.specs.run import ModelSpec, PhaseSpec
 from hpc_astrossl.store import StoreInfo
 from hpc_astrossl.targets.classes import Classes
+from hpc_astrossl.training.changing import Still
 from hpc_astrossl.training.loop import Step, train_step
 from hpc_astrossl.training.optim import optimizer
 
@@ -35,16 +36,18 @@ GFLOP = 0.626 * 3  # an image of 32 × 32 forwards (313 million multiply-adds), 
 Timed = Callable[[], None]
 
 
-def ours(images: torch.Tensor, labels: torch.Tensor, precision: str = "float32") -> Timed:
+def ours(
+    images: torch.Tensor, labels: torch.Tensor, precision: str = "float32", device: str = "cpu", side: int = SIDE
+) -> Timed:
     """The step of ``training.loop``, dropout and max-norm included."""
-    model = build(ModelSpec(precision=precision), shape=(SIDE, SIDE, 3), outputs=2, seed=0)
-    engine = open_engine("single", "cpu")
+    engine = open_engine("single", device)
+    model = build(ModelSpec(precision=precision), shape=(side, side, 3), outputs=2, seed=0).to(engine.device)
     fused = optimizer(model, PhaseSpec(trains="all", optimizer="adam", learning_rate=RATE, epochs=1))
     info = StoreInfo(name="", survey="", release="", bands=(), channels=(), class_names=("a", "b"), pixel_scale=None,
                      counts={}, recipe={})  # fmt: skip
-    phase = SimpleNamespace(head=model.head, wrapped=model, optimizer=fused, target=Classes(info), truth=labels,
-                            engine=engine)  # fmt: skip
-    batch = SimpleNamespace(images=images, rows=np.arange(BATCH), offset=0, total=BATCH)
+    phase = SimpleNamespace(net=model, head=model.head, wrapped=model, optimizer=fused, target=Classes(info),
+                            truth=labels, engine=engine, changing=Still())  # fmt: skip
+    batch = SimpleNamespace(images=images, rows=np.arange(len(images)), offset=0, total=len(images))
     return lambda: train_step(phase, Step(batch=batch, key=(0, 1, 0)))
 
 
