@@ -168,6 +168,15 @@ def test_status_tells_queued_running_done_and_failed_apart(submitted):
     assert counts["scratch"] == {"running": 1, "queued": 1}
 
 
+def test_a_run_that_is_planned_no_more_is_done_all_the_same(submitted):
+    workdir, ledger, works = submitted
+    enter(ledger, works, **this_process())
+    key = next(iter(works))[0]
+    finish_run(workdir, "small", key)
+    (workdir / "runs/small/experiment.json").write_text('{"planned": [], "skipped": []}')
+    assert states(workdir)[key].state == "done"
+
+
 def test_status_words_the_end_of_a_task_that_said_nothing(submitted, gone):
     workdir, ledger, works = submitted
     enter(ledger, works, **gone)

@@ -7,7 +7,9 @@ from run_folders import result, spec, write_run
 
 from hpc_astrossl.identity import UNKNOWN
 from hpc_astrossl.report.base.current import sameness
+from hpc_astrossl.report.base.desk import Desk
 from hpc_astrossl.report.base.runs import read_study
+from hpc_astrossl.report.controls.section import controls
 
 
 def stored(run, sha256, date="2026-01-01"):
@@ -80,3 +82,20 @@ def test_runs_of_before_are_taken_alone_and_said_to_be_so(folder):
     study = read_study(folder)
     assert seeds(study) == [2]  # whether the others belong to it is not known
     assert all(UNKNOWN in problem.reason for problem in study.problems)
+
+
+def test_a_leakage_check_of_before_is_certified_by_nobody(folder):
+    """Its run said 0 of whatever store lay there when it began."""
+    told = [{"store": "pre", "run": "p", "compared": 48, "shared": 0, "radius": 1.0}]
+    before = spec(seed=0)
+    write_run(folder, before, leakage=told)
+    assert leaks(folder) == [None]
+    newer = spec(seed=1)
+    write_run(folder, newer, leakage=told, **stored(newer, "a" * 64))
+    assert leaks(folder) == [0]
+
+
+def leaks(folder):
+    """Column "shared" of the report's table."""
+    (table,) = [one for one in controls(Desk.of(read_study(folder), folder)).tables if one.name == "leakage"]
+    return [row[table.columns.index("shared")].value for row in table.rows]

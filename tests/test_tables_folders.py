@@ -63,6 +63,13 @@ def test_names_and_links_that_cannot_be_read(tmp_path):
         read_folders(source, PATTERN, WANTED)
 
 
+def test_a_link_to_nothing_may_have_been_a_folder_of_images(tmp_path):
+    source = tree(tmp_path / "src", "star")
+    (source / "star" / "more").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(InputError, match="star/more: is a link to a file that is not there"):
+        read_folders(source, PATTERN, WANTED)
+
+
 def make(source, out, **options):
     recipe = load_recipe(RECIPES / "image_folder.yaml", ["size=16"])
     return build(recipe, source, out, Options(workers=1, **options))

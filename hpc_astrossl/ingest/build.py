@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hpc_astrossl import provenance
+from hpc_astrossl import identity, provenance
 from hpc_astrossl import store as stores
 from hpc_astrossl.cutting import workers
 from hpc_astrossl.cutting.cutouts import open_source
@@ -252,8 +252,10 @@ def _standing(draft: Draft, options: Options) -> Made | None:
             files = [file for unit in cutter.units(draft.shards[number]) for file in cutter.files(unit)]
             same = same and summary(hashes.of(files))["digest"] == made_from["shards"][number]
     if not same:
-        raise InputError(f"{path}: already there, made by another recipe or from other inputs; "
-                         "say --overwrite to replace it, or choose another --out")  # fmt: skip
+        what = "made by another recipe or from other inputs" if "shards" in made_from else (
+            f"{identity.UNKNOWN}, by a program that noted its recipe and inputs otherwise, so that whether they are the "
+            "same cannot be told")  # fmt: skip
+        raise InputError(f"{path}: already there, {what}; say --overwrite to replace it, or choose another --out")
     stores.tidy(path)
     return Made(path=path, info=info, fresh=False)
 

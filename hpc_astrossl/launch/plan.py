@@ -126,12 +126,14 @@ def report_page(experiment: str) -> str:
 
 
 def product_of(key: str, experiment: str) -> str:
-    """What makes a store, a task of one or the report "done", relative to the work directory, by its key alone."""
+    """What makes a store, a task of one, a run or the report "done", below the work directory, by its key alone."""
     if key == REPORT:
         return report_page(experiment)
+    if key.endswith(".zarr"):
+        return f"{key}/zarr.json"
     store, _, task = key.partition(".zarr:")
     if not task:
-        return f"{key}/zarr.json"
+        return f"runs/{experiment}/{key}/result.json"
     number, _, tasks = task.partition("-of-")
     path = PurePosixPath(store)
     return str(path.parent / task_note(path.name, int(number), int(tasks)))

@@ -75,14 +75,14 @@ def _images(folder: Path, others: Counter) -> Iterator[str]:
         for name in names:
             if name.startswith("."):
                 continue
-            if (suffix := Path(name).suffix.lower()) not in SUFFIXES:
+            path = Path(root, name)
+            if path.is_symlink() and not _is_there(path):  # of a folder of images, maybe
+                raise InputError(f"{path}: is a link to a file that is not there; mend or remove it")
+            if (suffix := path.suffix.lower()) not in SUFFIXES:
                 others[suffix if suffix.isprintable() and suffix else "without a suffix"] += 1
                 continue
-            path = str(Path(root, name))
-            if not name.isprintable() or any("\ud800" <= letter <= "\udfff" for letter in path):
-                raise InputError(f"{path!r}: this name is no plain text in UTF-8; rename the file")
-            if not _is_file(Path(path)):
-                raise InputError(f"{path}: is a link to a file that is not there; mend or remove it")
+            if not name.isprintable() or any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+                raise InputError(f"{str(path)!r}: this name is no plain text in UTF-8; rename the file")
             yield os.path.relpath(path, folder).replace(os.sep, "/")
 
 
@@ -94,9 +94,9 @@ def _place(folder: Path) -> tuple[int, int]:
     return facts.st_dev, facts.st_ino
 
 
-def _is_file(path: Path) -> bool:
+def _is_there(path: Path) -> bool:
     try:
-        return path.is_file()
+        return path.exists()
     except OSError as error:
         raise _closed(error) from None
 

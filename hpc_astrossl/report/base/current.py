@@ -11,6 +11,7 @@ from hpc_astrossl.report.base.records import Problem, Run
 
 Name = tuple[str, str]  # ("store", its path) or ("weights", their name)
 AGAIN = "left out; astrossl submit --remake makes it again"
+MOVE = "left out; move its folder away, and astrossl submit makes it again"  # where nothing says that it is out of date
 
 
 def without_outdated(runs: list[Run], folder: Path, problems: list[Problem]) -> list[Run]:
@@ -36,8 +37,8 @@ def _alike(runs: list[Run], problems: list[Problem]) -> list[Run]:
             alike.append(run)
             continue
         digest = run.made_from[other]
-        why = f"another one than of newer runs ({both(digest, chosen[other])})" if digest else UNKNOWN
-        problems.append(Problem(name=run.run_id, reason=f"out of date: its {' '.join(other)}: {why}; {AGAIN}"))
+        why = f"another one than of newer runs ({both(digest, chosen[other])})" if digest else f"{UNKNOWN}, newer runs since"
+        problems.append(Problem(name=run.run_id, reason=f"its {' '.join(other)}: {why}; {MOVE}"))
     return alike
 
 
@@ -52,7 +53,7 @@ def _newest(runs: Iterable[Run]) -> dict[Name, str | None]:
 
 def sameness(runs: Iterable[Run]) -> str:
     """What runs of one set, scheme and training size share, in words; true because ``without_outdated`` made it so."""
-    unknown = sum(None in run.made_from.values() for run in runs)
+    unknown = sum(not run.certain for run in runs)
     same = "Runs of one set, scheme and training size differ in nothing but their seed"
     if not unknown:
         return f"{same}: their stores and first weights are the same by SHA-256."

@@ -87,6 +87,11 @@ class Run:
         return found | ({("weights", self.weights.name): self.weights.sha256} if self.weights.name else {})
 
     @property
+    def certain(self) -> bool:
+        """Whether it tells all that it was made from; else what it says of leaks was held against who knows what."""
+        return None not in self.made_from.values()
+
+    @property
     def slot(self) -> tuple[str, str, int | None, int]:
         """What at most one run of a study may stand for: set, scheme, training size, seed."""
         return self.set, self.scheme, self.train_size, self.seed

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hpc_astrossl.identity import UNKNOWN
 from hpc_astrossl.report.base import cells as c
 from hpc_astrossl.report.base.cells import Cell, spread_text
 from hpc_astrossl.report.base.desk import Desk, Section
@@ -113,7 +114,8 @@ def _leakage(desk: Desk) -> Table | None:
     found: dict[tuple, int] = {}
     for run in desk.study.runs:
         for one in run.leakage:
-            key = (run.store.path, one.store, one.run, one.compared, one.shared, one.radius)
+            shared = one.shared if run.certain else None
+            key = (run.store.path, one.store, one.run, one.compared, shared, one.radius)
             found[key] = found.get(key, 0) + 1
     if not found:
         return None
@@ -128,6 +130,6 @@ def _leakage(desk: Desk) -> Table | None:
         columns=("labelled store", "store of the weights", "their run", "its objects", "shared", "radius in ″", "runs"),
         rows=rows,
         caption="Objects of the labelled store that the weights have seen, by id or within the radius on the sky. A "
-        "run does not begin when there is one.",
+        f"run does not begin when there is one. {DASH}: not known, of what was {UNKNOWN}.",
         numeric=frozenset({3, 4, 5, 6}),
     )
