@@ -14,6 +14,7 @@ from hpc_astrossl.cli import main
 from hpc_astrossl.files import cell_text
 from hpc_astrossl.provenance import sha256
 from hpc_astrossl.store import embedding
+from hpc_astrossl.store.embedding import Opened
 
 EVIL = '=cmd|"/c calc"!A0<script>alert(1)</script>'
 
@@ -66,6 +67,19 @@ def run(made, *more, out="classes.csv"):
 def lines(path):
     with path.open(newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def test_an_embedding_made_anew_meanwhile_is_noticed(made, monkeypatch, capsys):
+    original = Opened.blocks
+
+    def blocks(self, *sizes):
+        yield from original(self, *sizes)
+        write(made / "e.zarr", cloud(seed=1)[0])
+
+    monkeypatch.setattr(Opened, "blocks", blocks)
+    assert run(made) == 2
+    assert "was made anew or changed while it was read" in capsys.readouterr().err
+    assert not (made / "classes.csv").exists()
 
 
 def test_the_whole_way(made, capsys):

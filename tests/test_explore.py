@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -134,6 +135,39 @@ def test_a_damaged_embedding_is_named(made):
     victim.write_bytes(data)
     with pytest.raises(InputError, match="damaged embedding"):
         embedding.read(made)
+
+
+@pytest.mark.parametrize("what", ["features", "object_id", "label/c"])
+def test_arrays_of_another_embedding_are_not_taken(made, tmp_path, what):
+    """Each of them is sound in itself, and has the size of the other."""
+    other = tmp_path / "other.zarr"
+    features, label = blobs(seed=1)
+    part = {"object_id": np.array([f"U{n:04d}" for n in range(48)]), "features": features, "label": 1 - label}
+    embedding.write(other, [part], rows=48, about={"run": "r", "store": None, "class_names": ["red", "blue"]})
+    shutil.rmtree(made / what)
+    shutil.copytree(other / what, made / what)
+    with pytest.raises(InputError, match="its arrays are not those that it was written with"):
+        embedding.read(made)
+
+
+def test_an_embedding_that_is_made_anew_while_it_is_read_is_named(made):
+    found = embedding.open_embedding(made)
+    features, label = blobs(seed=1)
+    part = {"object_id": found.object_id, "features": features, "label": label}
+    embedding.write(made, [part], rows=48, about=dict(found.about))
+    with pytest.raises(InputError, match="was made anew or changed while it was read"):
+        found.hold()
+
+
+def test_an_embedding_of_before_has_no_digest_and_is_read(made):
+    path = made / "zarr.json"
+    path.write_text(json.dumps(without(json.loads(path.read_text()))))
+    assert len(embedding.read(made).features) == 48
+
+
+def without(root):
+    del root["attributes"][embedding.ARRAYS]
+    return root
 
 
 def test_equal_features_are_nothing_to_explore():

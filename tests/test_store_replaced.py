@@ -11,6 +11,7 @@ from training_toys import ALL, HEAD, make_run, make_store
 from hpc_astrossl import identity, names
 from hpc_astrossl.cli import main
 from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT, InputError, StoreChanged
+from hpc_astrossl.explore import thumbnails
 from hpc_astrossl.loading import LoaderSpec, open_loader
 from hpc_astrossl.store import Store, embedding, open_store
 from hpc_astrossl.training import apply, keeper, loop
@@ -213,5 +214,21 @@ def test_whoever_shows_or_copies_its_pictures_notices_it(path, monkeypatch, caps
     monkeypatch.setattr(Store, "images", images)
     assert main(READS[verb]) == EXIT_INPUT
     assert "made anew while it was read" in capsys.readouterr().err
-    results = ("seen/explore.json", "labelled.zarr", "labelled.zarr.partial", "cut/T0001.fits", "sheet.png")
+    results = ("seen/explore.json", "seen/explore.html", "seen/outliers.png", "labelled.zarr", "labelled.zarr.partial", "cut/T0001.fits", "sheet.png")
     assert not [name for name in results if (path.parent / name).exists()]
+    assert not [*path.parent.glob("seen/*thumbnails*")]
+
+
+def test_thumbnails_of_two_stores_are_not_kept(path, tmp_path, monkeypatch):
+    """They would pass for those of the first one later, whose name they bear."""
+    store, original = open_store(path), Store.images
+
+    def images(self, rows):
+        found = original(self, rows)
+        replace(path)
+        return found
+
+    monkeypatch.setattr(Store, "images", images)
+    with pytest.raises(StoreChanged):
+        thumbnails.write(store, np.arange(48), tmp_path / "thumbnails-1")
+    assert not [*tmp_path.glob("*thumbnails*")]

@@ -195,6 +195,7 @@ def _write(wish: Wish, found: Opened, answers: Answers, told: dict[str, Any]) ->
             try:
                 WRITERS[out.suffix](aside, answers.parts(found), about)
                 sync(aside)
+                found.hold()
                 aside.replace(out)
             finally:
                 remove(aside)

@@ -70,8 +70,6 @@ def explore(wish: Wish) -> dict[str, Any]:
     whole = Found(embedding=found, values=made.values, index=index, clusters=given, labels=_labels(found),
                   outliers=scored, pictures=pictures)  # fmt: skip
     told["page"] = show(whole, wish.page, tables, out)
-    if pictures.store:
-        pictures.store.hold()
     with written(out / "explore.json"):
         write_aside(out / "explore.json", (json.dumps(told, indent=1) + "\n").encode())
     return told

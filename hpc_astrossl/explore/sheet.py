@@ -33,6 +33,7 @@ class Pictures:
         if self.store is None or (rows < 0).any():
             return False
         images = displayed(self.store.images(rows))
+        self.store.hold()
         lines = -(-len(ids) // COLUMNS)
         with style(path.stem):
             figure = canvas(1.35 * min(COLUMNS, len(ids)), 1.8 * lines + 0.3)

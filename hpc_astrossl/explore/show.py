@@ -106,6 +106,8 @@ def show(found: Found, extra: Extra, tables: tuple[dict[str, np.ndarray], np.nda
             pictures=atlases,
             notes=_notes(found, laid.words, len(rows)),
         )
+        if store is not None:
+            store.hold()
         path = page.write(out, shown)
         for old in out.glob("thumbnails-*"):
             if old != folder:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from hpc_astrossl.errors import StoreChanged
 from hpc_astrossl.store import Store
 from hpc_astrossl.store.display import displayed
 
@@ -29,7 +30,10 @@ class Atlases:
 
 
 def write(store: Store, rows: np.ndarray, folder: Path) -> Atlases:
-    """Write the atlases of these rows of a store (−1: no cutout, black) below ``folder``, which appears whole."""
+    """Write the atlases of these rows of a store (−1: no cutout, black) below ``folder``, which appears whole.
+
+    StoreChanged when the store was replaced meanwhile: nothing is left of it.
+    """
     aside = folder.with_name(f".{folder.name}.aside")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -38,6 +42,11 @@ def write(store: Store, rows: np.ndarray, folder: Path) -> Atlases:
         data = _jpeg(images)
         (aside / f"{number:05d}.jpg").write_bytes(data)
         total += len(data)
+    try:
+        store.hold()
+    except StoreChanged:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
     return Atlases(folder=folder.name, across=ACROSS, bytes_each=total / len(rows))

@@ -19,6 +19,9 @@ from hpc_astrossl.store.doubt import doubt
 FORMAT, VERSION = "astrossl-embedding", 1
 CHUNK_ROWS = 4096
 TYPES = {"object_id": "string", "features": "float32", "label": "int16"}
+ARRAYS = "arrays_sha256"
+OWN = ("format", "version", ARRAYS)  # attributes that do not tell what it was made from
+SUM = 4  # bytes of the CRC-32C at the end of each file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,32 @@ def write(path: Path, parts: Iterable[Mapping[str, np.ndarray]], *, rows: int, a
         start = stop
     if start != rows:
         raise ValueError(f"{start} rows came, {rows} were announced")
-    group.attrs.put({"format": FORMAT, "version": VERSION, **about})  # last: without them it is no embedding
+    # last: without them it is no embedding
+    group.attrs.put({"format": FORMAT, "version": VERSION, **about, ARRAYS: arrays_sha256(path)})
+
+
+def arrays_sha256(path: Path) -> str:
+    """What tells its arrays from all others: of each the metadata, and of each file name, size and checksum.
+
+    The checksums are those of the contents, and are compared by whoever reads these; nothing large is read here.
+    InputError when a file cannot be read.
+    """
+    found = hashlib.sha256()
+    try:
+        for name in sorted(TYPES):
+            found.update((path / name / "zarr.json").read_bytes())
+            for file in sorted((path / name / "c").rglob("*")):
+                if file.is_file():
+                    found.update(f"{file.relative_to(path).as_posix()} {file.stat().st_size} ".encode() + _sum(file))
+    except OSError as error:
+        raise InputError(f"{path}: damaged embedding ({error}); make it again with astrossl embed") from None
+    return found.hexdigest()
+
+
+def _sum(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        stream.seek(-min(SUM, file.stat().st_size), 2)
+        return stream.read()
 
 
 class Opened:
@@ -62,6 +90,9 @@ class Opened:
     def __init__(self, path: Path, group: zarr.Group, about: Mapping[str, Any]):
         self.path, self.about, self._group = path, about, group
         self._check()
+        self._arrays = arrays_sha256(path)
+        if about.get(ARRAYS, self._arrays) != self._arrays:
+            raise self._damaged("its arrays are not those that it was written with: copied over, or made anew meanwhile")
         self.object_id = np.array(self._read("object_id").tolist(), dtype=str)
         self.label = self._read("label")
         self.width = self._array("features").shape[1]
@@ -77,6 +108,11 @@ class Opened:
         """(first row, features) of all objects in order, ``rows`` at a time."""
         for start in range(0, len(self), rows):
             yield start, self.features(start, start + rows)
+
+    def hold(self) -> None:
+        """InputError when it has been replaced or changed since it was opened: nothing is to be written of it."""
+        if arrays_sha256(self.path) != self._arrays:
+            raise InputError(f"{self.path}: was made anew or changed while it was read; run the same command again")
 
     @cached_property
     def identity(self) -> str:
@@ -140,4 +176,6 @@ def _group(path: Path) -> tuple[zarr.Group, dict[str, Any]]:
 def read(path: Path) -> Embedding:
     """Read an embedding into memory. Errors as of ``open_embedding``."""
     found = open_embedding(path)
-    return Embedding(object_id=found.object_id, features=found.features(), label=found.label, about=found.about)
+    features = found.features()
+    found.hold()
+    return Embedding(object_id=found.object_id, features=features, label=found.label, about=found.about)

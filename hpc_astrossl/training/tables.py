@@ -43,7 +43,7 @@ def kept(path: Path) -> dict[str, Any] | None:
             return json.loads(beside(path).read_bytes())
         if path.suffix == ".zarr":
             found = dict(embedding.attributes(path))
-            return {key: value for key, value in found.items() if key not in ("format", "version")}
+            return {key: value for key, value in found.items() if key not in embedding.OWN}
         if path.suffix == ".npz":
             with zipfile.ZipFile(path) as archive:
                 return json.loads(archive.comment)
