@@ -4,6 +4,7 @@ there now. No numpy, no Zarr: a login node compares them too.
 What was made before identities were kept has none. It is used, marked with ``UNKNOWN``, and never certified.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +14,14 @@ from typing import Any
 from hpc_astrossl import cache, manifest, provenance
 from hpc_astrossl.errors import InputError
 
+EDITED = "has a result.json that was edited after the run"
 UNKNOWN = "made before identities were kept"
 RUN = "run:"  # opens the name of weights that are another run's
 WEIGHTS = "weights.safetensors"
 OBJECTS = "objects.npz"  # of a run's folder: those it has seen
+RESULT = "result.json"
+SEALED = ("run_id", "experiment", "set", "scheme", "seed", "train_size", "target", "control", "objects", "metrics",
+          "class_names", "bands")  # fmt: skip
 DIGITS = 12  # of a digest in a message
 
 
@@ -35,12 +40,18 @@ def both(then: str | None, now: str | None) -> str:
     return f"SHA-256 {short(then)} then, {short(now)} now"
 
 
+def seal(result: Mapping[str, Any]) -> str:
+    """SHA-256 of what a ``result.json`` says of the run and of how good it is: a hand that edits it is noticed."""
+    said = json.dumps({key: result.get(key) for key in SEALED}, sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Made:
     """What a finished run was made from, by its ``result.json``; None where that was not kept.
 
     ``store`` is a path below the work directory, ``weights`` the name of the initial weights, ``own`` the SHA-256 of
-    the weights that the run left.
+    the weights that the run left. ``edited``: the result is not as the run has written it.
     """
 
     run: str
@@ -49,6 +60,7 @@ class Made:
     weights: str | None
     weights_sha256: str | None
     own: str | None
+    edited: bool = False
 
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> "Made":
@@ -61,6 +73,7 @@ class Made:
             weights=weights["name"] if isinstance(weights.get("name"), str) else None,
             weights_sha256=_digest(weights.get("sha256")),
             own=_digest(files.get(WEIGHTS)),
+            edited=files.get(RESULT) not in (None, seal(result)),
         )
 
     @property
@@ -105,6 +118,8 @@ class Ground:
         It cannot where the run did not keep what it was made from, or that does not lie here any more. With ``named``,
         weights of the cache are compared, too: they need not be the same on every machine.
         """
+        if made.edited:
+            return EDITED
         if made.store_sha256 and (there := self.store(made.store)) and there != made.store_sha256:
             return f"was trained on another store than lies at {made.store} ({both(made.store_sha256, there)})"
         if made.weights is None:
@@ -159,7 +174,8 @@ def hold_run(folder: Path, result: Mapping[str, Any], remedy: str) -> str | None
     """
     made, place = Made.of(result), folder.resolve()
     at_home = len(place.parents) > 2 and place.parents[1].name == "runs"
-    if at_home and (reason := Ground(place.parents[2], place.parent.name).difference(made)):
+    reason = Ground(place.parents[2], place.parent.name).difference(made) if at_home else None
+    if reason := reason or (EDITED if made.edited else None):
         raise InputError(f"{folder}: {reason}; {remedy}")
     return None if made.known else f"{folder}: {UNKNOWN}; what it was trained on cannot be held against anything"
 

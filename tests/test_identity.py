@@ -175,6 +175,19 @@ def test_an_edited_configuration_of_a_finished_run_is_refused(workdir, capsys):
         assert "config.yaml: was edited after the run" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("key", ["class_names", "bands", "metrics", "target"])
+def test_an_edited_result_is_refused_by_every_use(workdir, capsys, key):
+    """Class names the other way round would turn every answer into the other one."""
+    path = folder(workdir, LATER) / "result.json"
+    result = json.loads(path.read_text())
+    edits = {"class_names": result["class_names"][::-1], "bands": ["u"], "metrics": {}, "target": "magnitudes"}
+    path.write_text(json.dumps(result | {key: edits[key]}))
+    calls = [uses(workdir)[use] for use in ("predict", "embed", "export", "weights")]
+    for call in [*calls, lambda: main(["train", str(path.with_name("config.yaml")), "--workdir", str(workdir)])]:
+        assert call() == EXIT_INPUT
+        assert "has a result.json that was edited after the run" in capsys.readouterr().err
+
+
 def test_a_copied_folder_is_not_another_run(workdir, capsys):
     """Seed 0 copied to the name of seed 1 would be averaged with itself."""
     other = dataclasses.replace(LATER, seed=1)

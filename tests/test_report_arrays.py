@@ -1,9 +1,12 @@
 """Numbers and choices that come from the arrays of a run folder, against hand-computed ones."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from run_folders import spec, write_run
 
+from hpc_astrossl import provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.report.base import arrays
 from hpc_astrossl.report.base.arrays import Cutouts, Features, Predictions
@@ -49,6 +52,21 @@ def test_missing_and_damaged_arrays_are_named(run, name, read):
     (run.folder / name).unlink()
     with pytest.raises(InputError, match=f"{name} is missing"):
         read(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [("predictions.npz", arrays.predictions), ("features.npz", arrays.features), ("cutouts.npz", arrays.cutouts)],
+)
+def test_arrays_of_another_run_are_not_taken(run, tmp_path, name, read):
+    """They are sound, and of the same shapes."""
+    noted = dataclasses.replace(run, files={name: provenance.sha256(run.folder / name)})
+    read(noted)
+    other = write_run(tmp_path, spec("SG", "features-magnitudes", seed=1), arrays=True)
+    content = (other / name).read_bytes()
+    (run.folder / name).write_bytes(content + bytes(content == (run.folder / name).read_bytes()))
+    with pytest.raises(InputError, match=f"{name} cannot be read: it is not the file that its run wrote"):
+        read(noted)
 
 
 def test_labels_beyond_the_classes_are_refused(run):

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from run_folders import begin_run, result, spec, write_plan, write_run
 
+from hpc_astrossl import identity
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.report.base.runs import find_experiment, read_study
 
@@ -59,6 +60,16 @@ def test_a_corrupt_result_is_named_and_the_rest_is_read(folder, text, words):
     study = read_study(folder)
     assert len(study.runs) == 1
     assert words in problem(study, "broken")
+
+
+def test_a_result_that_was_edited_is_left_out(folder):
+    sound = result(spec(seed=0))
+    write_run(folder, spec(seed=0), files={"result.json": identity.seal(sound)})
+    better = sound | {"metrics": {"test": {"accuracy": 0.99}}}
+    write_run(folder, spec(seed=1), files={"result.json": identity.seal(better)})
+    study = read_study(folder)
+    assert [run.seed for run in study.runs] == [0]
+    assert "result.json was edited after the run" in study.problems[0].reason
 
 
 def test_a_wrong_type_is_named_with_its_key(folder):

@@ -214,7 +214,15 @@ def test_whoever_shows_or_copies_its_pictures_notices_it(path, monkeypatch, caps
     monkeypatch.setattr(Store, "images", images)
     assert main(READS[verb]) == EXIT_INPUT
     assert "made anew while it was read" in capsys.readouterr().err
-    results = ("seen/explore.json", "seen/explore.html", "seen/outliers.png", "labelled.zarr", "labelled.zarr.partial", "cut/T0001.fits", "sheet.png")
+    results = (
+        "seen/explore.json",
+        "seen/explore.html",
+        "seen/outliers.png",
+        "labelled.zarr",
+        "labelled.zarr.partial",
+        "cut/T0001.fits",
+        "sheet.png",
+    )
     assert not [name for name in results if (path.parent / name).exists()]
     assert not [*path.parent.glob("seen/*thumbnails*")]
 

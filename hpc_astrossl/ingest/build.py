@@ -252,9 +252,9 @@ def _standing(draft: Draft, options: Options) -> Made | None:
             files = [file for unit in cutter.units(draft.shards[number]) for file in cutter.files(unit)]
             same = same and summary(hashes.of(files))["digest"] == made_from["shards"][number]
     if not same:
-        what = "made by another recipe or from other inputs" if "shards" in made_from else (
-            f"{identity.UNKNOWN}, by a program that noted its recipe and inputs otherwise, so that whether they are the "
-            "same cannot be told")  # fmt: skip
+        what = "made by another recipe or from other inputs"
+        if "shards" not in made_from:
+            what = f"{identity.UNKNOWN}: whether recipe and inputs are the same cannot be told"
         raise InputError(f"{path}: already there, {what}; say --overwrite to replace it, or choose another --out")
     stores.tidy(path)
     return Made(path=path, info=info, fresh=False)

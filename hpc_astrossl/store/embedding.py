@@ -92,7 +92,9 @@ class Opened:
         self._check()
         self._arrays = arrays_sha256(path)
         if about.get(ARRAYS, self._arrays) != self._arrays:
-            raise self._damaged("its arrays are not those that it was written with: copied over, or made anew meanwhile")
+            raise self._damaged(
+                "its arrays are not those that it was written with: copied over, or made anew meanwhile"
+            )
         self.object_id = np.array(self._read("object_id").tolist(), dtype=str)
         self.label = self._read("label")
         self.width = self._array("features").shape[1]

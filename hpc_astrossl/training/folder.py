@@ -165,18 +165,19 @@ class RunFolder:
             with _written(self.path / EVENTS), (self.path / EVENTS).open("ab") as stream:
                 stream.write(events.epoch(record, time.time()))
 
-    def write_arrays(self, name: str, **arrays: np.ndarray) -> str | None:
-        """A ``.npz`` that needs no pickle to be read; its SHA-256, where it was written."""
+    def write_arrays(self, name: str, **arrays: np.ndarray) -> dict[str, str]:
+        """A ``.npz`` that needs no pickle to be read; its name and SHA-256, where it was written."""
         if self.writes:
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **arrays)
             self.write(name, buffer.getbuffer())
-            return hashlib.sha256(buffer.getbuffer()).hexdigest()
-        return None
+            return {name: hashlib.sha256(buffer.getbuffer()).hexdigest()}
+        return {}
 
     def write_result(self, result: dict[str, Any]) -> None:
-        """``result.json``, the last file of a run."""
-        self.write("result.json", (json.dumps(result, indent=1) + "\n").encode())
+        """``result.json``, the last file of a run; among the digests of its files stands one of what it says itself."""
+        result["files"][identity.RESULT] = identity.seal(result)
+        self.write(identity.RESULT, (json.dumps(result, indent=1) + "\n").encode())
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """A file that appears whole; TrainingError when it cannot be written."""

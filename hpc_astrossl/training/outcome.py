@@ -16,12 +16,12 @@ from hpc_astrossl.training.data import Data, Source
 from hpc_astrossl.training.folder import FORMAT, VERSION, WEIGHTS, RunFolder
 from hpc_astrossl.training.leakage import columns
 
+Digests = dict[str, str]  # SHA-256 of files that were written, by name
 FEATURES, CUTOUTS, MISTAKES = 2000, 64, 32  # validation objects; of the cutouts, those most confidently wrong
 
 
-def write_weights(folder: RunFolder, weights: dict[str, Tensor], run: RunSpec) -> dict[str, str]:
-    """``weights.safetensors``: convolutions and head by parameter name. Returns its name and SHA-256: the format itself
-    has no checksum."""
+def write_weights(folder: RunFolder, weights: dict[str, Tensor], run: RunSpec) -> Digests:
+    """``weights.safetensors``: convolutions and head by parameter name. The format itself has no checksum."""
     about = {"run_id": run.run_id, "scaling": run.data.scaling, "store": run.data.store}
     # In one entry: safetensors puts several in any order, and equal weights should be equal files.
     kept = {name: tensor for name, tensor in weights.items() if name.startswith(("features.", "head."))}
@@ -30,10 +30,10 @@ def write_weights(folder: RunFolder, weights: dict[str, Tensor], run: RunSpec) -
     return {WEIGHTS: hashlib.sha256(data).hexdigest()}
 
 
-def write_predictions(folder: RunFolder, data: Data, answers: dict[str, np.ndarray]) -> None:
+def write_predictions(folder: RunFolder, data: Data, answers: dict[str, np.ndarray]) -> Digests:
     """``predictions.npz``: truth and answer of each validation and test object, rows ascending within a split."""
     rows = np.concatenate([data.rows[split] for split in answers])
-    folder.write_arrays(
+    return folder.write_arrays(
         "predictions.npz",
         object_id=data.store.table["object_id"][rows],
         split=np.concatenate([np.full(len(answer), split) for split, answer in answers.items()]),
@@ -43,17 +43,17 @@ def write_predictions(folder: RunFolder, data: Data, answers: dict[str, np.ndarr
     )
 
 
-def write_objects(folder: RunFolder, data: Data) -> dict[str, str | None]:
-    """``objects.npz``: ids and positions of all objects that the run has read, in row order. Its name and SHA-256."""
+def write_objects(folder: RunFolder, data: Data) -> Digests:
+    """``objects.npz``: ids and positions of all objects that the run has read, in row order."""
     rows = np.sort(np.concatenate(list(data.rows.values())))
-    return {OBJECTS: folder.write_arrays(OBJECTS, **columns(data.store, rows))}
+    return folder.write_arrays(OBJECTS, **columns(data.store, rows))
 
 
-def write_samples(folder: RunFolder, data: Data, features: np.ndarray, answer: np.ndarray) -> None:
+def write_samples(folder: RunFolder, data: Data, features: np.ndarray, answer: np.ndarray) -> Digests:
     """``features.npz`` and ``cutouts.npz`` of validation objects; ``features`` (N, 512) and ``answer`` of them all."""
     rows, table = data.rows["validation"], data.store.table
     some = _spread(len(rows), FEATURES)
-    folder.write_arrays(
+    digests = folder.write_arrays(
         "features.npz",
         object_id=table["object_id"][rows[some]],
         label=table["label"][rows[some]],
@@ -64,7 +64,8 @@ def write_samples(folder: RunFolder, data: Data, features: np.ndarray, answer: n
     few = rows[np.concatenate([wrong, others[_spread(len(others), CUTOUTS - len(wrong))]])]
     if folder.writes:
         images = displayed(data.store.images(few))
-        folder.write_arrays("cutouts.npz", object_id=table["object_id"][few], images=images)
+        digests |= folder.write_arrays("cutouts.npz", object_id=table["object_id"][few], images=images)
+    return digests
 
 
 def summary(

@@ -175,8 +175,8 @@ class Training(Shared):
         lost = self.left_out()
         self.hold()
         files = outcome.write_weights(self.folder, weights, self.run) | outcome.write_objects(self.folder, self.data)
-        outcome.write_predictions(self.folder, self.data, answers)
-        outcome.write_samples(self.folder, self.data, shown, answers["validation"])
+        files |= outcome.write_predictions(self.folder, self.data, answers)
+        files |= outcome.write_samples(self.folder, self.data, shown, answers["validation"])
         result = outcome.summary(self.run, self.data, self.source, metrics=metrics, answers=answers) | {
             "epochs": len(self.records),
             "best_epoch": best_epoch,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_astrossl import npz
+from hpc_astrossl import npz, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.report.base.records import Run
 
@@ -90,6 +90,8 @@ def cutouts(run: Run) -> Cutouts:
 def _load(run: Run, name: str, keys: tuple[str, ...], more: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
     """The arrays ``keys`` of a file, and of ``more`` those that are there."""
     try:
+        if (digest := run.files.get(name)) and provenance.sha256(run.folder / name) != digest:
+            raise ValueError("it is not the file that its run wrote")
         with npz.opened(run.folder / name) as archive:
             found = {key: archive[key] for key in (*keys, *(set(more) & set(archive.files)))}
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError) as error:

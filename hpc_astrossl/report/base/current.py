@@ -37,7 +37,8 @@ def _alike(runs: list[Run], problems: list[Problem]) -> list[Run]:
             alike.append(run)
             continue
         digest = run.made_from[other]
-        why = f"another one than of newer runs ({both(digest, chosen[other])})" if digest else f"{UNKNOWN}, newer runs since"
+        newer = f"another one than of newer runs ({both(digest, chosen[other])})"
+        why = newer if digest else f"{UNKNOWN}, newer runs since"
         problems.append(Problem(name=run.run_id, reason=f"its {' '.join(other)}: {why}; {MOVE}"))
     return alike
 

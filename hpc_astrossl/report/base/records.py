@@ -78,6 +78,7 @@ class Run:
     weights: WeightsRecord = WeightsRecord()
     leakage: tuple[LeakageRecord, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)  # SHA-256 by name, of those that the run has noted
     pretext: dict[str, Any] = field(default_factory=dict)  # of a pretext that shows views: kind, switches, chance
 
     @property

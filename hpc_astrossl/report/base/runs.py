@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hpc_astrossl import config
+from hpc_astrossl import config, identity
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.report.base.current import without_outdated
 from hpc_astrossl.report.base.records import NOT_STARTED, Pending, Problem, Run, Study
@@ -119,6 +119,10 @@ def _read_run(folder: Path) -> Run:
     if data.get("version") != VERSION:
         raise InputError(f"result.json has version {data.get('version')!r}, this program reads version {VERSION}")
     run = config.parse(_known(data, Run) | {"folder": folder}, Run, "result.json")
+    if run.files.get(identity.RESULT) not in (None, identity.seal(data)):
+        raise InputError(
+            "result.json was edited after the run; left out; put it back as it was, or train the run again"
+        )
     for key in ("set", "scheme"):
         if not _NAME.fullmatch(getattr(run, key)):
             raise InputError(f"result.json: {key} {getattr(run, key)!r} is not a name (letters, digits, '_', '-', '.')")
