@@ -7,19 +7,20 @@ What was made before identities were kept has none. It is used, marked with ``UN
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hpc_astrossl import cache, manifest, provenance
+from hpc_astrossl import cache, config, manifest, names, provenance
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.specs.run import RunSpec
 
-EDITED = "has a result.json that was edited after the run"
+EDITED = "has a {} that was edited after the run"
 UNKNOWN = "made before identities were kept"
 RUN = "run:"  # opens the name of weights that are another run's
 WEIGHTS = "weights.safetensors"
 OBJECTS = "objects.npz"  # of a run's folder: those it has seen
-RESULT = "result.json"
+RESULT, CONFIG = "result.json", "config.yaml"
 SEALED = ("run_id", "experiment", "set", "scheme", "seed", "train_size", "target", "control", "objects", "metrics",
           "class_names", "bands")  # fmt: skip
 DIGITS = 12  # of a digest in a message
@@ -51,7 +52,7 @@ class Made:
     """What a finished run was made from, by its ``result.json``; None where that was not kept.
 
     ``store`` is a path below the work directory, ``weights`` the name of the initial weights, ``own`` the SHA-256 of
-    the weights that the run left. ``edited``: the result is not as the run has written it.
+    the weights that the run left. ``edited`` says, in words, what is not as the run has written it.
     """
 
     run: str
@@ -60,7 +61,7 @@ class Made:
     weights: str | None
     weights_sha256: str | None
     own: str | None
-    edited: bool = False
+    edited: str | None = None
 
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> "Made":
@@ -73,7 +74,7 @@ class Made:
             weights=weights["name"] if isinstance(weights.get("name"), str) else None,
             weights_sha256=_digest(weights.get("sha256")),
             own=_digest(files.get(WEIGHTS)),
-            edited=files.get(RESULT) not in (None, seal(result)),
+            edited=None if files.get(RESULT) in (None, seal(result)) else EDITED.format(RESULT),
         )
 
     @property
@@ -119,7 +120,7 @@ class Ground:
         weights of the cache are compared, too: they need not be the same on every machine.
         """
         if made.edited:
-            return EDITED
+            return made.edited
         if made.store_sha256 and (there := self.store(made.store)) and there != made.store_sha256:
             return f"was trained on another store than lies at {made.store} ({both(made.store_sha256, there)})"
         if made.weights is None:
@@ -150,7 +151,20 @@ def misplaced(name: str, run_id: str) -> str | None:
 def read(folder: Path) -> Made | None:
     """What the finished run in that folder was made from; None when there is none, or its result cannot be read."""
     result = _result(folder)
-    return None if result is None else Made.of(result)
+    if result is None:
+        return None
+    made, written = Made.of(result), _digest(_mapping(result.get("files")).get(CONFIG))
+    if written and sha256(folder / CONFIG) != written and _other_run(folder / CONFIG, made.run):
+        return replace(made, edited=EDITED.format(CONFIG))
+    return made
+
+
+def _other_run(path: Path, run_id: str) -> bool:
+    """Whether the configuration there is not that of the run, or cannot be read; where and how fast may be edited."""
+    try:
+        return names.resolved(config.load(path, RunSpec)).run_id != run_id
+    except InputError:
+        return True
 
 
 def file_digest(folder: Path, name: str) -> str | None:
@@ -175,7 +189,7 @@ def hold_run(folder: Path, result: Mapping[str, Any], remedy: str) -> str | None
     made, place = Made.of(result), folder.resolve()
     at_home = len(place.parents) > 2 and place.parents[1].name == "runs"
     reason = Ground(place.parents[2], place.parent.name).difference(made) if at_home else None
-    if reason := reason or (EDITED if made.edited else None):
+    if reason := reason or made.edited:
         raise InputError(f"{folder}: {reason}; {remedy}")
     return None if made.known else f"{folder}: {UNKNOWN}; what it was trained on cannot be held against anything"
 

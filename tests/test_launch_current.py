@@ -126,6 +126,22 @@ def test_a_copied_folder_is_out_of_date(workdir, capsys):
     assert "its folder was copied or renamed" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("change", ["edited", "removed", "threads"])
+def test_a_configuration_that_was_edited_after_the_run_is_noticed(workdir, capsys, change):
+    pretext, later = keys(workdir)
+    path = workdir / f"runs/toys/{pretext}/config.yaml"
+    text = {"edited": ("scaling: unit", "scaling: none"), "threads": ("threads: 1", "threads: 2")}.get(change)
+    path.unlink() if text is None else path.write_text(path.read_text().replace(*text))
+    found = judged(workdir)
+    if change == "threads":  # decides nothing
+        assert not found.outdated
+        return
+    words = "has a config.yaml that was edited after the run"
+    assert found.outdated == {pretext: words, later: f"began from run {pretext}, which {words}"}
+    assert main(["predict", f"runs/toys/{later}", "toy", "--out", "p.csv"]) == EXIT_INPUT
+    assert words in capsys.readouterr().err
+
+
 def test_a_run_of_another_store_is_not_done_for_train_either(workdir, capsys):
     new_store(workdir)
     _, later = keys(workdir)

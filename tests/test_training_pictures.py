@@ -266,6 +266,26 @@ class TestFolders:
         assert sorted(listed) == ["bad,unreadable image", "flat,blank image", "object_id,reason"]
         assert len((tmp_path / "b.csv").read_text().splitlines()) == 7
 
+    def test_parts_are_kept_when_the_broken_one_is_to_be_skipped(self, source, folder, tmp_path, capsys):
+        """The remedy after a refusal: nothing is made twice. Not the other way round: what was skipped is said."""
+        (source / "bad.png").write_bytes(b"no image")
+        asked = ["predict", str(folder), str(source), "--out", str(tmp_path / "a.csv")]
+        assert main(asked) == EXIT_INPUT
+        assert main([*asked, "--unreadable", "skip", "--task", "1/1"]) == EXIT_DONE
+        assert json.loads((tmp_path / "a.csv.json").read_text())["unreadable"] == "skip"
+        skipping = job(folder, source, tmp_path / "b.csv", wish=Wish(unreadable="skip"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(apply, "assemble", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                apply.predict(skipping)
+        with pytest.raises(InputError, match=r"bad is the first \(unreadable image\), made with --unreadable skip"):
+            apply.predict(job(folder, source, tmp_path / "b.csv"))
+
+    def test_ids_of_a_table_that_cannot_be_read_are_not_names_of_files_instead(self, source, folder, tmp_path):
+        (source / "t.csv").write_text("file,object_id\np0.png,1.237e18\np1.png,1.237e18\n")
+        with pytest.raises(InputError, match="object_id"):
+            apply.predict(job(folder, source / "t.csv", tmp_path / "a.csv"))
+
 
 class TestParts:
     @pytest.fixture

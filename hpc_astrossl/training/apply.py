@@ -37,7 +37,7 @@ from hpc_astrossl.training.tables import FEATURES, PREDICTIONS, Writer, assemble
 
 PART_ROWS = 16384
 LEFT_OUT_HEAD = ("object_id", "reason")
-NO_VALUE = "pixels without a value"
+NO_VALUE, BLANK = "pixels without a value", "blank image"  # as preprocess calls them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,6 +224,10 @@ class _Made:
         with self.parts.assembling() as complete:
             if complete:
                 left_out = self.parts.left_out()
+                if not self.source.skips and (skipped := [one for one in left_out if one[1] != BLANK]):
+                    raise InputError(f"{self.parts.folder}: holds parts without {len(skipped):,} objects, of which "
+                                     f"{skipped[0][0]} is the first ({skipped[0][1]}), made with --unreadable skip; "
+                                     "say that again, or remove the folder")  # fmt: skip
                 if left_out and len(left_out) == len(self.source):
                     raise InputError(f"{self.job.source}: none of {len(left_out):,} images can be used: "
                                      f"{_counted(left_out)}")  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hpc_astrossl import config, identity, locks, names
+from hpc_astrossl import config, identity, locks, names, provenance
 from hpc_astrossl.errors import InputError, TrainingError
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.specs.run import RunSpec
@@ -176,7 +176,12 @@ class RunFolder:
 
     def write_result(self, result: dict[str, Any]) -> None:
         """``result.json``, the last file of a run; among the digests of its files stands one of what it says itself."""
-        result["files"][identity.RESULT] = identity.seal(result)
+        if self.writes:
+            own = {
+                identity.CONFIG: provenance.sha256(self.path / identity.CONFIG),
+                identity.RESULT: identity.seal(result),
+            }
+            result["files"] |= own
         self.write(identity.RESULT, (json.dumps(result, indent=1) + "\n").encode())
 
     def write(self, name: str, data: bytes | memoryview) -> None:

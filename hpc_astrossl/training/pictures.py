@@ -137,7 +137,7 @@ def _column(place: Path, names: Sequence[str], form: str) -> tuple[str, list[str
         try:
             return name, tables.read_table(place, {name: "text"}, format=form)[name].tolist()
         except InputError as error:
-            if "column" not in str(error):
+            if f"no column {name!r}" not in str(error):
                 raise
     return "", None
 
@@ -183,7 +183,7 @@ class PictureSource:
         self._info = StoreInfo(name="pictures", survey="", release="", bands=(), channels=COLOURS, class_names=(),
                                pixel_scale=None, counts={}, recipe={}, statistics=takes.statistics)  # fmt: skip
         self.about: dict[str, Any] = {"store": None, "images": str(place.resolve()), "class_names": [],
-                                      "made": self.making.record(), "unreadable": self._unreadable}  # fmt: skip
+                                      "made": self.making.record()}  # fmt: skip
         if wish.given or wish.anyway:
             self.about["told"] = {"crop": wish.crop, "scale": wish.scale, "anyway": wish.anyway}
 
@@ -195,7 +195,7 @@ class PictureSource:
         """What a table tells of the pictures it was made of."""
         lines = zip(self.listed.files, self.listed.ids, self.listed.marks, strict=True)
         text = "\n".join("\t".join(line) for line in lines)
-        return {"pictures_sha256": hashlib.sha256(text.encode()).hexdigest()}
+        return {"unreadable": self._unreadable, "pictures_sha256": hashlib.sha256(text.encode()).hexdigest()}
 
     @property
     def skips(self) -> bool:
