@@ -17,6 +17,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import write_aside
 
 PIXELS = 10  # bytes of the hash of one row's pixels: among 10⁹ rows, two by chance with a probability below 10⁻⁶
+SUMS = "images/sums"  # checksums of all chunks of images, in their order, uint32
 MANIFEST = "images/manifest.json"  # beside the shards: in the group's own folder, Zarr would warn of a foreign file
 
 
@@ -120,12 +121,13 @@ def _is_range(rows: Any) -> bool:
     return rows is None or (isinstance(rows, list) and len(rows) == 2 and all(type(row) is int for row in rows))
 
 
-def faults(folder: Path, *, deep: bool = False, present: dict[str, os.stat_result] | None = None) -> list[str]:
+def faults(folder: Path, *, deep: bool = False, present: dict[str, os.stat_result] | None = None,
+           listed: dict[str, dict[str, Any]] | None = None) -> list[str]:  # fmt: skip
     """What is missing, cut short, foreign or (deep) altered among the files of a store, in words.
 
-    ``present`` is what ``stats`` tells, if that was asked already.
+    ``present`` is what ``stats`` tells, and ``listed`` what ``read_manifest`` does, if that was asked already.
     """
-    listed, found = read_manifest(folder), []
+    listed, found = read_manifest(folder) if listed is None else listed, []
     present = stats(folder) if present is None else present
     for name, facts in listed.items():
         rows = f" (rows {facts['rows'][0]}..{facts['rows'][1] - 1})" if facts.get("rows") else ""

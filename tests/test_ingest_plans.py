@@ -149,6 +149,20 @@ def test_columns_are_what_was_written(tmp_path):
     assert json.dumps(table.names)
 
 
+def test_columns_that_were_altered_are_named_by_whoever_reads_them(tmp_path):
+    """Sound as a file, and of the same size: labels of other objects."""
+    path, columns = tmp_path / "c.arrow", {"id": np.arange(1000).astype(str), "label": np.arange(1000)}
+    blocks = [{name: values[i : i + 250] for name, values in columns.items()} for i in range(0, 1000, 250)]
+    write_columns(path, blocks)
+    sums = Columns(path).sums()
+    np.testing.assert_array_equal(Columns(path, sums).read("label"), columns["label"])
+    write_columns(path, [*blocks[:3], {**blocks[3], "label": blocks[3]["label"][::-1]}])
+    altered = Columns(path, sums)
+    np.testing.assert_array_equal(altered.read("label", 0, 750), columns["label"][:750])
+    with pytest.raises(InputError, match=r"block 3 is not as it was written \(CRC-32\); remove the folder"):
+        altered.read("id", 900, 901)
+
+
 def test_what_a_killed_selection_left_is_removed_and_a_lease_that_is_held_is_not(tmp_path):
     with lease.selecting(tmp_path, "SG", "key", 1):
         (held,) = tmp_path.iterdir()

@@ -1,14 +1,16 @@
 """A store that is replaced or changed while it is read is noticed before the next result, by whoever reads it."""
 
+import json
 import os
 import shutil
 import sys
 
 import numpy as np
 import pytest
+import zarr
 from training_toys import ALL, HEAD, make_run, make_store
 
-from hpc_astrossl import identity, names
+from hpc_astrossl import identity, manifest, names
 from hpc_astrossl.cli import main
 from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT, InputError, StoreChanged
 from hpc_astrossl.explore import thumbnails
@@ -240,3 +242,60 @@ def test_thumbnails_of_two_stores_are_not_kept(path, tmp_path, monkeypatch):
     with pytest.raises(StoreChanged):
         thumbnails.write(store, np.arange(48), tmp_path / "thumbnails-1")
     assert not [*tmp_path.glob("*thumbnails*")]
+
+
+PLACES = {"pixels": "images/c", "ids": "object_id", "labels": "label/c", "class names": "zarr.json"}
+
+
+@pytest.mark.parametrize("what", PLACES)
+def test_a_file_that_was_exchanged_before_is_noticed_when_it_is_read(path, tmp_path, what):
+    """As by a copy of another store over this one that was broken off: files of equal size, each sound in itself."""
+    other = make_store(tmp_path / "other.zarr", prefix="U", seed=9)
+    place, source = path / PLACES[what], other / PLACES[what]
+    if what == "class names":
+        place.write_text(place.read_text().replace('"red",\n      "blue"', '"blue",\n      "red"'))
+    elif what == "labels":  # toys are all labelled alike
+        column = place / "0"
+        changed = zarr.open_group(other, mode="r+")[place.parent.name]
+        changed[:] = changed[:][::-1]
+        shutil.copyfile(source / "0", column)
+    else:
+        shutil.rmtree(place)
+        shutil.copytree(source, place)
+    with pytest.raises(InputError, match="not what the store was made with"):
+        whole(path)
+    assert main(["check", str(path), "--deep"]) == EXIT_INPUT
+
+
+def whole(path):
+    """Everything that is in a store."""
+    store = open_store(path)
+    return [store.info, *store.table.values(), store.chunk(0)]
+
+
+@pytest.mark.parametrize("name", ["reference", "vectorised", "dali"])
+@pytest.mark.parametrize("resident_mb", [0, 4096])
+def test_no_loader_gives_pixels_of_a_shard_that_was_exchanged_before(path, tmp_path, name, resident_mb):
+    other = make_store(tmp_path / "other.zarr", prefix="U", seed=9)
+    shutil.rmtree(path / "images/c")
+    shutil.copytree(other / "images/c", path / "images/c")
+    store = open_store(path)
+    spec = LoaderSpec(batch_size=8, scaling="unit", flips=False, turns=False, seed=0, resident_mb=resident_mb)
+    with pytest.raises(InputError, match="its file was exchanged"):
+        loaded(store, spec, name)
+
+
+def loaded(store, spec, name):
+    loader = open_loader(store, np.arange(len(store)), spec, engine=Alone(), device="cpu", name=name)
+    try:
+        return list(loader.evaluate())
+    finally:
+        loader.close()
+
+
+def test_a_store_of_before_has_no_sums_and_is_read(path):
+    listed = json.loads((path / manifest.MANIFEST).read_text())
+    (path / manifest.SUMS).unlink()
+    del listed["files"][manifest.SUMS]
+    (path / manifest.MANIFEST).write_text(json.dumps(listed))
+    assert len(whole(path))

@@ -172,6 +172,7 @@ def _fill(folder: Path, draft: Draft, key: str, seen: list) -> None:
         "key": key, "seen": seen, "plan": draft.plan, "channels": draft.channels, "dtype": draft.dtype.str,
         "row": draft.row, "encoding": asdict(draft.encoding) if draft.encoding else None,
         "pixel_scale": draft.pixel_scale, "inputs": draft.inputs, "extra": draft.extra, "reasons": words,
+        "sums": {name: Columns(folder / name).sums() for name in (OBJECTS, LEFT_OUT)},
     }  # fmt: skip
     (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
     for name in (OBJECTS, LEFT_OUT, FACTS):
@@ -213,8 +214,9 @@ def load(recipe: Recipe, name: str, places: tuple[Path, Path], key: str) -> Job 
                 [file, *_about(source / file)] for file, *_ in facts["seen"]
             ]
             if current:
-                return Job(name=name, path=path, recipe=recipe.part(name), folder=source, facts=facts,
-                           table=Columns(folder / OBJECTS), left_out=Columns(folder / LEFT_OUT))  # fmt: skip
+                table, left_out = (Columns(folder / file, facts["sums"][file]) for file in (OBJECTS, LEFT_OUT))
+                return Job(name=name, path=path, recipe=recipe.part(name), folder=source, facts=facts, table=table,
+                           left_out=left_out)  # fmt: skip
         except (OSError, ValueError, KeyError):  # another task has finished the store meanwhile
             continue
     return None

@@ -4,12 +4,15 @@ One Arrow file, so that any Arrow reader opens it. Texts are text, numbers what 
 lists of M numbers; NaN stays NaN.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
+
+from hpc_astrossl.errors import InputError
 
 BLOCK = 1 << 16  # rows
 
@@ -34,9 +37,14 @@ def _arrow(values: np.ndarray) -> pa.Array:
 
 
 class Columns:
-    """Columns that lie in a file: of the rows that are asked for, those alone are read."""
+    """Columns that lie in a file: of the rows that are asked for, those of their blocks alone are read.
 
-    def __init__(self, path: Path):
+    ``sums`` are what ``sums()`` told when the file was written: a block is held against its own when it is first read.
+    """
+
+    def __init__(self, path: Path, sums: Sequence[int] | None = None):
+        self._path, self._sums = path, sums
+        self._held: set[int] = set()
         with pa.memory_map(str(path)) as source:
             file = ipc.open_file(source)
             self.names = file.schema.names
@@ -47,20 +55,44 @@ class Columns:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """The rows ``start`` to ``stop`` of a column, as they were written; texts as str."""
+        """The rows ``start`` to ``stop`` of a column, as they were written; texts as str.
+
+        InputError when they are not: what is cut would have the labels of others.
+        """
         stop = len(self) if stop is None else stop
         parts = [_numpy(part.column(name)) for part in self._parts(start, stop)]
         if not parts:
             return _numpy(self._batches[0].slice(0, 0).column(name))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def sums(self) -> list[int]:
+        """A CRC-32 of each block."""
+        return [_sum(batch) for batch in self._batches]
+
+    def _hold(self, number: int) -> None:
+        if self._sums is None or number in self._held:
+            return
+        if number >= len(self._sums) or _sum(self._batches[number]) != self._sums[number]:
+            raise InputError(f"{self._path}: block {number} is not as it was written (CRC-32); remove the folder "
+                             f"{self._path.parent} and run the same command again")  # fmt: skip
+        self._held.add(number)
+
     def _parts(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
         for number in range(int(np.searchsorted(self._ends, start, side="right")), len(self._batches)):
             batch, before = self._batches[number], int(self._ends[number]) - self._batches[number].num_rows
             if before >= stop:
                 return
+            self._hold(number)
             first = max(start - before, 0)
             yield batch.slice(first, min(stop - before, batch.num_rows) - first)
+
+
+def _sum(batch: pa.RecordBatch) -> int:
+    found = 0
+    for column in batch.columns:
+        for buffer in column.buffers():
+            found = zlib.crc32(buffer, found) if buffer is not None else found
+    return found
 
 
 def _numpy(column: pa.Array) -> np.ndarray:

@@ -24,6 +24,7 @@ OPEN = 64  # files of shards that stay open
 INDEX = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
 PLANES_FIRST = (0, 3, 1, 2)  # the order of a chunk's axes in its file where channels come first
 SUM = 4  # bytes of a CRC-32C
+ABSENT = 2**64 - 1  # in a shard's index: no such chunk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,19 +42,22 @@ class Extents:
 class Blocks:
     """Reads the chunks of one array into memory; any number of threads may do so at a time.
 
-    ``look`` may raise an error for a file that must not be read (``seal.Seal.look``).
+    ``look`` may raise an error for a file that must not be read (``seal.Seal.look``). ``sums`` are the checksums that
+    the chunks had when the store was made, uint32 (chunks,): a sound chunk of another store is refused.
     """
 
-    def __init__(self, path: Path, array: zarr.Array, look: Look | None = None):
-        self._look = look
+    def __init__(self, path: Path, array: zarr.Array, look: Look | None = None, sums: np.ndarray | None = None):
+        self._look, self._sums = look, sums
         self._array, self._rows, self._chunk = array, array.shape[0], array.chunks
-        self._layout = layout = Layout.of(array)
-        self._shard = lru_cache(OPEN)(lambda number: self._opened(path, layout.name(number)))
+        self._layout = Layout.of(array)
+        self._shard = lru_cache(OPEN)(lambda number: self._opened(path, number))
         self._packed = threading.local()
 
-    def _opened(self, path: Path, name: str) -> "Shard":
+    def _opened(self, path: Path, number: int) -> "Shard":
         """The shard's file, opened; only then is it looked at, so that it cannot be exchanged in between."""
-        shard = Shard(path / "c" / name, self._layout.chunks)
+        name, first = self._layout.name(number), number * self._layout.chunks
+        sums = None if self._sums is None else self._sums[first : first + self._layout.chunks]
+        shard = Shard(path / "c" / name, self._layout.chunks, sums)
         if self._look:
             self._look(f"images/c/{name}", shard.file)
         return shard
@@ -81,7 +85,7 @@ class Blocks:
             shard, place = divmod(index, self._layout.chunks)
             try:
                 shards.append(self._shard(shard))
-                if shards[-1].length(place) == size:
+                if shards[-1].length(place) == size and shards[-1].own(place):
                     found[:, number] = shards[-1].file, shards[-1].offset(place)
             except (ValueError, OSError):
                 continue
@@ -207,8 +211,9 @@ class Layout:
 class Shard:
     """An open file of chunks, closed when nobody reads it any more."""
 
-    def __init__(self, path: Path, chunks: int):
-        self.file = os.open(path, os.O_RDONLY)
+    def __init__(self, path: Path, chunks: int, sums: np.ndarray | None = None):
+        self.file, self._sums = os.open(path, os.O_RDONLY), sums
+        self._own = np.zeros(chunks, bool)
         self._size = os.fstat(self.file).st_size
         index = np.empty(16 * chunks, np.uint8)
         self._fill(index, max(0, self._size - len(index) - SUM))
@@ -225,16 +230,32 @@ class Shard:
             raise ValueError("the shard's file holds no such chunk")
         return length - SUM
 
+    def holds(self, place: int) -> bool:
+        """Whether a chunk was written there."""
+        return int(self._index[place, 1]) != ABSENT
+
     def offset(self, place: int) -> int:
         """Where a chunk begins."""
         return int(self._index[place, 0])
 
-    def fill(self, place: int, out: np.ndarray) -> None:
-        """Read the bytes of a chunk, which ``out`` has the length of; ValueError when they are damaged."""
-        self._fill(out, self.offset(place))
+    def sum(self, place: int) -> int:
+        """The checksum that stands behind a chunk."""
+        return int.from_bytes(os.pread(self.file, SUM, self.offset(place) + self.length(place)), "little")
 
-    def _fill(self, out: np.ndarray, offset: int) -> None:
-        """Read the bytes from ``offset`` on, behind which their sum stands."""
+    def own(self, place: int) -> bool:
+        """Whether the chunk is the one that the store was made with, by its sum; looked at once."""
+        if self._sums is not None and not self._own[place]:
+            self._own[place] = self.sum(place) == self._sums[place]
+        return self._sums is None or bool(self._own[place])
+
+    def fill(self, place: int, out: np.ndarray) -> None:
+        """Read the bytes of a chunk, which ``out`` has the length of; ValueError when they are damaged, or others."""
+        found = self._fill(out, self.offset(place))
+        if self._sums is not None and found != self._sums[place]:
+            raise ValueError("it is sound, but not what the store was made with: its file was exchanged")
+
+    def _fill(self, out: np.ndarray, offset: int) -> int:
+        """Read the bytes from ``offset`` on, behind which their sum stands; the sum."""
         found, filled, whole = np.empty(SUM, np.uint8), 0, len(out) + SUM
         while filled < whole:
             rest = [part for part in (out[filled:], found[max(0, filled - len(out)) :]) if len(part)]
@@ -242,5 +263,12 @@ class Shard:
             if not count:
                 raise ValueError("the shard's file is too short")
             filled += count
-        if int(found.view("<u4")[0]) != crc32c(out):
+        if (told := int(found.view("<u4")[0])) != crc32c(out):
             raise ValueError("its checksum is not that of its bytes")
+        return told
+
+
+def sums_of(path: Path, chunks: int) -> np.ndarray:
+    """The checksums of the chunks that a shard's file holds, in their order, uint32."""
+    shard = Shard(path, chunks)
+    return np.array([shard.sum(place) for place in range(chunks) if shard.holds(place)], dtype="<u4")

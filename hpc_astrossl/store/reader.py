@@ -10,17 +10,20 @@ import zarr
 from hpc_astrossl import manifest
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.store import claim, encoded
-from hpc_astrossl.store.blocks import Blocks, Extents
+from hpc_astrossl.store.blocks import SUM, Blocks, Extents
 from hpc_astrossl.store.doubt import doubt
 from hpc_astrossl.store.layout import EXTRA, REJECTED, SPLITS, TABLE, StoreInfo
 from hpc_astrossl.store.seal import Seal
 
 
 class Store:
-    """An opened store. ``path`` is where it lies; reading never changes it."""
+    """An opened store. ``path`` is where it lies; reading never changes it.
 
-    def __init__(self, path: Path, group: zarr.Group, info: StoreInfo, seal: Seal):
-        self.path, self.info, self._seal = path, info, seal
+    ``verify``: what is read is held against the manifest, so that a file that was exchanged for a sound one is noticed.
+    """
+
+    def __init__(self, path: Path, group: zarr.Group, info: StoreInfo, seal: Seal, *, verify: bool = True):
+        self.path, self.info, self._seal, self._verify = path, info, seal, verify
         self._group = group
         self._images = group["images"]
         self.encoding = encoded.Encoding.of(self._images.attrs)  # None: the numbers of ``images`` are pixels
@@ -155,7 +158,17 @@ class Store:
 
     @cached_property
     def _blocks(self) -> Blocks:
-        return Blocks(self.path / "images", self._images, self._seal.look)
+        return Blocks(self.path / "images", self._images, self._seal.look, self._sums())
+
+    def _sums(self) -> np.ndarray | None:
+        """The checksums of all chunks as the store was made; None in one of before they were kept."""
+        if not self._verify or manifest.SUMS not in self._seal.listed:
+            return None
+        data = self._seal.held(manifest.SUMS)
+        if len(data) != SUM * -(-len(self) // self.chunk_rows):
+            raise InputError(f"{self.path}: {manifest.SUMS} is not as long as there are chunks; make the store again "
+                             "with astrossl preprocess")  # fmt: skip
+        return np.frombuffer(data, "<u4")
 
     def images(self, rows: np.ndarray) -> np.ndarray:
         """The images of ``rows`` in their order, (len(rows), height, width, channels); each chunk is read once."""
@@ -170,6 +183,8 @@ class Store:
     def _read(self, name: str, rows: slice) -> np.ndarray:
         try:
             found = self._group[name][rows]
+            if self._verify:
+                self._seal.hold_array(name)
             self._seal.look()  # after it was read: what was exchanged before, or meanwhile, is noticed
             return found
         except (ValueError, RuntimeError, OSError) as error:
@@ -244,7 +259,8 @@ def _words(error: Exception) -> str:
 def open_store(path: Path | str, *, verify: bool = True) -> Store:
     """Open a store; InputError when it is missing, unfinished, foreign, of another version, or has lost files.
 
-    ``verify`` compares the sizes of its files with the manifest: Zarr reads a missing or empty shard as zeros.
+    ``verify`` compares the sizes of its files with the manifest (Zarr reads a missing or empty shard as zeros), and
+    what is read later with the hashes and checksums there.
     """
     path = Path(path)
     if not path.exists():
@@ -260,8 +276,10 @@ def open_store(path: Path | str, *, verify: bool = True) -> Store:
         raise InputError(f"{path}: not a Zarr v3 group, or its zarr.json is damaged") from None
     info = StoreInfo.from_attributes(attributes, str(path))
     _check_arrays(group, info, str(path))
-    if verify and (faults := manifest.faults(path, present=seal.files)):
+    if verify and (faults := manifest.faults(path, present=seal.files, listed=seal.listed)):
         raise InputError(f"{path}: damaged store: {'; '.join(faults[:3])}. astrossl check says all; "
                          "make the store again with astrossl preprocess")  # fmt: skip
+    if verify:
+        seal.held("zarr.json")
     seal.look()
-    return Store(path, group, info, seal)
+    return Store(path, group, info, seal, verify=verify)

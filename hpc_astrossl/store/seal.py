@@ -4,11 +4,13 @@ At each file that is opened a look at the manifest's inode and time suffices; be
 of an epoch, the manifest is read and hashed again, and every file is looked at.
 """
 
+import hashlib
 import os
+from functools import cached_property
 from pathlib import Path
 
 from hpc_astrossl import identity, manifest, provenance
-from hpc_astrossl.errors import StoreChanged
+from hpc_astrossl.errors import InputError, StoreChanged
 
 Mark = tuple[int, int, int, int]  # device, inode, bytes, time of the last change in nanoseconds
 
@@ -36,6 +38,33 @@ class Seal:
             self._seen = seen  # copied or touched, and the same
         if name in self._marks and mark(os.fstat(file)) != self._marks[name]:
             self._hold_file(name)
+
+    @cached_property
+    def listed(self) -> dict[str, dict]:
+        """What the manifest lists: file -> {bytes, sha256, …}; StoreChanged when it is another than was opened."""
+        self.look()
+        found = manifest.read_manifest(self.path)
+        self.look()
+        return found
+
+    def held(self, name: str) -> bytes:
+        """The contents of one of its files; InputError when they are not what the store was made with."""
+        try:
+            data = (self.path / name).read_bytes()
+        except OSError as error:
+            self.look()
+            raise InputError(f"{self.path / name}: cannot be read ({error.strerror or error})") from None
+        if hashlib.sha256(data).hexdigest() != self.listed.get(name, {}).get("sha256"):
+            self.look()
+            raise InputError(f"{self.path}: damaged store: {name} is not what the store was made with (SHA-256); bring "
+                             "it back, or make the store again with astrossl preprocess")  # fmt: skip
+        return data
+
+    def hold_array(self, array: str) -> None:
+        """InputError when a file of a column is not what the store was made with."""
+        for name in self.listed:
+            if name.startswith(f"{array}/"):
+                self.held(name)
 
     def hold(self) -> None:
         """StoreChanged when the manifest is another now, or a file has changed since the store was opened."""

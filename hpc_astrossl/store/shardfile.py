@@ -15,11 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from hpc_astrossl.files import read_at, write_at
-from hpc_astrossl.store.blocks import PLANES_FIRST, SUM
+from hpc_astrossl.store.blocks import ABSENT, PLANES_FIRST, SUM
 from hpc_astrossl.store.checksum import crc32c
 from hpc_astrossl.store.statistics import moments
-
-ABSENT = 2**64 - 1  # in a shard's index: no such chunk
 
 
 @dataclass(frozen=True, kw_only=True)

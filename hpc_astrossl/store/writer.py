@@ -18,9 +18,10 @@ from zarr.codecs import Crc32cCodec, TransposeCodec, ZstdCodec
 
 from hpc_astrossl import manifest
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.files import write_aside
 from hpc_astrossl.manifest import PIXELS, Record
 from hpc_astrossl.store import claim, encoded
-from hpc_astrossl.store.blocks import PLANES_FIRST, Blocks, Layout
+from hpc_astrossl.store.blocks import PLANES_FIRST, Blocks, Layout, sums_of
 from hpc_astrossl.store.encoded import Encoding
 from hpc_astrossl.store.layout import AXES, EXTRA, SPLITS, TABLE, TABLE_CHUNK, StoreInfo, chunk_rows, hashed
 from hpc_astrossl.store.packed import pack, unpack
@@ -204,6 +205,7 @@ class StoreWriter:
         self._group.attrs.put(info.attributes())
         for litter in self.folder.rglob("*.partial"):
             litter.unlink()
+        self._write_sums(found)
         manifest.write_manifest(self.folder, found)
         claim.sync_tree(self.folder)
         if self.path.exists():
@@ -214,6 +216,12 @@ class StoreWriter:
         claim.sync_folder(self.path.parent)
         self.discard()
         return self.path
+
+    def _write_sums(self, found: list[Record]) -> None:
+        """The checksums of all chunks: a reader sees by them that a sound one is not of this store."""
+        chunks = Layout.of(self._group["images"]).chunks
+        sums = [sums_of(self.folder / one.file, chunks) for one in sorted(found, key=lambda one: one.rows)]
+        write_aside(self.folder / manifest.SUMS, np.concatenate(sums).tobytes())
 
     def discard(self) -> None:
         """Remove what was written, when it will not be finished."""
