@@ -164,7 +164,7 @@ def test_what_float32_cannot_hold_is_no_value(make):
 
 
 def test_cutouts_smaller_than_the_recipe_are_named(make):
-    with pytest.raises(InputError, match="image smaller than the cutout': 20"):
+    with pytest.raises(InputError, match="image smaller than the cutout 20"):
         make(pixels(), "size=10")
 
 

@@ -277,3 +277,18 @@ stores:
             self.make(folder, *settings)
         made, _ = self.make(folder, *settings, "cutouts.unreadable=reject")
         assert made.info.counts["rejected"] == {"no file": 1}
+
+    def test_names_that_fit_no_file_are_told_with_one_of_them_and_stand_in_nobody_s_way(self, folder, tmp_path, capsys):
+        wrong = ("cutouts.bands=fits/{id}_{band}.fits", "cutouts.unreadable=reject")
+        command = ["preprocess", str(tmp_path / "recipe.yaml"), "--source", str(folder)]
+        sets = [word for pair in wrong for word in ("--set", pair)]
+        assert cli.main([*command, "--dry-run", *sets]) == 0
+        assert "_g.fits is not there (the first 3 objects were looked at)" in capsys.readouterr().out
+        with pytest.raises(
+            InputError, match=r"can be used: no file 3. The first that is not there is .*/fits/._g.fits; "
+        ):
+            self.make(folder, *wrong)
+        assert not list(tmp_path.glob("out/*.partial"))
+        assert self.make(folder)[0].info.counts["kept"] == 3
+        assert cli.main([*command, "--dry-run"]) == 0
+        assert "is not there" not in capsys.readouterr().out

@@ -30,10 +30,13 @@ class FileSource:
 
     def units(self, rows: np.ndarray) -> list[Unit]:
         """Blocks of objects in the order of the catalogue. InputError for a missing file, unless those are rejected."""
-        if self._spec.unreadable == "stop":
-            for path in (path for path in map(self._path, rows) if not path.is_file()):
-                raise rgb.no_file(path)
+        if self._spec.unreadable == "stop" and (path := self.missing(rows)):
+            raise rgb.no_file(path)
         return blocks(rows)
+
+    def missing(self, rows: np.ndarray) -> Path | None:
+        """The first file of these objects that is not there."""
+        return next((path for path in map(self._path, rows) if not path.is_file()), None)
 
     def files(self, unit: Unit) -> list[Path]:
         return [path for path in map(self._path, unit.rows) if there(path)]

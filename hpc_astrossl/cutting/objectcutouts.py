@@ -49,13 +49,16 @@ class CutoutSource:
 
     def units(self, rows: np.ndarray) -> list[Unit]:
         """Blocks of objects in the order of the catalogue. InputError for a missing file, unless those are rejected."""
-        if self._spec.unreadable == "stop":
-            for path in (path for row in rows for path, _ in self._files(row) if not path.is_file()):
-                raise _no_file(path)
+        if self._spec.unreadable == "stop" and (path := self.missing(rows)):
+            raise _no_file(path)
         for path in self._tables(rows):
             if not path.is_file():
                 raise fits.missing(path)
         return blocks(rows)
+
+    def missing(self, rows: np.ndarray) -> Path | None:
+        """The first file of these objects that is not there."""
+        return next((path for row in rows for path, _ in self._files(row) if not path.is_file()), None)
 
     def files(self, unit: Unit) -> list[Path]:
         found = (path for row in unit.rows for path, _ in self._files(row) if there(path))

@@ -22,7 +22,7 @@ from hpc_astrossl.cutting.shards import Hashes, Portion, Target
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import aside_of, remove, sweep, task_note, write_aside
 from hpc_astrossl.ingest import lease, plans
-from hpc_astrossl.ingest.finishing import finish
+from hpc_astrossl.ingest.finishing import NothingLeft, finish
 from hpc_astrossl.ingest.planning import Draft, Edges, drafts, summary
 from hpc_astrossl.ingest.plans import Job
 from hpc_astrossl.objects import Objects, joined, subset
@@ -102,6 +102,8 @@ def build(recipe: Recipe, source: Path, out: Path, options: Options = Options(),
         _stop_for(faults)
     except BaseException as error:
         _clear([job.path for job in due], options)
+        if isinstance(error, NothingLeft) and options.tasks == 1:
+            stores.abandon(error.store)
         raise _told(error, out) from None
     for name in names:
         lease.tidy(out, name)

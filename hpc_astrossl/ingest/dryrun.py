@@ -26,6 +26,8 @@ from hpc_astrossl.specs.recipe import Recipe
 from hpc_astrossl.store import SPLITS
 from hpc_astrossl.store.layout import chunk_rows
 
+LOOKED_FOR = 1000  # objects whose files are looked for
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
@@ -68,6 +70,8 @@ def _previews(recipe: Recipe, source: Path, how: tuple, space: Workspace) -> lis
     selections = select(recipe, objects, source, space=space)
     if recipe.cutouts is not None and recipe.cutouts.array is not None:
         notes += _array_fits(recipe, source, objects, selections)
+    elif recipe.fields is None:
+        notes += _files_there(recipe, source, objects, selections)
     together = splits.belonging(recipe.split, objects, space)
     return [_preview(recipe, name, (objects, together), selections[name], notes)
             for name in recipe.stores if only in (None, name)]  # fmt: skip
@@ -82,6 +86,13 @@ def _array_fits(recipe: Recipe, source: Path, objects: Objects, selections: dict
         cutter.without_row()
         cutter.units(selection.rows)
     return []
+
+
+def _files_there(recipe: Recipe, source: Path, objects: Objects, selections: dict[str, Selection]) -> list[str]:
+    """A note when a file of the first objects that would be kept is not there."""
+    rows = next(iter(selections.values())).rows[:LOOKED_FOR]
+    lost = open_source(recipe, source, objects, next(iter(recipe.stores.values())).images).missing(rows)
+    return [f"{lost} is not there (the first {len(rows):,} objects were looked at)"] if lost else []
 
 
 def _anywhere(objects: Objects) -> Objects:

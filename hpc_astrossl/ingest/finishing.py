@@ -11,6 +11,9 @@ import numpy as np
 from hpc_astrossl import config, provenance
 from hpc_astrossl import inputs as noting
 from hpc_astrossl import store as stores
+from hpc_astrossl.cutting.badfile import NO_FILE
+from hpc_astrossl.cutting.cutouts import open_source
+from hpc_astrossl.cutting.source import BLOCK
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import rows_as_csv, write_aside
 from hpc_astrossl.ingest.equal import put_together
@@ -43,8 +46,7 @@ def finish(job: Job, say: Callable[[str], None] = lambda text: None) -> stores.S
         info = replace(info, counts=info.counts | equal.facts)
         info.provenance["inputs"]["shards"] = [summary(record.inputs)["digest"] for record in records]
         if info.counts["kept"] == 0:
-            raise InputError(f"store {job.name}: none of its {len(split):,} objects has an image that can be used: "
-                             f"{dict(Counter(reason for _, reason in rejected))}")  # fmt: skip
+            raise _nothing_left(job, Counter(reason for _, reason in rejected))
         writer.write_table(_columns(job, split, labels) | _facts(records, len(split)))
         _write_rejected(job.path.with_name(f"{job.name}.rejected.csv"), left_out)
         if job.encoding is None:
@@ -56,6 +58,24 @@ def finish(job: Job, say: Callable[[str], None] = lambda text: None) -> stores.S
     for line in equal.words(job.name):
         say(line)
     return info
+
+
+class NothingLeft(InputError):
+    """No object of a store has an image: what was made of it is worth nothing. ``store`` is its path."""
+
+    def __init__(self, message: str, store: Path):
+        super().__init__(message)
+        self.store = store
+
+
+def _nothing_left(job: Job, reasons: Counter) -> NothingLeft:
+    counts = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
+    words = f"store {job.name}: none of its {len(job.table):,} objects has an image that can be used: {counts}"
+    if NO_FILE in reasons:
+        some = job.objects(0, min(BLOCK, len(job.table)))
+        lost = open_source(job.recipe, job.folder, some, job.images).missing(np.arange(len(some)))
+        words += f". The first that is not there is {lost}; correct the names of the files in the recipe, or --source"
+    return NothingLeft(words, job.path)
 
 
 def inputs(records: list[Record]) -> dict[str, Any]:

@@ -95,9 +95,9 @@ CASES = [
     row("BITPIX that FITS does not have", retype(13, True), REFUSED, r"F1_g\.fits: damaged"),
     row("region of NaN", image(holes), TOLERATED, r"kept 23 · left out pixels without a value 1"),
     row("infinite pixels", image(lambda v: np.where(v > 90, np.inf, v).astype("f4")), REFUSED,
-        r"none of its 24 objects has an image that can be used: \{'pixels without a value': 24\}"),
+        r"none of its 24 objects has an image that can be used: pixels without a value 24"),
     row("all zero", image(np.zeros_like), REFUSED, r"none of its 24 objects has an image that can be used: "
-        r"\{'blank image': 24\}"),
+        "blank image 24"),
     row("zero point missing", lambda f: edit(f / "release/F1_ZP.cat", ("g 20.0\n", "")), REFUSED,
         r"F1_ZP\.cat: no zero point for band g"),
 ]  # fmt: skip
