@@ -52,6 +52,16 @@ class TestPictures:
         with pytest.raises(InputError, match=words):
             self.make(folder)
 
+    @pytest.mark.parametrize("shift", [(0, 5), (-3, 0), (0, -20)])
+    def test_a_shifted_picture_is_refused(self, tmp_path, shift):
+        folder = self.survey(tmp_path)
+        path = folder / "SIM-1_trilogy.png"
+        with Image.open(path) as image:
+            pixels = np.roll(np.asarray(image), shift, axis=(0, 1))
+        Image.fromarray(pixels).save(path)
+        with pytest.raises(InputError, match=rf"shifted by {shift[1]} pixels to the right and {shift[0]} down against"):
+            self.make(folder)
+
     def test_a_key_that_turns_a_right_picture_is_refused(self, tmp_path):
         with pytest.raises(InputError, match=r"rows run the other way .* set fields\.rgb_top: high"):
             self.make(self.survey(tmp_path), "fields.rgb_top=low")
