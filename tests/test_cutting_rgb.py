@@ -104,8 +104,9 @@ def test_the_middle_is_cropped_and_a_smaller_image_refused(tmp_path):
     path = saved(tmp_path / "a.png", Image.fromarray(COLOUR))
     np.testing.assert_array_equal(rgb.read_object(path, 8, crop=8), COLOUR[6:14, 6:14])
     assert rgb.read_object(path, 6, crop=12).shape == (6, 6, 3)
-    with pytest.raises(InputError, match=r"a.png: is 20 × 20 pixels, smaller than files.crop=21"):
+    with pytest.raises(InputError, match=r"a.png: is 20 × 20 pixels, smaller than files.crop=21") as caught:
         rgb.read_object(path, 8, crop=21)
+    assert caught.value.reason == "image smaller than the cutout"
 
 
 class TestFolders:

@@ -315,7 +315,7 @@ def _watch(foreground, busy: set[str]) -> int | None:
         left = sum(len(task.items) for task in work.waiting)
         stages = ", ".join(dict.fromkeys(run.work.stage for run in work.running))
         line.show(
-            f"{len(work.tally.ended)} ended, {len(work.running)} tasks running ({stages}), {left} items waiting, "
+            f"{len(work.tally.ended)} ended, {len(work.running)} running ({stages}), {left} waiting, "
             f"{(time.monotonic() - began) / 60:.1f} min"
         )
 

@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 from hpc_astrossl.cutting import depth
 from hpc_astrossl.cutting.badfile import NO_FILE, BadFile
 from hpc_astrossl.cutting.fits import missing
+from hpc_astrossl.cutting.source import SMALL
 from hpc_astrossl.errors import InputError
 
 # Modes of Pillow that are no 8-bit grey or colour; L, P, 1, RGB, RGBA, LA, PA and YCbCr are converted.
@@ -47,7 +48,7 @@ def read_object(path: Path, size: int, crop: int | None = None) -> np.ndarray:
         raise no_file(path) from None
     side = crop or min(image.size)
     if side > min(image.size):
-        raise InputError(f"{path}: is {image.width} × {image.height} pixels, smaller than files.crop={crop}")
+        raise BadFile(f"{path}: is {image.width} × {image.height} pixels, smaller than files.crop={crop}", SMALL)
     left, top = ((length - side) // 2 for length in image.size)
     square = (left, top, left + side, top + side)
     return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS, box=square))

@@ -354,7 +354,8 @@ def _end(job: Job, progress: Progress) -> Made:
         return Made(path=job.path, info=stores.open_store(job.path).info, shards=count, of_shards=count)
     if there < count:
         return Made(path=job.path, info=None, shards=there, of_shards=count)
-    progress.say(f"all {count} shards of {job.path} are there: finishing it")
+    shards = "its only shard is" if count == 1 else f"all {count:,} shards are"
+    progress.say(f"{job.path}: {shards} there, finishing it")
     return Made(path=job.path, info=finish(job, progress.say), shards=count, of_shards=count)
 
 
