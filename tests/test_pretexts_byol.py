@@ -11,7 +11,7 @@ from test_pretexts_clusters import coloured
 
 from hpc_astrossl import names
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.pretexts import open_pretext
+from hpc_astrossl.pretexts import Renewal, open_pretext
 
 
 def averaged(size=16, **switches):
@@ -57,9 +57,9 @@ def test_spread_is_one_for_all_directions_and_zero_when_all_are_alike():
 
 def test_sizes_stay_in_the_embedding_and_one_image_over_and_over_has_no_spread():
     images, group = coloured(60)
-    net, found = learn(averaged(momentum=0.9), images, epochs=10, rate=1e-3)
-    assert found["spread"] > 0.3
-    assert found["loss"] < 1.5
+    net, found = learn(averaged(momentum=0.9), images, epochs=40, rate=1e-3)
+    assert found["spread"] > 0.9
+    assert found["loss"] < 1.7  # 2 is that of saying the same of all
     with torch.no_grad():
         points = net.encode(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)
     distance = torch.cdist(points, points).fill_diagonal_(torch.inf)
@@ -71,3 +71,24 @@ def test_sizes_stay_in_the_embedding_and_one_image_over_and_over_has_no_spread()
 def test_wrong_switches_are_refused():
     with pytest.raises(InputError, match="momentum must be in"):
         averaged(momentum=1.0)
+
+
+def test_what_all_images_share_is_in_no_aim():
+    """A predictor that has learnt nothing but the commonest answer is as bad as one that guesses."""
+    images, _ = coloured(60)
+    pretext = averaged(momentum=0.9)
+    net, _ = learn(pretext, images, epochs=1, rate=0.0)
+    views = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        net.average["head"].output.bias.add_(50.0)  # all projections point one way
+        train = np.arange(40)
+
+        def features(rows, by=net):
+            return rows, by.encode(views[rows]).numpy()
+
+        pretext.renew(Renewal(epoch=2, rows={"train": train}, truth=None, net=net, optimizer=None, features=features))
+        aims = net(views[:40][:, None].expand(-1, 2, -1, -1, -1)).view(40, 2, 2, 8)[:, 1]
+    np.testing.assert_allclose(aims.mean(dim=(0, 1)), np.zeros(8), atol=1e-4)
+    np.testing.assert_allclose(aims.std(dim=0, unbiased=False).mean(dim=0), np.ones(8), rtol=1e-3)
+    same = torch.cat([torch.ones(40, 16), aims.reshape(40, 16)], dim=1)
+    assert pretext.losses(same, torch.zeros(40, 1)).mean() > 1.5

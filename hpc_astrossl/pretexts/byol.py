@@ -1,13 +1,15 @@
 """Averaged: predict, from one view, what a slow average of the network makes of another (Grill et al. 2020, BYOL).
 
 The average is a part of the network without gradients, so that it is broadcast, compared over ranks and saved like any
-weight. In the place of batch normalisation, without which all outputs become alike, features are standardised by their
-mean and deviation over all training images, measured anew at the beginning of each epoch, and hidden layers are
-normalised over one object: nothing depends on a batch, and ranks agree.
+weight. In the place of batch normalisation, without which all outputs become alike, features and the average's
+projections, at which predictions aim, are standardised by their mean and deviation over all training images, measured
+anew at the beginning of each epoch, and hidden layers are normalised over one object: nothing depends on a batch, and
+ranks agree. What all images share is in no aim, so that saying the same of all is the worst answer.
 """
 
 import copy
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from hpc_astrossl.pretexts.augmentations import check_turns, two_views
 from hpc_astrossl.pretexts.pretext import Pretext, Renewal, Shape
 from hpc_astrossl.specs.run import RunSpec
 
+BATCH = 8192  # features that are projected at a time
 LEAST = 1e-6  # a deviation below is that of a feature that is always the same
 
 
@@ -49,31 +52,39 @@ class Averaged(Pretext):
             nn.init.zeros_(layer.bias)
         nn.init.kaiming_normal_(net.head.output.weight, nonlinearity="linear", generator=generator)
         inputs = net.head.hidden.in_features
-        net.register_buffer("centre", torch.zeros(inputs))
-        net.register_buffer("scale", torch.ones(inputs))
+        for name, width in (("", inputs), ("aim_", self.outputs)):
+            net.register_buffer(f"{name}centre", torch.zeros(width))
+            net.register_buffer(f"{name}scale", torch.ones(width))
         net.average = nn.ModuleDict({name: copy.deepcopy(getattr(net, name)) for name in ("features", "head")})
         net.average.requires_grad_(False)
 
     def renew(self, now: Renewal) -> None:
-        """Measure mean and deviation of the training images' features."""
-        _, features = now.features(now.rows["train"])
-        mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-        for buffer, values in ((now.net.centre, mean), (now.net.scale, 1 / np.maximum(deviation, LEAST))):
-            buffer.copy_(torch.from_numpy(values))
+        """Measure mean and deviation of the training images' features, and of the average's projections of them."""
+        net, train = now.net, now.rows["train"]
+        _, features = now.features(train)
+        _measured(net.centre, net.scale, features)
+        slow = SimpleNamespace(encode=lambda images: net.encode(images, net.average["features"]))
+        _, features = now.features(train, slow)
+        with torch.no_grad():
+            parts = torch.from_numpy(features).split(BATCH)
+            aims = [self.aim(net, part.to(net.centre.device)).cpu() for part in parts]
+        _measured(net.aim_centre, net.aim_scale, torch.cat(aims).numpy())
 
     def raw(self, net: Any, views: Tensor, keep: Tensor | None) -> Tensor:
         """(B, 4 · width): predictions of the first and second view, then the average's projections of both."""
         keep = keep if keep is None else keep.repeat_interleave(self.views, dim=0)
         flat = views.flatten(0, 1)
 
-        def standard(features: Tensor) -> Tensor:
-            return (features - net.centre) * net.scale
-
-        predicted = net.predictor(self.projected(net.head, standard(net.encode(flat)), keep))
+        predicted = net.predictor(self.projected(net.head, standard(net, net.encode(flat)), keep))
         with torch.no_grad():
-            aimed_at = self.projected(net.average["head"], standard(net.encode(flat, net.average["features"])), None)
+            aimed_at = self.aim(net, net.encode(flat, net.average["features"]))
+            aimed_at = (aimed_at - net.aim_centre) * net.aim_scale
         both = [part.reshape(len(views), self.views * self.outputs) for part in (predicted, aimed_at)]
         return torch.cat(both, dim=1)
+
+    def aim(self, net: Any, features: Tensor) -> Tensor:
+        """The average's projections of its features, before they are standardised."""
+        return self.projected(net.average["head"], standard(net, features), None)
 
     def projected(self, head: Any, features: Tensor, keep: Tensor | None) -> Tensor:
         """The head with its hidden layer normalised over each object."""
@@ -103,3 +114,15 @@ class Averaged(Pretext):
         points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
         spread = float(np.sqrt(points.var(axis=0).sum()))
         return {"loss": float(losses.mean(dtype=np.float64)), "spread": spread}
+
+
+def standard(net: Any, features: Tensor) -> Tensor:
+    """Features by the mean and deviation that the epoch began with."""
+    return (features - net.centre) * net.scale
+
+
+def _measured(centre: Tensor, scale: Tensor, values: np.ndarray) -> None:
+    """Set the mean of rows, and one over their deviation."""
+    mean, deviation = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
+    centre.copy_(torch.from_numpy(mean))
+    scale.copy_(torch.from_numpy(1 / np.maximum(deviation, LEAST)))
