@@ -7,6 +7,7 @@ more (CPU an object), as a loader does for rank 0 of ``--ranks``; memory is what
 ``--stage 1e6 4e6``: the catalogue stage over so many rows of 30 columns in Parquet with 500,000 spectra, beside what
 ``--old FOLDER``, a checkout of another version, needs for it; then as an array of 100 tasks, of which the first and
 three others are run (``all_cpu_s`` is that of all 100, ``ratio`` over the first one's). Each is a process of its own.
+The old version and the array are left out beyond ``--beside`` rows. ``spilled_mb`` is what lay on disk meanwhile.
 
 Prints tables and the exponents by which memory and time grow; writes benchmarks/results/scale.json, where the other
 half of the record stays as it is.
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--sections", type=int, default=3)
     parser.add_argument("--stage", nargs="+", type=float, metavar="N", default=[])
     parser.add_argument("--old", type=Path, help="a checkout of another version, to hold the stage against")
+    parser.add_argument("--beside", type=float, default=8e6)
     parser.add_argument("--spectra", type=int, default=500_000)
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)
@@ -76,17 +78,19 @@ def of_order(options: argparse.Namespace) -> dict:
 def of_stage(options: argparse.Namespace) -> dict:
     """Make releases of each size, select from them, print, and return the record."""
     rows = []
-    print(f"{'rows':>12} {'wall s':>8} {'CPU s':>8} {'peak MB':>8} {'old CPU s':>10} {'old MB':>8} {'100 tasks':>10}")
+    print(f"{'rows':>12} {'wall s':>8} {'CPU s':>8} {'peak MB':>8} {'on disk':>8} {'old CPU s':>10} {'old MB':>8} "
+          f"{'100 tasks':>10}")  # fmt: skip
     for count in map(int, options.stage):
         with tempfile.TemporaryDirectory(prefix="scale-") as folder:
             _step("make", folder, count, options.spectra)
             row = {"objects": count, **_step("stage", folder)}
-            row["old"] = _step("stage", folder, code=options.old) if options.old else {}
-            row["tasks"] = of_tasks(Path(folder))
+            beside = count <= options.beside
+            row["old"] = _step("stage", folder, code=options.old) if options.old and beside else {}
+            row["tasks"] = of_tasks(Path(folder)) if beside else {}
         rows.append(row)
-        old = row["old"]
-        print(f"{count:12,} {row['wall_s']:8.1f} {row['cpu_s']:8.1f} {row['peak_mb']:8,} {old.get('cpu_s', 0):10.1f} "
-              f"{old.get('peak_mb', 0):8,} {row['tasks']['ratio']:9.2f}x", flush=True)  # fmt: skip
+        old, ratio = row["old"], row["tasks"].get("ratio", 0)
+        print(f"{count:12,} {row['wall_s']:8.1f} {row['cpu_s']:8.1f} {row['peak_mb']:8,} {row['spilled_mb']:8,} "
+              f"{old.get('cpu_s', 0):10.1f} {old.get('peak_mb', 0):8,} {ratio:9.2f}x", flush=True)  # fmt: skip
     growth = {name: exponent(rows, name) for name in ("cpu_s", "peak_mb")}
     print("grows as objects to the power of:", ", ".join(f"{name} {value:.2f}" for name, value in growth.items()))
     return _about() | {"rows": rows, "exponents": growth}

@@ -3,6 +3,7 @@
 import importlib
 import os
 import resource
+import shutil
 import time
 from pathlib import Path
 
@@ -81,6 +82,7 @@ def stage(folder: Path) -> dict:
     kept = {name: len(found.rows) for name, found in select(recipe, objects, folder, **more).items()}
     if more:
         spilled = sum(file.stat().st_size for file in more["space"].folder.glob("*"))
+        shutil.rmtree(more["space"].folder, ignore_errors=True)
     return {"kept": kept, "spilled_mb": spilled >> 20} | _used(begun)
 
 
