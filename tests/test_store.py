@@ -62,6 +62,32 @@ def test_what_is_written_is_read_back(tmp_path):
     assert check(store.path, deep=True) == []
 
 
+class Slices:
+    """A column of which only slices of so many rows may be asked for."""
+
+    def __init__(self, values, most):
+        self.values, self.most, self.shape = values, most, values.shape
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, part):
+        assert part.stop - part.start <= self.most
+        return self.values[part]
+
+
+def test_a_table_is_written_a_chunk_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("hpc_astrossl.store.writer.TABLE_CHUNK", 90)
+    whole = columns(700) | {"object_id": np.array([f"{'é' * (i % 7)}{i}" for i in range(700)])}
+    path = build(tmp_path / "s.zarr", columns={name: Slices(values, 90) for name, values in whole.items()})
+    store = open_store(path)
+    for name, values in whole.items():
+        np.testing.assert_array_equal(store.table[name], values)
+    ids = [bytes(row).rstrip(b"\0").decode() for row in zarr.open_group(path, mode="r")["object_id_utf8"][:]]
+    assert ids == whole["object_id"].tolist()
+    assert check(path, deep=True) == []
+
+
 def test_every_chunk_has_a_checksum_and_zero_images_are_written(tmp_path):
     n = 10
     writer = create(tmp_path / "z.zarr", shape=(n, 8, 8, 3), dtype=np.uint8, bands=0)

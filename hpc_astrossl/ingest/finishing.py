@@ -1,7 +1,9 @@
 """The end of a store's making: its table, counts, list of what was left out, and its name."""
 
+import itertools
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -15,13 +17,15 @@ from hpc_astrossl.cutting.badfile import NO_FILE
 from hpc_astrossl.cutting.cutouts import open_source
 from hpc_astrossl.cutting.source import BLOCK
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.files import rows_as_csv, write_aside
+from hpc_astrossl.files import make_aside, rows_as_csv
 from hpc_astrossl.ingest.equal import put_together
 from hpc_astrossl.ingest.planning import summary
 from hpc_astrossl.ingest.plans import Job
 from hpc_astrossl.manifest import Record
 from hpc_astrossl.specs import making
 from hpc_astrossl.store.packed import unpack
+
+PART = 100_000  # lines that are written at once
 
 
 def finish(job: Job, say: Callable[[str], None] = lambda text: None) -> stores.StoreInfo:
@@ -40,15 +44,14 @@ def finish(job: Job, say: Callable[[str], None] = lambda text: None) -> stores.S
         writer = stores.StoreWriter(job.path)
         equal = put_together(job, records, split, writer.hashes)
         split = equal.split
-        left_out = _left_out(job, rejected)
         files = inputs(records)
-        info = _info(job, (split, labels), Counter(reason for _, reason in left_out), files)
+        info = _info(job, (split, labels), _counts(job, rejected), files)
         info = replace(info, counts=info.counts | equal.facts)
         info.provenance["inputs"]["shards"] = [summary(record.inputs)["digest"] for record in records]
         if info.counts["kept"] == 0:
             raise _nothing_left(job, Counter(reason for _, reason in rejected))
         writer.write_table(_columns(job, split, labels) | _facts(records, len(split)))
-        _write_rejected(job.path.with_name(f"{job.name}.rejected.csv"), left_out)
+        _write_rejected(job.path.with_name(f"{job.name}.rejected.csv"), _left_out(job, rejected))
         if job.encoding is None:
             info = replace(info, statistics=writer.statistics(split))
         begun = stores.begun(job.path)
@@ -89,10 +92,10 @@ def inputs(records: list[Record]) -> dict[str, Any]:
     return seen
 
 
-def _columns(job: Job, split: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    columns = {name: job.column(name) for name in ("object_id", "ra", "dec")} | {"split": split, "label": labels}
+def _columns(job: Job, split: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    columns = {name: job.table.lazily(name) for name in ("object_id", "ra", "dec")} | {"split": split, "label": labels}
     if job.recipe.catalogue.measured:
-        columns |= {"magnitudes": job.column("magnitudes"), "magnitude_errors": job.column("errors")}
+        columns |= {"magnitudes": job.table.lazily("magnitudes"), "magnitude_errors": job.table.lazily("errors")}
     return columns
 
 
@@ -107,11 +110,20 @@ def _facts(records: list[Record], rows: int) -> dict[str, np.ndarray]:
     return {name: column for name, column in found.items() if np.isfinite(column).any()}
 
 
-def _left_out(job: Job, rejected: list[tuple[int, str]]) -> list[tuple[str, str]]:
+def _left_out(job: Job, rejected: list[tuple[int, str]]) -> Iterator[tuple[str, str]]:
     """(id, reason): what the catalogue decided, then what the pixels did, then images without a row."""
-    ids = job.column("object_id") if rejected else ()
-    extra = [tuple(pair) for pair in job.facts["extra"]]
-    return [*job.reasons(), *((str(ids[row]), reason) for row, reason in rejected), *extra]
+    yield from job.reasons()
+    for row, reason in rejected:
+        yield str(job.table.read("object_id", row, row + 1)[0]), reason
+    yield from map(tuple, job.facts["extra"])
+
+
+def _counts(job: Job, rejected: list[tuple[int, str]]) -> Counter:
+    """How many of those have each reason, in the order in which they come."""
+    found = Counter(job.counts())
+    found.update(reason for _, reason in rejected)
+    found.update(reason for _, reason in job.facts["extra"])
+    return found
 
 
 def _info(job: Job, codes: tuple[np.ndarray, np.ndarray], rejected: Counter, images: dict) -> stores.StoreInfo:
@@ -153,4 +165,13 @@ def _unverified(images: dict[str, dict[str, Any]]) -> int:
 
 def _write_rejected(path: Path, rejected: Iterable[tuple[str, str]]) -> None:
     """A CSV of object_id and reason, complete or not there."""
-    write_aside(path, rows_as_csv([("object_id", "reason"), *rejected]).encode())
+
+    def fill(aside: Path) -> None:
+        rows = itertools.chain([("object_id", "reason")], rejected)
+        with aside.open("xb") as stream:
+            while part := list(itertools.islice(rows, PART)):
+                stream.write(rows_as_csv(part).encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    make_aside(path, fill)

@@ -108,6 +108,14 @@ class Job:
         none = np.empty((stop - start, 0))
         return Objects(**read, flag=None, magnitudes=none, errors=none, reference=unknown, columns=more)
 
+    def counts(self) -> dict[str, int]:
+        """How many objects were left out for each reason, in the order in which they come."""
+        found = np.zeros(len(self.facts["reasons"]), dtype=np.int64)
+        for start in range(0, len(self.left_out), BLOCK):
+            codes = self.left_out.read("reason", start, min(start + BLOCK, len(self.left_out)))
+            found += np.bincount(codes, minlength=len(found))
+        return dict(zip(self.facts["reasons"], found.tolist(), strict=True))
+
     def reasons(self) -> Iterator[tuple[str, str]]:
         """(id, reason) of what the catalogue decided, in its order."""
         for start in range(0, len(self.left_out), BLOCK):

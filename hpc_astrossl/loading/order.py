@@ -5,7 +5,7 @@ from a few chunks of its own, and a rank's contiguous part of every batch is the
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -89,8 +89,7 @@ def steps(total: int, batch_size: int) -> int:
     return -(-total // batch_size)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
+class Part(NamedTuple):  # thousands are made in a section, in a third of a dataclass's time
     """One rank's part of a global batch: its rows (may be none), where it begins in the batch, the batch's size."""
 
     rows: np.ndarray
@@ -100,11 +99,11 @@ class Part:
 
 def training_parts(order: np.ndarray, batch_size: int, *, rank: int, size: int, start: int = 0) -> list[Part]:
     """A rank's parts of the global batches from step ``start`` to the end of the epoch."""
-    parts = []
+    parts, whole = [], rank_slice(batch_size, rank, size)
     for first in range(start * batch_size, len(order), batch_size):
-        batch = order[first : first + batch_size]
-        begin, end = rank_slice(len(batch), rank, size)
-        parts.append(Part(rows=batch[begin:end], offset=begin, total=len(batch)))
+        total = min(batch_size, len(order) - first)
+        begin, end = whole if total == batch_size else rank_slice(total, rank, size)
+        parts.append(Part(rows=order[first + begin : first + end], offset=begin, total=total))
     return parts
 
 

@@ -6,6 +6,7 @@ lists of M numbers; NaN stays NaN.
 
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,10 @@ class Columns:
                              f"{self._path.parent} and run the same command again")  # fmt: skip
         self._held.add(number)
 
+    def lazily(self, name: str) -> "Lazy":
+        """A column of which slices are read when they are asked for."""
+        return Lazy(table=self, name=name)
+
     def _parts(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
         for number in range(int(np.searchsorted(self._ends, start, side="right")), len(self._batches)):
             batch, before = self._batches[number], int(self._ends[number]) - self._batches[number].num_rows
@@ -93,6 +98,26 @@ def _sum(batch: pa.RecordBatch) -> int:
         for buffer in column.buffers():
             found = zlib.crc32(buffer, found) if buffer is not None else found
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lazy:
+    """One column of a file; a slice of it is an array."""
+
+    table: Columns
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of an array."""
+        return len(self), *self.table.read(self.name, 0, 0).shape[1:]
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        start, stop, _ = part.indices(len(self))
+        return self.table.read(self.name, start, stop)
 
 
 def _numpy(column: pa.Array) -> np.ndarray:

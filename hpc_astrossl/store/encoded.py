@@ -122,10 +122,10 @@ def _fault(image: Any) -> str | None:
     return None
 
 
-def texts(values: np.ndarray) -> np.ndarray:
-    """Texts as UTF-8, uint8 (N, length of the longest), zeros behind the shorter ones."""
+def texts(values: np.ndarray, width: int = 1) -> np.ndarray:
+    """Texts as UTF-8, uint8 (N, length of the longest and at least ``width``), zeros behind the shorter ones."""
     found = [text.encode() for text in np.asarray(values).tolist()]
-    width = max(map(len, found), default=1) or 1
+    width = max(width, *map(len, found), 1)
     return np.frombuffer(b"".join(text.ljust(width, b"\0") for text in found), dtype=np.uint8).reshape(-1, width)
 
 

@@ -65,7 +65,14 @@ class RowSet:
 
     def of_stretches(self, numbers: np.ndarray, size: int) -> np.ndarray:
         """The members of some of the stretches of ``size`` rows, stretch after stretch, int64."""
-        rows = (np.asarray(numbers, dtype=np.int64)[:, None] * size + np.arange(size)).ravel()
+        first = np.asarray(numbers, dtype=np.int64) * size
+        if size % 8 == 0 and len(first) and first.max() + size <= self.total:  # bytes of eight rows each
+            held = self._bits[: self.total // size * (size // 8)].reshape(-1, size // 8)[first // size]
+            if (held == 255).all():
+                return (first[:, None] + np.arange(size)).ravel()
+            stretch, place = np.divmod(np.flatnonzero(np.unpackbits(held, bitorder="little")), size)
+            return first[stretch] + place
+        rows = (first[:, None] + np.arange(size)).ravel()
         rows = rows[rows < self.total]
         there = self._bits[rows >> 3] >> (rows & 7).astype(np.uint8) & 1
         return rows[there.astype(bool)]

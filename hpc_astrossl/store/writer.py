@@ -6,7 +6,7 @@ stays; any other is deleted and written anew, since Zarr cannot heal a damaged o
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,22 @@ class Arrays:
     bands: int
     encoding: Encoding | None = None
     compression: str | None = None
+
+
+class _Utf8:
+    """A column of text as UTF-8, of which slices are made when they are asked for."""
+
+    def __init__(self, texts: Any):
+        self._texts = texts
+        widths = [encoded.texts(texts[start : start + TABLE_CHUNK]).shape[1]
+                  for start in range(0, len(texts), TABLE_CHUNK)]  # fmt: skip
+        self.shape = len(texts), max(widths, default=1)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        return encoded.texts(self._texts[part], self.shape[1])
 
 
 class StoreWriter:
@@ -173,17 +189,22 @@ class StoreWriter:
             first, last = np.searchsorted(rows, [index * size, (index + 1) * size])
             yield slice(first, last), blocks.read(index, memory)[rows[first:last] - index * size]
 
-    def write_table(self, columns: dict[str, np.ndarray]) -> None:
+    def write_table(self, columns: Mapping[str, Any]) -> None:
         """Write the columns of ``layout.TABLE`` (object_id, ra, dec, split, label, magnitudes, magnitude_errors), and
-        those of EXTRA that there are; ids also as bytes, for readers that know no strings."""
-        columns = columns | {"object_id_utf8": encoded.texts(columns["object_id"])}
+        those of EXTRA that there are; ids also as bytes, for readers that know no strings.
+
+        Columns are arrays, or whatever gives an array for a slice of rows and has a shape: a chunk at a time is taken.
+        """
+        columns = columns | {"object_id_utf8": _Utf8(columns["object_id"])}
         for name, values in columns.items():
             if len(values) != self.rows:
                 raise ValueError(f"column {name} has {len(values)} rows, the store {self.rows}")
             if name in EXTRA:
                 self._begin_extra(name, values)
             shutil.rmtree(self.folder / name / "c", ignore_errors=True)  # of one who died while finishing
-            self._arrays[name][...] = values
+            for start in range(0, self.rows, TABLE_CHUNK):
+                part = slice(start, min(start + TABLE_CHUNK, self.rows))
+                self._arrays[name][part] = values[part]
 
     def _begin_extra(self, name: str, values: np.ndarray) -> None:
         shutil.rmtree(self.folder / name, ignore_errors=True)  # of one who died while finishing
