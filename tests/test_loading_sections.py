@@ -27,6 +27,11 @@ def test_a_set_of_rows_is_the_rows(total):
         assert np.array_equal(found.counts(size), counts)
         for number in range(min(len(counts), 5)):
             assert np.array_equal(found.of_stretches([number], size), rows[rows // size == number])
+        many = np.random.default_rng(size).permutation(len(counts))[:7]
+        every = RowSet.of(np.arange(total), total)
+        for one, members in ((found, rows), (every, np.arange(total))):
+            expected = [members[members // size == number] for number in many]
+            assert np.array_equal(one.of_stretches(many, size), np.concatenate([*expected, members[:0]]))
 
 
 @pytest.mark.parametrize("rows", [[3, 3], [-1], [10]])

@@ -448,3 +448,37 @@ def test_what_fpack_makes_of_a_table_is_named(tmp_path):
         warnings.catch_warnings(),
     ):
         read_table(tmp_path / "t.fits.fz", WANTED)
+
+
+EXTRACTOR = shutil.which("source-extractor") or shutil.which("sex")
+
+
+@pytest.mark.skipif(EXTRACTOR is None, reason="source-extractor is not installed")
+@pytest.mark.slow
+def test_what_source_extractor_writes(tmp_path):
+    """Its three kinds of catalogues of one image: the same values of every column, elements of vectors too."""
+    y, x = np.mgrid[:128, :160]
+    places = np.random.default_rng(0).uniform(15, 110, (12, 2))
+    image = np.random.default_rng(1).normal(0, 1, x.shape)
+    for at, (x0, y0) in enumerate(places):
+        image += (at + 4) * 40 * np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / 8)
+    fits.writeto(tmp_path / "image.fits", image.astype(np.float32))
+    columns = ["NUMBER", "X_IMAGE", "Y_IMAGE", "MAG_APER(3)", "MAGERR_APER(3)", "FLAGS", "FLUX_AUTO", "ELLIPTICITY"]
+    (tmp_path / "some.param").write_text("\n".join(columns) + "\n")
+    wanted = {"NUMBER": "text", "X_IMAGE": "number", "FLAGS": "number", "FLUX_AUTO": "number", "ELLIPTICITY": "number"}
+    wanted |= {f"{name}[{i}]": "number" for name in ("MAG_APER", "MAGERR_APER") for i in range(3)}
+    found = {}
+    for kind in ("ASCII_HEAD", "FITS_LDAC", "FITS_1.0"):
+        subprocess.run([EXTRACTOR, "image.fits", "-CATALOG_NAME", kind, "-CATALOG_TYPE", kind, "-PARAMETERS_NAME",
+                        "some.param", "-FILTER", "N", "-PHOT_APERTURES", "4,7,11", "-VERBOSE_TYPE", "QUIET",
+                        "-STARNNW_NAME", "none"], cwd=tmp_path, check=True, capture_output=True)  # fmt: skip
+        found[kind] = read_table(tmp_path / kind, wanted)
+    table = Table.read(tmp_path / "FITS_1.0", hdu=1)
+    assert len(table) >= 8
+    for kind, read in found.items():
+        assert read["NUMBER"].tolist() == table["NUMBER"].astype(str).tolist(), kind
+        for name in list(wanted)[1:]:
+            base, _, place = name.partition("[")
+            values = table[base][:, int(place[:-1])] if place else table[base]
+            close = {"rtol": 1e-3, "atol": 2e-3} if kind == "ASCII_HEAD" else {"rtol": 0, "atol": 0}  # it rounds
+            np.testing.assert_allclose(read[name], np.asarray(values, dtype=float), **close, err_msg=f"{kind} {name}")
