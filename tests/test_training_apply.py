@@ -61,6 +61,12 @@ def test_zarr_and_parquet_hold_the_same(workdir, folder, tmp_path):
     for name in ("object_id", "label", "features"):
         np.testing.assert_array_equal(getattr(kept, name), plain[name])
         np.testing.assert_array_equal(table[name].to_pylist(), plain[name].tolist())
+    store = open_store(workdir / "toy")
+    row = {name: row for row, name in enumerate(store.table["object_id"].tolist())}
+    rows = [row[name] for name in table["object_id"].to_pylist()]
+    for name in ("ra", "dec"):  # in Parquet alone, which is what crossmatches and HATS take
+        np.testing.assert_array_equal(table[name].to_numpy(), store.table[name][rows])
+        assert name not in plain.files
     assert kept.class_names == ("red", "blue")
     assert kept.about["store"] == str((workdir / "toy").resolve())
     assert table.schema.metadata[b"run"].decode() == folder.name

@@ -30,7 +30,7 @@ from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import StoreInfo
 from hpc_astrossl.training import control
 from hpc_astrossl.training.folder import ANYWAY, WEIGHTS, RunFolder
-from hpc_astrossl.training.parts import LEFT_OUT, Columns, Parts, written
+from hpc_astrossl.training.parts import LEFT_OUT, PLACE, Columns, Parts, written
 from hpc_astrossl.training.pictures import NOTHING, PictureSource, Wish, steps_of
 from hpc_astrossl.training.source import StoreSource, Takes, open_source
 from hpc_astrossl.training.tables import FEATURES, PREDICTIONS, Writer, assemble, check_outs
@@ -132,12 +132,14 @@ class Verb:
 
 
 def embed(job: Job) -> int | None:
-    """Write ``object_id``, ``label`` and pooled ``features`` (N, 512); see ``apply`` for what is returned."""
+    """Write ``object_id``, ``label`` and pooled ``features`` (N, 512), in Parquet with ``ra`` and ``dec`` of a store's
+    objects; see ``apply`` for what is returned."""
     return apply(job, Verb(name="embed", columns=_features, writers=FEATURES, labels=True))
 
 
 def predict(job: Job) -> int | None:
-    """Write ``object_id``, then ``class`` and a probability a class, or a magnitude a band; see ``apply``."""
+    """Write ``object_id`` (in Parquet with ``ra`` and ``dec`` of a store's objects), then ``class`` and a probability a
+    class, or a magnitude a band; see ``apply``."""
     return apply(job, Verb(name="predict", columns=_answers, writers=PREDICTIONS, labels=False))
 
 
@@ -165,7 +167,7 @@ def apply(job: Job, verb: Verb) -> int | None:
                          "object by itself; take astrossl embed, or predict with a run of a labelled set")  # fmt: skip
     source = open_source(job.source, trained.takes, replace(job.wish, anyway=job.anyway or job.wish.anyway))
     about = made_by(verb, job.run, trained) | source.about
-    parts = Parts(_folder(job), source.shares(job.part_rows), about | {"part": job.part_rows})
+    parts = Parts(_folder(job), source.shares(job.part_rows), about | {"part": job.part_rows, "places": True})
     made = _Made(job=job, verb=verb, trained=trained, source=source, about=about, parts=parts)
     with open_engine("auto", trained.run.device) as engine:
         begun, there = engine.gather((parts.begun, all(out.exists() for out in job.outs)))[0]
@@ -295,7 +297,8 @@ def _part(trained: Trained, source, rows: tuple[int, int], verb: Verb, engine) -
 
 def _finite(whole: Columns, source) -> Columns:
     """The columns without objects whose numbers are none; InputError for the first, unless those are left out."""
-    numbers = [column.reshape(len(column), -1) for column in whole.values() if column.dtype.kind == "f"]
+    numbers = [column.reshape(len(column), -1) for name, column in whole.items()
+               if column.dtype.kind == "f" and name not in PLACE]  # fmt: skip
     odd = ~np.isfinite(np.concatenate(numbers, axis=1)).all(axis=1) if numbers else np.zeros(0, bool)
     if not odd.any():
         return whole

@@ -18,6 +18,7 @@ from hpc_astrossl.errors import InputError, TrainingError
 from hpc_astrossl.files import write_aside
 
 Columns = dict[str, np.ndarray]
+PLACE = ("ra", "dec")  # degrees; NaN where unknown
 LEFT_OUT = ("left_out", "reason")  # the arrays of a part that tell of objects that are not in it
 
 

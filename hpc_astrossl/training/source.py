@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hpc_astrossl.loading.scaling import FROM_STORE
 from hpc_astrossl.specs.making import Making
 from hpc_astrossl.specs.run import DataSpec
 from hpc_astrossl.store import open_store
-from hpc_astrossl.training.parts import Share, even
+from hpc_astrossl.training.parts import PLACE, Share, even
 from hpc_astrossl.training.pictures import NOTHING, PictureSource, Wish, evaluated
 
 
@@ -66,6 +67,11 @@ class StoreSource:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @cached_property
+    def _places(self) -> tuple[str, ...]:
+        """The columns that say where objects are; none in a store that knows of none."""
+        return PLACE if np.isfinite(self.store.table["ra"]).any() else ()
+
     @property
     def contents(self) -> dict[str, str]:
         """What a table tells of the objects it was made of, beside ``about``."""
@@ -84,9 +90,9 @@ class StoreSource:
         return False
 
     def pieces(self, rows: tuple[int, int], engine) -> Iterator[tuple[dict[str, np.ndarray], Iterator[torch.Tensor]]]:
-        """(``object_id`` and ``label``, batches of images as the network takes them), once."""
+        """(``object_id``, ``label`` and where they are, batches of images as the network takes them), once."""
         some = self.rows[rows[0] : rows[1]]
-        known = {name: self.store.table[name][some] for name in ("object_id", "label")}
+        known = {name: self.store.table[name][some] for name in ("object_id", "label", *self._places)}
         yield known, evaluated(self.store, some, self.data, self.statistics, engine)
         self.hold()
 

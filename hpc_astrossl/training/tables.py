@@ -6,7 +6,7 @@ a CSV.
 
 import json
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import make_aside, sync, write_aside
 from hpc_astrossl.store import columns, embedding
 from hpc_astrossl.store.columns import Columns, Writer, check_suffix, identities
-from hpc_astrossl.training.parts import Parts, written
+from hpc_astrossl.training.parts import PLACE, Parts, written
 
 
 def write_zarr(path: Path, parts: Iterable[Columns], about: Mapping[str, Any]) -> None:
@@ -69,6 +69,12 @@ def check_outs(outs: list[Path], writers: dict[str, Writer], *, about: dict[str,
                              "objects; remove it first, or choose another name")  # fmt: skip
 
 
+def _columns(parts: Parts, suffix: str) -> Iterator[Columns]:
+    """The parts; where objects are is told in Parquet, which goes on to other catalogues."""
+    for part in parts.read():
+        yield {name: values for name, values in part.items() if suffix == ".parquet" or name not in PLACE}
+
+
 def assemble(outs: list[Path], parts: Parts, writers: dict[str, Writer], about: dict[str, Any]) -> None:
     """Write every form of the table that is not there, each aside, synced and renamed, then remove the parts.
 
@@ -79,7 +85,7 @@ def assemble(outs: list[Path], parts: Parts, writers: dict[str, Writer], about: 
             rows = {"rows": parts.total} if out.suffix == ".zarr" else {}
 
             def fill(aside: Path, out: Path = out, rows: dict[str, int] = rows) -> None:
-                writers[out.suffix](aside, parts.read(), about | rows)
+                writers[out.suffix](aside, _columns(parts, out.suffix), about | rows)
                 sync(aside)
                 if out.suffix == ".csv":
                     write_aside(beside(out), (json.dumps(about, indent=1) + "\n").encode())
