@@ -88,6 +88,20 @@ def test_a_table_is_written_a_chunk_at_a_time(tmp_path, monkeypatch):
     assert check(path, deep=True) == []
 
 
+def test_parts_of_columns_are_read_and_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("hpc_astrossl.store.reader.STRETCH", 64)
+    split = np.random.default_rng(0).choice([0, 1, 2, REJECTED], 700).astype(np.uint8)
+    store = open_store(build(tmp_path / "s.zarr", columns={"split": split}))
+    found = store.members()
+    assert store.table.part("object_id", 5, 8).tolist() == [f"object {i} ☆" for i in (5, 6, 7)]
+    assert store.table.part("ra", 699, 700).tolist() == columns(700)["ra"][699:].tolist()
+    with pytest.raises(KeyError):
+        store.table.part("colour", 0, 1)
+    assert store.table._read == {}
+    np.testing.assert_array_equal(np.asarray(found), store.usable)
+    assert np.array_equal(store.table.part("split", 3, 9), split[3:9])
+
+
 def test_every_chunk_has_a_checksum_and_zero_images_are_written(tmp_path):
     n = 10
     writer = create(tmp_path / "z.zarr", shape=(n, 8, 8, 3), dtype=np.uint8, bands=0)

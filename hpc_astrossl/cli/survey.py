@@ -166,7 +166,7 @@ def _facts(store) -> dict:
     info = store.info
     return {
         "path": str(store.path), "name": info.name, "survey": info.survey, "release": info.release,
-        "objects": len(store.usable), "image_shape": list(store.image_shape), "dtype": str(store.dtype),
+        "objects": len(store.members()), "image_shape": list(store.image_shape), "dtype": str(store.dtype),
         "channels": list(info.channels), "bands": list(info.bands), "pixel_scale": info.pixel_scale,
         "counts": info.counts, "recipe": info.recipe, "provenance": info.provenance,
     }  # fmt: skip

@@ -13,7 +13,10 @@ from hpc_astrossl.store import claim, encoded
 from hpc_astrossl.store.blocks import SUM, Blocks, Extents
 from hpc_astrossl.store.doubt import doubt
 from hpc_astrossl.store.layout import EXTRA, REJECTED, SPLITS, TABLE, StoreInfo
+from hpc_astrossl.store.rowset import RowSet
 from hpc_astrossl.store.seal import Seal
+
+STRETCH = 1 << 24  # rows of a column that are read at once where all are gone through; a multiple of 8
 
 
 class Store:
@@ -97,6 +100,14 @@ class Store:
         """StoreChanged when the store has been replaced or changed since it was opened."""
         self._seal.hold()
 
+    def members(self) -> RowSet:
+        """``usable`` as a set, a bit a row; the splits are read in stretches, and not kept."""
+        bits = np.zeros(-(-len(self) // 8), dtype=np.uint8)
+        for start in range(0, len(self), STRETCH):
+            there = self.table.part("split", start, min(start + STRETCH, len(self))) != REJECTED
+            bits[start // 8 : start // 8 + -(-len(there) // 8)] = np.packbits(there, bitorder="little")
+        return RowSet(bits, len(self))
+
     @property
     def usable(self) -> np.ndarray:
         """Row numbers of the objects that have an image, in whatever split; ascending, int64."""
@@ -151,10 +162,10 @@ class Store:
 
     def _objects(self, first: int, last: int) -> str:
         try:
-            ids = self.table["object_id"]
+            ids = self.table.part("object_id", first, last + 1)
         except InputError:  # the table is damaged too
             return ""
-        return f" (object {ids[first]})" if first == last else f" (objects {ids[first]} to {ids[last]})"
+        return f" (object {ids[0]})" if first == last else f" (objects {ids[0]} to {ids[-1]})"
 
     @cached_property
     def _blocks(self) -> Blocks:
@@ -210,9 +221,18 @@ class Columns(Mapping):
             self._store.look()
             raise KeyError(name)
         if name not in self._read:
-            column = self._store._read(name, slice(None))
-            self._read[name] = np.array(column.tolist(), dtype=str) if name == "object_id" else column
+            self._read[name] = self._plain(name, slice(None))
         return self._read[name]
+
+    def part(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Rows of a column; no more than these are read, or kept. KeyError and InputError as for a whole one."""
+        if name in self._read or name not in self:
+            return self[name][start:stop]
+        return self._plain(name, slice(start, stop))
+
+    def _plain(self, name: str, rows: slice) -> np.ndarray:
+        column = self._store._read(name, rows)
+        return np.array(column.tolist(), dtype=str) if name == "object_id" else column
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in TABLE if name in self._store._group)

@@ -14,6 +14,7 @@ from hpc_astrossl.loading.scaling import FROM_STORE
 from hpc_astrossl.specs.making import Making
 from hpc_astrossl.specs.run import DataSpec
 from hpc_astrossl.store import open_store
+from hpc_astrossl.store.reader import STRETCH
 from hpc_astrossl.training.parts import PLACE, Share, even
 from hpc_astrossl.training.pictures import NOTHING, PictureSource, Wish, evaluated
 
@@ -58,7 +59,7 @@ class StoreSource:
         if others and not wish.anyway:
             raise InputError(f"{path}: its images were made otherwise than those that the run learnt: "
                              f"{'; '.join(others)}; make a store as the run's was, or add --anyway")  # fmt: skip
-        self.rows, self.skips = self.store.usable, wish.unreadable == "skip"
+        self.rows, self.skips = self.store.members(), wish.unreadable == "skip"
         self.about: dict[str, Any] = {"store": str(path.resolve()), "store_sha256": self.store.identity,
                                       "class_names": list(self.store.info.class_names)}  # fmt: skip
         if others:
@@ -70,7 +71,9 @@ class StoreSource:
     @cached_property
     def _places(self) -> tuple[str, ...]:
         """The columns that say where objects are; none in a store that knows of none."""
-        return PLACE if np.isfinite(self.store.table["ra"]).any() else ()
+        ra, count = self.store.table.part, len(self.store)
+        stretches = (ra("ra", start, min(start + STRETCH, count)) for start in range(0, count, STRETCH))
+        return PLACE if any(np.isfinite(part).any() for part in stretches) else ()
 
     @property
     def contents(self) -> dict[str, str]:
@@ -92,7 +95,9 @@ class StoreSource:
     def pieces(self, rows: tuple[int, int], engine) -> Iterator[tuple[dict[str, np.ndarray], Iterator[torch.Tensor]]]:
         """(``object_id``, ``label`` and where they are, batches of images as the network takes them), once."""
         some = self.rows[rows[0] : rows[1]]
-        known = {name: self.store.table[name][some] for name in ("object_id", "label", *self._places)}
+        first, last = (int(some[0]), int(some[-1]) + 1) if len(some) else (0, 0)
+        known = {name: self.store.table.part(name, first, last)[some - first]
+                 for name in ("object_id", "label", *self._places)}  # fmt: skip
         yield known, evaluated(self.store, some, self.data, self.statistics, engine)
         self.hold()
 
