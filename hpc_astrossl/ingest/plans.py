@@ -205,7 +205,11 @@ def _blocks(draft: Draft) -> Iterator[dict[str, np.ndarray]]:
     for number, block in enumerate(in_order(whole, draft.rows, BLOCK, draft.space)):
         part = slice(number * BLOCK, (number + 1) * BLOCK)
         rows = draft.rows[part]
-        yield block | {"number": rows, "split": draft.split[part], "label": draft.selection.labels[rows]}
+        yield block | {
+            "number": rows,
+            "split": draft.split[part],
+            "label": draft.selection.labels[rows].astype(np.int16),
+        }
 
 
 def load(recipe: Recipe, name: str, places: tuple[Path, Path], key: str) -> Job | None:

@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from hpc_astrossl.selection.workspace import HERE, Workspace
-from hpc_astrossl.selection.zones import Places, Zone, by_hash, zones
+from hpc_astrossl.selection.zones import Masked, Places, Rows, Zone, by_hash, without, zones
 
 
 def _vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
@@ -128,7 +128,7 @@ def shared_ids(one: tuple[Any, np.ndarray], other: tuple[Any, np.ndarray], space
     return np.sort(np.concatenate(found))
 
 
-def repeated_ids(ids: Any, rows: np.ndarray, space: Workspace = HERE) -> tuple[np.ndarray, np.ndarray]:
+def repeated_ids(ids: Any, rows: Rows, space: Workspace = HERE) -> tuple[np.ndarray, np.ndarray]:
     """(rows whose id is that of another one of them, a number for each such id), by row."""
     found, codes, count = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)], 0
     for ((part, numbers),) in by_hash([(ids, rows)], space):
@@ -160,7 +160,7 @@ def duplicates(ids: np.ndarray, position: tuple[np.ndarray, np.ndarray], magnitu
     return masks[0], masks[1]
 
 
-def repeats(ids: Any, position: tuple[Any, Any], magnitude: Any, rows: np.ndarray, radius: float,
+def repeats(ids: Any, position: tuple[Any, Any], magnitude: Any, rows: Rows, radius: float,
             space: Workspace = HERE) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """``duplicates`` among some rows of a catalogue, as the rows that repeat another by id, and by position."""
     repeated, codes = repeated_ids(ids, rows, space)
@@ -170,8 +170,7 @@ def repeats(ids: Any, position: tuple[Any, Any], magnitude: Any, rows: np.ndarra
     same_id = repeated[~first]
     if radius == 0:
         return same_id, same_id[:0]
-    others = rows[~np.isin(rows, same_id)] if len(same_id) else rows
-    same_place, close = _neighbours(others, position, radius, space,
+    same_place, close = _neighbours(without(rows, same_id), position, radius, space,
                                     lambda rows: _brightest_first(rows, ids, magnitude))  # fmt: skip
     involved = np.unique(close)
     rank = np.empty(len(involved), dtype=np.int64)
@@ -180,7 +179,7 @@ def repeats(ids: Any, position: tuple[Any, Any], magnitude: Any, rows: np.ndarra
     return same_id, np.sort(np.concatenate([same_place[:, 0], fallen]))
 
 
-def _neighbours(rows: np.ndarray, position: tuple[Any, Any], radius: float, space: Workspace, order,
+def _neighbours(rows: Rows, position: tuple[Any, Any], radius: float, space: Workspace, order,
                 strict: bool = False) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """(links from a row to the first one, in ``order``, of those at exactly its place; pairs nearer than ``radius`` of
     rows that are linked to none); M × 2 both."""
@@ -279,7 +278,7 @@ class Groups:
 
 def linked(ids: Any, position: tuple[Any, Any], radius: float, space: Workspace = HERE) -> Groups:
     """``groups`` of a whole catalogue."""
-    rows = np.arange(len(ids))
+    rows = Masked(np.ones(len(ids), dtype=bool))
     repeated, codes = repeated_ids(ids, rows, space)
     _, first, at = np.unique(codes, return_index=True, return_inverse=True)
     links = [np.stack([repeated, repeated[first][at]], axis=1)]

@@ -36,14 +36,20 @@ class Selection:
     ``values`` counts the values that the labels were read from, before any filter; empty without labels.
     """
 
-    def __init__(self, count: int, labelled: bool = False, common: "Selection | None" = None):
+    def __init__(self, count: int, classes: int = 0, common: "Selection | None" = None):
         self.codes = np.zeros(count, dtype=np.uint8) if common is None else common.codes.copy()
         self.words = [KEPT] if common is None else list(common.words)
-        self.labels = np.full(count, -1, np.int16) if labelled else np.broadcast_to(np.int16(-1), count)
+        narrow = np.int8 if classes <= 127 else np.int16
+        self.labels = np.full(count, -1, narrow) if classes else np.broadcast_to(np.int16(-1), count)
         self.values: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    @property
+    def kept(self) -> crossmatch.Masked:
+        """The objects that are in."""
+        return crossmatch.Masked(self.codes == 0)
 
     @property
     def rows(self) -> np.ndarray:
@@ -119,13 +125,14 @@ def _spectral(store: StoreSpec) -> bool:
     return store.labels is not None and store.labels.source == "spectra"
 
 
-def _alone(recipe: Recipe, objects: Objects) -> tuple[dict[str, Selection], np.ndarray]:
+def _alone(recipe: Recipe, objects: Objects) -> tuple[dict[str, Selection], crossmatch.Masked]:
     """What is known of each object by itself, for every store; and the rows that pass the filters of all stores."""
     common = Selection(len(objects))
     for start, block in _blocks(objects):
         _common(recipe, block, common, start)
-    chosen = {name: Selection(len(objects), store.labels is not None, common) for name, store in recipe.stores.items()}
-    known = common.rows
+    chosen = {name: Selection(len(objects), len(store.labels.classes) if store.labels else 0, common)
+              for name, store in recipe.stores.items()}  # fmt: skip
+    known = common.kept
     del common
     for name, store in recipe.stores.items():
         selection = chosen[name]
@@ -153,11 +160,10 @@ def _between(recipe: Recipe, objects: Objects, chosen: dict[str, Selection], out
     or by place; who repeats whom among some rows is found once for stores that ask about the same."""
     known, radius = {}, recipe.filters.duplicates
     for name, selection in chosen.items():
-        left = selection.rows
-        if outside is not None and len(left):
+        if outside is not None and len(left := selection.rows):
             selection.reject(outside(recipe.stores[name], left), EDGE)
-            left = selection.rows
-        key = hashlib.sha256((selection.codes == 0).tobytes()).digest()
+        left = selection.kept
+        key = hashlib.sha256(left.mask).digest()
         if key not in known:
             known[key] = crossmatch.repeats(objects.object_id, (objects.ra, objects.dec), objects.reference, left,
                                             radius, space)  # fmt: skip
@@ -287,7 +293,6 @@ def _match(recipe: Recipe, objects: Objects, chosen: dict[str, Selection], spect
     wanted = np.flatnonzero(np.logical_or.reduce([selection.codes == 0 for selection in stores.values()]))
     near = crossmatch.near_pairs(_places(objects, wanted), spectra.places, recipe.spectra.radius, space)
     for name, selection in stores.items():
-        left = selection.rows
         own = near[selection.codes[near[:, 0]] == 0]
         rows, at = np.unique(own[:, 0], return_inverse=True)
         own[:, 0] = at
@@ -297,7 +302,9 @@ def _match(recipe: Recipe, objects: Objects, chosen: dict[str, Selection], spect
         reasons[match.warning] = "redshift with a warning"
         reasons[match.ambiguous] = "spectra of different classes"
         reasons[match.nearer] = "the spectrum belongs to a nearer object"
-        selection.reject(left[~np.isin(left, rows)], _no_spectrum(recipe))
+        alone = selection.codes == 0
+        alone[rows] = False
+        selection.reject(alone, _no_spectrum(recipe))
         for reason in dict.fromkeys(reasons[reasons != KEPT]):
             selection.reject(rows[reasons == reason], reason)
         has = match.spectrum >= 0
@@ -345,7 +352,7 @@ def _shared(objects: Objects, rows: np.ndarray, others: Sky, space: Workspace) -
     return np.union1d(same, near)
 
 
-def _places(objects: Objects, rows: np.ndarray) -> crossmatch.Places:
+def _places(objects: Objects, rows: crossmatch.Rows) -> crossmatch.Places:
     return crossmatch.Places(rows=rows, ra=objects.ra, dec=objects.dec)
 
 

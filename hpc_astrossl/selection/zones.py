@@ -16,13 +16,45 @@ EACH = 256  # bytes that a position takes while its neighbours are looked for
 LOWEST = 0.01  # degrees: of a zone
 
 
+@dataclass(frozen=True)
+class Masked:
+    """The rows of a catalogue where a mask is True: a byte a row, where their numbers would take eight."""
+
+    mask: np.ndarray
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self.mask))
+
+
+Rows = np.ndarray | Masked
+
+
+def pieces(rows: Rows) -> Iterator[np.ndarray]:
+    """The rows in stretches, in their order; at least one stretch."""
+    if isinstance(rows, Masked):
+        for start in range(0, max(len(rows.mask), 1), BLOCK):
+            yield start + np.flatnonzero(rows.mask[start : start + BLOCK])
+    else:
+        for start in range(0, max(len(rows), 1), BLOCK):
+            yield rows[start : start + BLOCK]
+
+
+def without(rows: Rows, some: np.ndarray) -> Rows:
+    """The rows but for some of them."""
+    if not isinstance(rows, Masked):
+        return rows[~np.isin(rows, some)] if len(some) else rows
+    mask = rows.mask.copy()
+    mask[some] = False
+    return Masked(mask)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Places:
     """Positions of some rows (ascending) of a catalogue, degrees; columns are arrays or lie in files. ``up`` and
     ``down``: whether the zone above and below knows those that are near its border. ``strict``: those out of range
     are nowhere; else angles are angles."""
 
-    rows: np.ndarray
+    rows: Rows
     ra: Any
     dec: Any
     up: bool = False
@@ -31,8 +63,7 @@ class Places:
 
     def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """(rows, ra, dec) of those that have a position, block by block; at least one block."""
-        for start in range(0, max(len(self.rows), 1), BLOCK):
-            rows = self.rows[start : start + BLOCK]
+        for rows in pieces(self.rows):
             ra, dec = self.ra[rows], self.dec[rows]
             known = np.isfinite(ra) & np.isfinite(dec)
             if self.strict:
@@ -114,14 +145,13 @@ def _none() -> Zone:
     return Zone(rows=none.astype(np.int64), ra=none, dec=none, own=none.astype(bool))
 
 
-def by_hash(sets: Sequence[tuple[Any, np.ndarray]], space: Workspace) -> Iterator[list[tuple[np.ndarray, np.ndarray]]]:
+def by_hash(sets: Sequence[tuple[Any, Rows]], space: Workspace) -> Iterator[list[tuple[np.ndarray, np.ndarray]]]:
     """Rows of columns of text, given as (column, rows), in bins: equal texts are in one bin. Of each set the bin's
     (rows, hashes); equal hashes need not be equal texts."""
     count = -(-sum(len(rows) for _, rows in sets) // space.rows(EACH // 4))
     parts = [Partitions(space, max(1, count)) for _ in sets]
     for (column, rows), into in zip(sets, parts, strict=True):
-        for start in range(0, len(rows), BLOCK):
-            part = rows[start : start + BLOCK]
+        for part in pieces(rows):
             found = hashes(column[part])
             into.add((found >> np.uint64(32)).astype(np.int64) % len(into), part, found)
     none = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint64)
