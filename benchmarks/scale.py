@@ -7,7 +7,8 @@ more (CPU an object), as a loader does for rank 0 of ``--ranks``; memory is what
 ``--stage 1e6 4e6``: the catalogue stage over so many rows of 30 columns in Parquet with 500,000 spectra, beside what
 ``--old FOLDER``, a checkout of another version, needs for it; then as an array of 100 tasks, of which the first and
 three others are run (``all_cpu_s`` is that of all 100, ``ratio`` over the first one's). Each is a process of its own.
-The old version and the array are left out beyond ``--beside`` rows. ``spilled_mb`` is what lay on disk meanwhile.
+The old version is left out beyond ``--beside`` rows, the array beyond ``--array``. ``spilled_mb`` is what lay on disk
+meanwhile. Each size is kept in the record as soon as it is done, and takes the place of what was there of that size.
 
 Prints tables and the exponents by which memory and time grow; writes benchmarks/results/scale.json, where the other
 half of the record stays as it is.
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--stage", nargs="+", type=float, metavar="N", default=[])
     parser.add_argument("--old", type=Path, help="a checkout of another version, to hold the stage against")
     parser.add_argument("--beside", type=float, default=8e6)
+    parser.add_argument("--array", type=float, default=1e6)
     parser.add_argument("--spectra", type=int, default=500_000)
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)
@@ -50,12 +52,16 @@ def main() -> None:
     if options.alone:
         print(json.dumps(order(int(options.order[0]), options)))
         return
-    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     if options.order:
-        record["order"] = of_order(options)
+        keep("order", of_order(options))
     if options.stage:
-        record["stage"] = of_stage(options)
-    record |= {"cores": len(os.sched_getaffinity(0))}
+        of_stage(options)
+
+
+def keep(half: str, found: dict) -> None:
+    """Put one half of the record in its place."""
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    record |= {half: found, "cores": len(os.sched_getaffinity(0))}
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
 
 
@@ -75,25 +81,26 @@ def of_order(options: argparse.Namespace) -> dict:
     return _about() | {"rows": rows, "exponents": growth}
 
 
-def of_stage(options: argparse.Namespace) -> dict:
-    """Make releases of each size, select from them, print, and return the record."""
-    rows = []
+def of_stage(options: argparse.Namespace) -> None:
+    """Make releases of each size, select from them, print, and keep what was found of each."""
     print(f"{'rows':>12} {'wall s':>8} {'CPU s':>8} {'peak MB':>8} {'on disk':>8} {'old CPU s':>10} {'old MB':>8} "
           f"{'100 tasks':>10}")  # fmt: skip
     for count in map(int, options.stage):
         with tempfile.TemporaryDirectory(prefix="scale-") as folder:
             _step("make", folder, count, options.spectra)
-            row = {"objects": count, **_step("stage", folder)}
-            beside = count <= options.beside
-            row["old"] = _step("stage", folder, code=options.old) if options.old and beside else {}
-            row["tasks"] = of_tasks(Path(folder)) if beside else {}
-        rows.append(row)
+            row = {"objects": count, **_about(), **_step("stage", folder)}
+            beside = options.old and count <= options.beside
+            row["old"] = _step("stage", folder, code=options.old) if beside else {}
+            row["tasks"] = of_tasks(Path(folder)) if count <= options.array else {}
+        known = json.loads(RECORD.read_text()).get("stage", {}).get("rows", []) if RECORD.exists() else []
+        rows = [other for other in known if other["objects"] != count] + [row]
+        rows.sort(key=lambda row: row["objects"])
+        growth = {name: exponent(rows, name) for name in ("cpu_s", "peak_mb")}
+        keep("stage", {"rows": rows, "exponents": growth})
         old, ratio = row["old"], row["tasks"].get("ratio", 0)
         print(f"{count:12,} {row['wall_s']:8.1f} {row['cpu_s']:8.1f} {row['peak_mb']:8,} {row['spilled_mb']:8,} "
               f"{old.get('cpu_s', 0):10.1f} {old.get('peak_mb', 0):8,} {ratio:9.2f}x", flush=True)  # fmt: skip
-    growth = {name: exponent(rows, name) for name in ("cpu_s", "peak_mb")}
     print("grows as objects to the power of:", ", ".join(f"{name} {value:.2f}" for name, value in growth.items()))
-    return _about() | {"rows": rows, "exponents": growth}
 
 
 def of_tasks(folder: Path, tasks: int = 100) -> dict:
