@@ -75,7 +75,8 @@ class Sections:
     def _units(self) -> tuple[np.ndarray, np.ndarray]:
         """(units in the order in which they are drawn, objects before each of them and in all)."""
         units = np.flatnonzero(self._members.counts)
-        units = units[np.argsort(draws.hashed(draws.CHUNKS, *self._draw, units), kind="stable")]
+        # The hash is one to one: no two are equal, so that the fastest sort gives the one order.
+        units = units[np.argsort(draws.hashed(draws.CHUNKS, *self._draw, units))]
         return units, np.concatenate([[0], np.cumsum(self._members.counts[units])])
 
     def _laid(self, number: int) -> np.ndarray:
