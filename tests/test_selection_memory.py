@@ -180,6 +180,9 @@ def test_a_column_in_a_file_is_indexed_as_an_array_is(tmp_path):
             for key in (slice(None), slice(3, 9), slice(1, 15, 3), order, np.sort(order[:5]), mask,
                         np.array([2, 2, 17]), np.empty(0, dtype=int), 7):  # fmt: skip
                 assert np.asarray(column[key]).tolist() == whole[key].tolist()
+            assert [np.asarray(column[row]).tolist() for row in (17, 0, -1, 7)] == whole[[17, 0, -1, 7]].tolist()
+            with pytest.raises(IndexError):
+                column[len(whole)]
             np.testing.assert_array_equal(np.asarray(column), whole)
 
 

@@ -46,6 +46,7 @@ class Column:
 
     def __init__(self, path: Path):
         self._path, self._parts, self._starts, self._bytes = path, [], [0], 0
+        self._last: tuple[int, np.ndarray] = -1, np.empty(0)  # the block that a single row was asked of
 
     def append(self, values: np.ndarray) -> None:
         """Add rows at the end."""
@@ -75,7 +76,7 @@ class Column:
             start, stop, step = key.indices(len(self))
             return self._range(start, stop)[::step]
         if np.ndim(key) == 0:
-            return self._take(np.array([key], dtype=np.int64))[0]
+            return self._one(int(key))
         key = np.asarray(key)
         rows = np.flatnonzero(key) if key.dtype == bool else key
         if len(rows) < 2 or (rows[1:] >= rows[:-1]).all():
@@ -85,6 +86,17 @@ class Column:
         out = np.empty_like(found)
         out[order] = found
         return out
+
+    def _one(self, row: int):
+        if not -len(self) <= row < len(self):
+            raise IndexError(row)
+        row %= len(self)
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        known, block = self._last
+        if known != number:  # files of objects are gone through row by row
+            block = self._read(number, 0, self._starts[number + 1] - self._starts[number])
+            self._last = number, block
+        return block[row - self._starts[number]]
 
     def _range(self, start: int, stop: int) -> np.ndarray:
         first = int(np.searchsorted(self._starts, start, side="right")) - 1
