@@ -67,6 +67,8 @@ def test_the_five_lines_of_the_readme_are_among_them():
     assert set(lines) <= set(WAYS["A folder of pictures"].splitlines())
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1500)  # half a minute of work in a dozen processes, and ten times as long on a loaded machine
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_leads_to_a_report_of_a_network_that_has_learnt(way, shell, tmp_path):
     work = tmp_path / "work"

@@ -73,6 +73,7 @@ def started(file: str, kind: str, folder: Path, capsys) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)  # a minute of work in ten processes, which a loaded machine may take ten times as long for
 def test_what_runs_on_the_demo_s_data_runs_on_them_as_it_stands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     survey = ["--fields", "1", "--objects", "320", "--size", "900"]
