@@ -219,6 +219,23 @@ class TestPositions:
         assert fields.tolist() == ["F0", "F1", "F0", "F1", ""]
         assert (folder / INDEX).is_file()
 
+    @pytest.mark.parametrize(("projection", "pole"), [("CAR", 0), ("AIT", 0), ("MOL", 0), ("ZEA", 90), ("ARC", 90)])
+    def test_objects_are_found_on_images_of_the_whole_sky(self, tmp_path, projection, pole):
+        """Whose corners may be nowhere, and whose edges are farther than 90 degrees from the middle."""
+        folder, shape = tmp_path / "survey", (720, 720) if pole else (360, 720)
+        folder.mkdir()
+        cards = astropy_fits.Header({"CTYPE1": f"RA---{projection}", "CTYPE2": f"DEC--{projection}", "CRVAL1": 10.0,
+                                     "CRVAL2": float(pole), "CRPIX1": shape[1] / 2 + 0.5, "CRPIX2": shape[0] / 2 + 0.5,
+                                     "CD1_1": -0.5, "CD2_2": 0.5})  # fmt: skip
+        ra, dec = [10.0, 100.0, 170.0, 200.0, 300.0, 350.0, 80.0], [0.0, 30.0, -40.0, 60.0, -10.0, 70.0, -60.0]
+        x, y = wcs(cards).all_world2pix(ra, dec, 1)
+        write(folder / "A_r.fits", stars(shape, zip(x, y, strict=True), sigma=1.2), cards)
+        catalogue(folder, ra, dec)
+        counts, store = self.make(folder, "fields.no_value=[]", "size=17")
+        assert counts["kept"] == 7
+        for image in store.images(np.arange(7))[..., 0]:
+            assert np.abs(np.array(np.unravel_index(image.argmax(), image.shape)) - 8).max() <= 1
+
     def test_the_index_is_read_again_when_a_file_changes(self, tmp_path):
         from hpc_astrossl.cutting.footprints import Index
 

@@ -168,7 +168,7 @@ def deepest(index: Index, ra: np.ndarray, dec: np.ndarray, unreadable: Callable[
         except BadFile as error:
             unreadable(error)
             continue
-        reach = 2 * np.sin(np.radians(min(sky.radius * 1.01, 90)) / 2) + 1e-9
+        reach = 2 * np.sin(np.radians(min(sky.radius * 1.01, 180)) / 2) + 1e-9
         near = tree.query_ball_point(vectors(*sky.centre), reach)
         rows = known[np.sort(np.asarray(near, dtype=np.int64))]
         px, py = sky.pixel(ra[rows], dec[rows])

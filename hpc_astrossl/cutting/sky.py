@@ -88,12 +88,13 @@ class Sky:
 
     @property
     def radius(self) -> float:
-        """Degrees from the middle to the farthest corner or side."""
+        """Degrees from the middle to the farthest corner or side; 180 where one of them is not on the sky."""
         height, width = self.shape
         x, y = (np.array([0.5, 0.5, 0.5, length + 0.5, length + 0.5, length + 0.5]) for length in (width, height))
         x = np.concatenate([x, [(width + 1) / 2] * 2])
         y = np.concatenate([np.tile([0.5, (height + 1) / 2, height + 0.5], 2), [0.5, height + 0.5]])
-        return float(np.nanmax(separation(*self.centre, *self.sky(x, y))) / ARCSEC)
+        found = float(separation(*self.centre, *self.sky(x, y)).max()) / ARCSEC
+        return found if np.isfinite(found) else 180.0
 
 
 def sky_of(header: fits.Header, shape: tuple[int, int], path: Path) -> Sky | None:
