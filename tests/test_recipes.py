@@ -1,11 +1,13 @@
 """Every recipe in preprocess/ loads strictly, and a wrong one is answered with what is allowed."""
 
+import numpy as np
 import pytest
 from ingest_survey import RECIPES
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.specs.recipe import Recipe, load_recipe
+from hpc_astrossl.selection.select import codes
+from hpc_astrossl.specs.recipe import LabelSpec, Recipe, load_recipe
 
 PATHS = sorted(RECIPES.glob("*.yaml"))
 
@@ -76,3 +78,23 @@ def test_a_wrong_key_or_value_is_named(setting, words):
 def test_files_that_are_kept_as_delivered_are_not_compressed_again():
     with pytest.raises(InputError, match="compression is of pixels, and files: keep stores files as they are"):
         load_recipe(RECIPES / "image_folder.yaml", ["files.keep=jpeg", "compression=zstd"])
+
+
+@pytest.mark.parametrize(("classes", "values"), [
+    ({"low-z": ["0..0.1"], "high-z": ["0.1.."]}, {0: 0, 0.05: 0, 0.1: 1, 0.2: 1, 1e9: 1, -0.1: -1}),
+    ({"faint": ["..-0.5"], "rest": ["-0.5..<2"], "star": [2]}, {-9: 0, -0.5: 1, 1.9: 1, 2: 2, 3: -1}),
+    ({"a": ["..0"], "b": ["1.."]}, {-1: 0, 0: 0, 0.5: -1, 1: 1, 7: 1}),
+    ({"a": ["...5"], "b": ["S.."]}, {0.5: 0, 0.6: -1, "S..": 1}),
+])  # fmt: skip
+def test_ranges_may_have_one_end_and_then_meet_another(classes, values):
+    labels = config.parse({"source": "column", "column": "z", "classes": classes}, LabelSpec, "labels")
+    texts = np.array([str(value) for value in values])
+    assert codes(labels, texts).tolist() == list(values.values())
+
+
+@pytest.mark.parametrize(
+    "classes", [{"a": ["0..1"], "b": ["1..2"]}, {"a": ["0.."], "b": ["0.5.."]}, {"a": ["..3"], "b": [2]}]
+)
+def test_a_value_in_two_classes_is_refused(classes):
+    with pytest.raises(InputError, match="belongs to two classes"):
+        config.parse({"source": "column", "column": "z", "classes": classes}, LabelSpec, "labels")

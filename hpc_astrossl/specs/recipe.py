@@ -89,7 +89,8 @@ class SplitSpec:
 class LabelSpec:
     """Classes in the order of their codes; each lists the source's values that belong to it.
 
-    ``-6..-4`` is a range with both ends, of decimals as well (``-0.5..0.5``), ``0..<0.5`` one without its upper end.
+    ``-6..-4`` is a range with both ends, of decimals as well (``-0.5..0.5``), ``0..<0.5`` one without its upper end,
+    ``0.1..`` and ``..0.1`` have one end only: where such a one meets another, their common end belongs to the upper.
     ``true`` and ``false`` are values of a boolean column, however the table writes them.
     """
 
@@ -130,8 +131,9 @@ class LabelSpec:
 
     def _check_overlaps(self) -> None:
         names, ranges = list(self.classes), self.ranges()
-        for (_, end, closed, one), (low, _, _, other) in itertools.pairwise(ranges):
-            require(end < low or (end == low and not closed),
+        for (start, end, closed, one), (low, last, _, other) in itertools.pairwise(ranges):
+            meet = end == low and (not closed or math.inf in (-start, last))
+            require(end < low or meet,
                     f"value {low:g} belongs to two classes, {names[one]} and {names[other]}; a range without its "
                     "upper end is written 0..<1")  # fmt: skip
         for value, code in self._singles().items():
@@ -150,10 +152,10 @@ def _single(entry: bool | int | float | str) -> str | float:
 def _range(entry: bool | int | float | str) -> tuple[float, float, bool] | None:
     """(low, high, whether high belongs to it) of an entry that is a range."""
     number = r"([+-]?(?:\d+\.?\d*|\.\d+))"
-    bounds = re.fullmatch(rf"{number}\.\.(<?){number}", entry) if isinstance(entry, str) else None
-    if bounds is None:
+    bounds = re.fullmatch(rf"{number}?\.\.(?:(<?){number})?", entry) if isinstance(entry, str) else None
+    if bounds is None or (bounds[1] is None and bounds[3] is None):
         return None
-    low, high = float(bounds[1]), float(bounds[3])
+    low, high = float(bounds[1] or "-inf"), float(bounds[3] or "inf")
     require(low <= high, f"range {entry} is empty; write the smaller number first")
     require(low < high or not bounds[2], f"range {entry} is empty")
     return low, high, not bounds[2]

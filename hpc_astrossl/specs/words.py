@@ -146,7 +146,8 @@ WORDS: dict[str, dict[str, str]] = {
     "LabelSpec": {
         "source": "spectra: of the matched spectrum; column: of a column of the catalogue.",
         "column": "Column with the class. With source: column only.",
-        "classes": "Classes in the order of their codes, each with the values that belong to it; -6..-4 is a range.",
+        "classes": "Classes in the order of their codes, each with the values that belong to it; -6..-4 and 0.1.. "
+        "are ranges.",
     },
     "JobsSpec": {
         "experiment": "Name of the experiment: runs lie in runs/EXPERIMENT, the report in reports/EXPERIMENT.",
