@@ -11,7 +11,7 @@ from test_pretexts_clusters import coloured
 
 from hpc_astrossl import names
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.pretexts import Renewal, open_pretext
+from hpc_astrossl.pretexts import Renewal, byol, open_pretext
 
 
 def averaged(size=16, **switches):
@@ -92,3 +92,13 @@ def test_what_all_images_share_is_in_no_aim():
     np.testing.assert_allclose(aims.std(dim=0, unbiased=False).mean(dim=0), np.ones(8), rtol=1e-3)
     same = torch.cat([torch.ones(40, 16), aims.reshape(40, 16)], dim=1)
     assert pretext.losses(same, torch.zeros(40, 1)).mean() > 1.5
+
+
+def test_a_feature_that_is_dead_as_yet_is_not_blown_up():
+    """One that is zero for all images at the beginning of an epoch may wake within it."""
+    net = Tiny(averaged())
+    values = np.random.default_rng(0).normal(5, 2, (50, len(net.centre))).astype(np.float32)
+    values[:, 0] = 0
+    byol._measured(net.centre, net.scale, values)
+    assert net.scale[0] == pytest.approx(10 / np.sqrt((values.std(axis=0) ** 2).mean()), rel=1e-4)
+    np.testing.assert_allclose(net.scale[1:], 1 / values.std(axis=0)[1:], rtol=1e-4)

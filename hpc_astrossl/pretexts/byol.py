@@ -22,7 +22,8 @@ from hpc_astrossl.pretexts.pretext import Pretext, Renewal, Shape
 from hpc_astrossl.specs.run import RunSpec
 
 BATCH = 8192  # features that are projected at a time
-LEAST = 1e-6  # a deviation below is that of a feature that is always the same
+QUIET = 0.1  # of the usual deviation: a feature that varies less, or is dead as yet, is not blown up beyond that
+LEAST = 1e-6  # all of them are always the same
 
 
 class Averaged(Pretext):
@@ -125,4 +126,5 @@ def _measured(centre: Tensor, scale: Tensor, values: np.ndarray) -> None:
     """Set the mean of rows, and one over their deviation."""
     mean, deviation = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
     centre.copy_(torch.from_numpy(mean))
-    scale.copy_(torch.from_numpy(1 / np.maximum(deviation, LEAST)))
+    least = max(QUIET * float(np.sqrt((deviation**2).mean())), LEAST)
+    scale.copy_(torch.from_numpy(1 / np.maximum(deviation, least)))
