@@ -55,7 +55,7 @@ def difference(store: Path, source: Path) -> str | None:
             return f"was made from {name}, which is not there any more"
         if facts.st_size != size:
             return f"was made from another {name} ({size:,} bytes then, {facts.st_size:,} now)"
-        if facts.st_mtime_ns != time and left >= size:
+        if _latest(facts) != time and left >= size:
             left -= size
             if (now := identity.sha256(source / name)) and now[:DIGITS] != digest:
                 return f"was made from another {name} ({identity.both(digest, now)})"
@@ -98,9 +98,14 @@ def _walk(source: Path) -> Iterator[tuple[Path, list[str]]]:
 
 def _time(path: Path) -> int | None:
     try:
-        return path.stat().st_mtime_ns
+        return _latest(path.stat())
     except OSError:
         return None
+
+
+def _latest(facts: os.stat_result) -> int:
+    """When a file was changed last, in nanoseconds; who sets its time back, as copies do, changes it at that moment."""
+    return max(facts.st_mtime_ns, facts.st_ctime_ns)
 
 
 def _read(store: Path) -> dict[str, Any] | None:
