@@ -44,6 +44,19 @@ def test_it_is_copied_once_and_holds_the_same(store, scratch):
     assert (open_store(copy).chunk(0) == open_store(store).chunk(0)).all()
 
 
+@pytest.mark.parametrize("file", ["images/c", "split/c"])
+def test_a_copy_that_is_damaged_is_to_be_removed_not_the_store(store, scratch, file):
+    copy = nearest(store, print)
+    victim = next(path for path in (copy / file).rglob("*") if path.is_file())
+    data = bytearray(victim.read_bytes())
+    data[0] ^= 1
+    victim.chmod(0o600)
+    victim.write_bytes(data)
+    opened = open_store(copy)
+    with pytest.raises(InputError, match="remove this copy: the next run makes it anew"):
+        [opened.chunk(0), opened.table["split"]]
+
+
 def test_a_store_made_anew_is_copied_anew(store, scratch, tmp_path):
     first = nearest(store, print)
     shutil.rmtree(store)

@@ -158,7 +158,7 @@ class Store:
         rows = (start, min(start + self.chunk_rows, len(self)) - 1) if place is None else (start + place,) * 2
         where = f"rows {rows[0]}..{rows[1]}" if place is None else f"row {rows[0]}"
         return InputError(f"{self.path}: array images, chunk {index}, {where}{self._objects(*rows)}: damaged or "
-                          f"unreadable ({_words(error)}); make the store again with astrossl preprocess")  # fmt: skip
+                          f"unreadable ({_words(error)}); {self._seal.remedy}")  # fmt: skip
 
     def _objects(self, first: int, last: int) -> str:
         try:
@@ -202,8 +202,7 @@ class Store:
             self._seal.look()
             where = f"rows {rows.start}..{rows.stop - 1}" if rows.stop else "all rows"
             raise InputError(
-                f"{self.path}: array {name}, {where}: damaged or unreadable ({_words(error)}); "
-                "make the store again with astrossl preprocess"
+                f"{self.path}: array {name}, {where}: damaged or unreadable ({_words(error)}); {self._seal.remedy}"
             ) from None
 
 

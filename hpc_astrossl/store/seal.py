@@ -11,7 +11,9 @@ from pathlib import Path
 
 from hpc_astrossl import identity, manifest, provenance
 from hpc_astrossl.errors import InputError, StoreChanged
+from hpc_astrossl.specs.cluster import SCRATCH
 
+NAMED = 16  # digits of its identity in the name of a copy (``staging``)
 Mark = tuple[int, int, int, int]  # device, inode, bytes, time of the last change in nanoseconds
 
 
@@ -39,6 +41,16 @@ class Seal:
         if name in self._marks and mark(os.fstat(file)) != self._marks[name]:
             self._hold_file(name)
 
+    @property
+    def remedy(self) -> str:
+        """What helps when it is damaged; a copy on a node's disk has its identity in its name."""
+        copied = SCRATCH in os.environ and f"-{(self.identity or '?')[:NAMED]}" in self.path.name
+        return (
+            "remove this copy: the next run makes it anew"
+            if copied
+            else "make the store again with astrossl preprocess"
+        )
+
     @cached_property
     def listed(self) -> dict[str, dict]:
         """What the manifest lists: file -> {bytes, sha256, …}; StoreChanged when it is another than was opened."""
@@ -56,8 +68,8 @@ class Seal:
             raise InputError(f"{self.path / name}: cannot be read ({error.strerror or error})") from None
         if hashlib.sha256(data).hexdigest() != self.listed.get(name, {}).get("sha256"):
             self.look()
-            raise InputError(f"{self.path}: damaged store: {name} is not what the store was made with (SHA-256); bring "
-                             "it back, or make the store again with astrossl preprocess")  # fmt: skip
+            raise InputError(f"{self.path}: damaged store: {name} is not what the store was made with (SHA-256); "
+                             f"bring it back, or {self.remedy}")  # fmt: skip
         return data
 
     def hold_array(self, array: str) -> None:

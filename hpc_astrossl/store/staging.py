@@ -12,8 +12,7 @@ from pathlib import Path
 
 from hpc_astrossl import files, locks, manifest, provenance
 from hpc_astrossl.specs.cluster import SCRATCH
-
-DIGITS = 16  # of the manifest's SHA-256 in the name of a copy
+from hpc_astrossl.store.seal import NAMED
 
 
 def nearest(path: Path, say: Callable[[str], None]) -> Path:
@@ -44,7 +43,7 @@ def nearest(path: Path, say: Callable[[str], None]) -> Path:
 
 def _names(folder: Path, path: Path, digest: str) -> list[Path]:
     """What the copy may be called: the second name is for a folder in which another user has the first."""
-    name = f"{path.stem}-{digest[:DIGITS]}"
+    name = f"{path.stem}-{digest[:NAMED]}"
     return [folder / f"{name}{path.suffix}", folder / f"{name}-{os.geteuid()}{path.suffix}"]
 
 
