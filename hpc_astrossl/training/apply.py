@@ -74,7 +74,7 @@ class Trained:
 
 def open_trained(path: Path, *, anyway: bool = False) -> Trained:
     """Read a run folder; InputError when the run is not done, or (not so ``anyway``) out of date."""
-    result, run = RunFolder(path).held(None if anyway else ANYWAY)
+    result, run = RunFolder(path).held(None)
     file = path / WEIGHTS
     tensors, sha256 = weights.read_whole(file, RunFolder(path).weights_digest())
     size = _size(path / "cutouts.npz")
@@ -92,6 +92,8 @@ def open_trained(path: Path, *, anyway: bool = False) -> Trained:
     if run.data.target == "classes" and len(result["class_names"]) != outputs:
         raise InputError(f"{path / 'result.json'}: damaged: {len(result['class_names'])} classes, and its network has "
                          f"{outputs} outputs")  # fmt: skip
+    if not anyway:
+        RunFolder(path).hold(result, ANYWAY)
     return Trained(run=run, result=result, model=model.eval(), size=size, sha256=sha256)
 
 

@@ -88,9 +88,14 @@ class RunFolder:
         """
         result = self.complete()
         spec = self.spec(result)
-        if remedy and (note := identity.hold_run(self.path, result, remedy)):
-            print(note, file=sys.stderr, flush=True)
+        if remedy:
+            self.hold(result, remedy)
         return result, spec
+
+    def hold(self, result: dict[str, Any], remedy: str) -> None:
+        """InputError, ending with ``remedy``, when the run is out of date; what is to be said beside is printed."""
+        if note := identity.hold_run(self.path, result, remedy):
+            print(note, file=sys.stderr, flush=True)
 
     def weights_digest(self) -> str | None:
         """SHA-256 of ``weights.safetensors`` as the finished run noted it; None where an earlier program did not."""
