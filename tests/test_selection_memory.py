@@ -214,6 +214,18 @@ def test_files_of_a_selection_that_was_killed_go_with_the_next(tmp_path, release
     assert len(planned(recipe, release, out, LITTLE)) == 9
 
 
+def test_how_far_a_long_selection_is(tmp_path, release, small_blocks, monkeypatch):
+    monkeypatch.setattr(workspace, "TOLD", 1000)
+    lines = []
+    space = Workspace(memory=20_000, folder=tmp_path / "work", say=lines.append)
+    recipe = recipe_of(tmp_path, SPLITS[1])
+    select.select(recipe, catalogue.read_objects(recipe, release, space), release, space=space)
+    told = [line for line in lines if "objects so far, on disk" in line]
+    assert len(told) == ROWS // 1000
+    assert told[-1].split()[0] == f"{ROWS:,}"
+    assert any(line.startswith("neighbours within 1.5 arcsec: zone 1 of ") for line in lines)
+
+
 def test_a_disk_without_room_is_named(tmp_path, release, monkeypatch):
     def full(self, values):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 BLOCK = 1 << 17  # rows that are worked on at once
 GB = 1 << 30
+TOLD = 10_000_000  # rows after which it is told how many there are
 EACH = 1024  # bytes that a row of all columns takes while it is put in order
 
 
@@ -202,11 +203,14 @@ class Growing:
     def __init__(self, space: Workspace, names: Sequence[str] = ()):
         self._space, self._names = space, names
         self._blocks: list[Mapping[str, np.ndarray]] = []
-        self._held, self._files = 0, {}
+        self._held, self._rows, self._files = 0, 0, {}
 
     def append(self, block: Mapping[str, np.ndarray]) -> None:
         """Add the rows of a block, which has the same columns as the others."""
         self._blocks.append(block)
+        before, self._rows = self._rows, self._rows + len(next(iter(block.values())))
+        if self._rows // TOLD > before // TOLD:
+            self._space.say(f"{self._rows:,} objects so far{', on disk' if self._files else ''}")
         self._held += sum(values.nbytes for values in block.values())
         if self._files or (self._space.folder is not None and self._held > self._space.memory // 8):
             self._spill()

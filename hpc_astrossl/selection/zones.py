@@ -14,6 +14,7 @@ from hpc_astrossl.selection.workspace import BLOCK, Partitions, Workspace
 
 EACH = 256  # bytes that a position takes while its neighbours are looked for
 LOWEST = 0.01  # degrees: of a zone
+FEW = 8  # zones that are gone through without a word
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,10 @@ def zones(sets: Sequence[Places], radius: float, space: Workspace) -> Iterator[l
                 other = zone_of[_band(_shifted(dec, shift), height)]
                 if wanted and len(near := np.flatnonzero(other != own)):
                     into.add(other[near], rows[near], ra[near], dec[near], np.zeros(len(near), dtype=bool))
-    for number in range(int(zone_of[-1]) + 1):
+    count = int(zone_of[-1]) + 1
+    for number in range(count):
+        if count >= FEW and number % (count // 4) == 0:
+            space.say(f"neighbours within {radius:g} arcsec: zone {number + 1} of {count}")
         found = [into.take(number, 4) for into in parts]
         yield [_none() if part is None else _zone(*part) for part in found]
 
