@@ -268,3 +268,40 @@ def test_a_zero_point_in_the_primary_header_counts_too(tmp_path):
 ])  # fmt: skip
 def test_a_zero_point_that_agrees_in_some_sense_passes(tmp_path, cards, settings):
     assert total(survey(tmp_path, **cards), *settings) > 0
+
+
+class TestBands:
+    """A file whose header names another band of the recipe is not taken for this one."""
+
+    def test_by_filter(self, tmp_path):
+        folder = survey(tmp_path, FILTER="g")
+        write(folder / "A_g.fits", stars(SHAPE, [(30, 31)], FLUX), header(SHAPE))
+        catalogue(folder, *wcs(header(SHAPE)).all_pix2world([30], [31], 1), mag_g=[18.0])
+        with pytest.raises(InputError, match=r"A_r\.fits: its FILTER is 'g', but the recipe takes it for band r"):
+            total(folder, "catalogue.bands=[g, r]")
+
+    @pytest.mark.parametrize("value", ["r", "R", "r DECam SDSS c0002", "HSC-G", "", "clear", 7])
+    def test_other_words_say_nothing(self, tmp_path, value):
+        folder = survey(tmp_path, FILTER=value)
+        write(folder / "A_g.fits", stars(SHAPE, [(30, 31)], FLUX), header(SHAPE))
+        catalogue(folder, *wcs(header(SHAPE)).all_pix2world([30], [31], 1), mag_g=[18.0])
+        assert total(folder, "catalogue.bands=[g, r]") > 0
+
+    @pytest.mark.parametrize(("bands", "words"), [("grz", None), ("zrg", "its planes are z, r, g .BANDS.*g, r, z"),
+                                                  ("g,z,r", "its planes are g, z, r"), ("abc", None)])  # fmt: skip
+    def test_by_the_bands_of_a_cube(self, tmp_path, bands, words):
+        """As of the Legacy Surveys' cutout service."""
+        folder = survey(tmp_path)
+        cube = np.stack([stars((32, 32), [(16, 16)], noise=1.0, seed=i) for i in range(3)])
+        write(folder / "S0.fits", cube, astropy_fits.Header({"BANDS": bands}))
+        catalogue(folder, [150.0], [2.0], mag_g=[18.0], mag_z=[17.0])
+        settings = ("fields=null", "cutouts={cube: '{id}.fits', pixel_scale: 0.262, unit: nanomaggy}",
+                    "catalogue.bands=[g, r, z]")  # fmt: skip
+        if words is None:
+            assert total(folder, *settings, size=16) > 0
+            colours = "cutouts.lupton={red: z, green: r, blue: g, stretch: 0.5}"
+            make = (*settings, colours, "stores={all: {images: rgb}}", "size=16")
+            assert build(recipe(folder, *make), folder, tmp_path / "rgb")[0].info.counts["kept"] == 1
+            return
+        with pytest.raises(InputError, match=words):
+            total(folder, *settings, size=16)

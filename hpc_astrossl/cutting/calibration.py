@@ -43,6 +43,7 @@ class Calibration:
         InputError when a zero point is not there or cannot be one, or a header contradicts the recipe.
         """
         spec = self._spec
+        self._hold_band(headers, band)
         if not spec.calibrated:
             return np.float32(1)
         if scale is None:
@@ -56,6 +57,15 @@ class Calibration:
         self._hold(headers, float(value), scale, band)
         self._hold_point(headers, field, band)
         return np.float32(value)
+
+    def _hold_band(self, headers: Headers, band: str) -> None:
+        """RecipeFault when the header of a band's own file names another of the recipe's bands, by FILTER."""
+        own = {band.lower(), self._bands[band].lower()}
+        said = str(headers.image.get("FILTER", headers.primary.get("FILTER", ""))).split()[:1]
+        others = {name for both in self._bands.items() if both[0] != band for name in both}
+        if len(headers.shape) == 2 and said and said[0] in others and said[0].lower() not in own:
+            raise RecipeFault(f"{headers.path}: its FILTER is {said[0]!r}, but the recipe takes it for band {band}; "
+                              "correct bands or band_names (of the file names), or the header")  # fmt: skip
 
     def _hold_point(self, headers: Headers, field: str, band: str) -> None:
         """RecipeFault when the header has zero points of its own, and none is what the recipe's number or unit says."""

@@ -177,6 +177,12 @@ class CutoutSource:
             words = f"{image.path}: has {image.shape[0]} planes, the catalogue has {len(self._all)} bands"
             hint = f": it is {' × '.join(map(str, image.shape))}, and the bands must be the first axis (NAXIS3)"
             raise BadFile(words + (hint if last else ""), NO_IMAGE)
+        names = [self._spec.band_names.get(band, band) for band in self._all]
+        said = str(image.headers.image.get("BANDS", "")).strip()  # as the Legacy Surveys' cutout service writes
+        said = list(said) if len(said) == len(names) else said.replace(",", " ").split()
+        if sorted(said) == sorted(names) and said != names:
+            raise RecipeFault(f"{image.path}: its planes are {', '.join(said)} (BANDS), the recipe's bands "
+                              f"{', '.join(names)}; list catalogue.bands in the order of the planes")  # fmt: skip
 
     def _places(self, row: int) -> list[tuple[Place, Hdu]]:
         """(where the files of a band are, the image's unit) of each band."""
