@@ -53,8 +53,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="astrossl",
         description="From a survey release on disk to the paper's tables: preprocess, train, report.",
-        epilog="Begin with: astrossl doctor, then astrossl demo. Every verb has --help with an example; "
-        "astrossl help explains the keys of recipes.",
+        epilog="Begin with: astrossl doctor, then astrossl demo; with pictures of your own: astrossl new recipe "
+        "folders --source PICTURES (docs/first-hour.md). Every verb has --help with an example; astrossl help explains "
+        "the keys of recipes.",
     )
     top.add_argument("--version", action="version", version=f"astrossl {__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
