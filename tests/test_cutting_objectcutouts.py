@@ -292,3 +292,11 @@ stores:
         assert self.make(folder)[0].info.counts["kept"] == 3
         assert cli.main([*command, "--dry-run"]) == 0
         assert "is not there" not in capsys.readouterr().out
+
+    def test_a_damaged_file_and_a_missing_table_name_keys_of_cutouts(self, folder):
+        with pytest.raises(InputError, match=r"points.csv: no such file; correct cutouts.zero_points"):
+            self.make(folder, "cutouts.zero_points=points.csv", "cutouts.zero_point_column='z_{band}'",
+                      "catalogue.field=run", "cutouts.pixel_scale=0.5")  # fmt: skip
+        (folder / "01/x_g.fits").write_bytes(b"no image")
+        with pytest.raises(InputError, match=r"x_g.fits: .* or set cutouts.unreadable=reject"):
+            self.make(folder)

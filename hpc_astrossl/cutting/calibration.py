@@ -107,7 +107,7 @@ class Calibration:
         """Of exposure; RecipeFault when the header says that pixels are counts a second already."""
         if (unit := per_second(headers)) is not None:
             raise RecipeFault(f"{headers.path}: its BUNIT is {unit!r}, a rate already, and exposure would divide by "
-                              "the time again; leave fields.exposure out, or correct BUNIT")  # fmt: skip
+                              "the time again; leave exposure out, or correct BUNIT")  # fmt: skip
         return exposure(headers, self._spec.exposure)
 
     def _hold(self, headers: Headers, value: float, scale: float, band: str) -> None:

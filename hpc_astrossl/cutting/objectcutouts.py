@@ -53,7 +53,7 @@ class CutoutSource:
             raise _no_file(path)
         for path in self._tables(rows):
             if not path.is_file():
-                raise fits.missing(path)
+                raise InputError(f"{path}: no such file; correct cutouts.zero_points, or fetch it")
         return blocks(rows)
 
     def missing(self, rows: np.ndarray) -> Path | None:

@@ -99,7 +99,7 @@ def build(recipe: Recipe, source: Path, out: Path, options: Options = Options(),
     try:
         faults = _write(due, source, options, progress)
         made |= {job.name: _end(job, progress) for job in due}
-        _stop_for(faults)
+        _stop_for(faults, recipe)
     except BaseException as error:
         _clear([job.path for job in due], options)
         if isinstance(error, NothingLeft) and options.tasks == 1:
@@ -279,10 +279,13 @@ def _write(due: list[Job], source: Path, options: Options, progress: Progress) -
     return list(dict.fromkeys(faults))
 
 
-def _stop_for(faults: list[str]) -> None:
+def _stop_for(faults: list[str], recipe: Recipe) -> None:
     if faults:
+        key = "fields" if recipe.fields else "files" if recipe.files else "cutouts"
+        one = recipe.cutouts is not None and recipe.cutouts.array is not None  # file for all: nothing to leave out
+        reject = "" if one else f", or set {key}.unreadable=reject"
         raise InputError(f"{'; '.join(faults)}. Shards that need none of this are written and stay: mend it and run "
-                         "the same command again, or set fields (or files).unreadable=reject")  # fmt: skip
+                         f"the same command again{reject}")  # fmt: skip
 
 
 def _groups(due: list[Job]) -> list[list[Job]]:
