@@ -1,7 +1,6 @@
 """Stores of given images and quick runs of pretexts on them."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -78,8 +77,8 @@ def learn(pretext, images: np.ndarray, *, epochs: int = 30, batch: int = 16, rat
     truth = torch.zeros(len(rows), 1, dtype=torch.int64)
 
     @torch.no_grad()
-    def features(some: np.ndarray, by: Any = net) -> tuple[np.ndarray, np.ndarray]:
-        return some, by.encode(pixels[some]).numpy()
+    def features(some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return some, net.encode(pixels[some]).numpy()
 
     split = {"train": train, "validation": rest, "test": rest[:0]}
     for epoch in range(1, epochs + 1):

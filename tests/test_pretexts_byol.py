@@ -11,7 +11,7 @@ from test_pretexts_clusters import coloured
 
 from hpc_astrossl import names
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.pretexts import Renewal, byol, open_pretext
+from hpc_astrossl.pretexts import byol, open_pretext
 
 
 def averaged(size=16, **switches):
@@ -22,6 +22,7 @@ def averaged(size=16, **switches):
 def test_the_loss_is_that_of_the_paper_for_both_orders_of_the_views():
     raw = torch.randn(4, 32, dtype=torch.float64)
     predicted, aimed_at = raw.view(4, 4, 8)[:, :2].numpy(), raw.view(4, 4, 8)[:, 2:].numpy()
+    aimed_at = (aimed_at - aimed_at.mean(axis=(0, 1))) / aimed_at.std(axis=(0, 1))
     for one, loss in enumerate(averaged().losses(raw, torch.zeros(4, 1)).tolist()):
         both = [np.sum((p / np.linalg.norm(p) - z / np.linalg.norm(z)) ** 2)
                 for p, z in zip(predicted[one], aimed_at[one][::-1], strict=True)]  # fmt: skip
@@ -58,8 +59,8 @@ def test_spread_is_one_for_all_directions_and_zero_when_all_are_alike():
 def test_sizes_stay_in_the_embedding_and_one_image_over_and_over_has_no_spread():
     images, group = coloured(60)
     net, found = learn(averaged(momentum=0.9), images, epochs=40, rate=1e-3)
-    assert found["spread"] > 0.9
-    assert found["loss"] < 1.7  # 2 is that of saying the same of all
+    assert found["spread"] > 0.6
+    assert found["loss"] < 1.5  # 2 is that of saying the same of all
     with torch.no_grad():
         points = net.encode(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)
     distance = torch.cdist(points, points).fill_diagonal_(torch.inf)
@@ -75,30 +76,34 @@ def test_wrong_switches_are_refused():
 
 def test_what_all_images_share_is_in_no_aim():
     """A predictor that has learnt nothing but the commonest answer is as bad as one that guesses."""
-    images, _ = coloured(60)
-    pretext = averaged(momentum=0.9)
-    net, _ = learn(pretext, images, epochs=1, rate=0.0)
-    views = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    with torch.no_grad():
-        net.average["head"].output.bias.add_(50.0)  # all projections point one way
-        train = np.arange(40)
+    source = torch.Generator().manual_seed(0)
+    common, own = 50 * torch.randn(8, generator=source), torch.randn(16, 2, 8, generator=source)
+    raw = torch.cat([common.expand(16, 2, 8), common + own], dim=1).reshape(16, 32)
+    assert averaged().losses(raw, torch.zeros(16, 1)).mean() > 1.5
+    knows = torch.cat([own.flip(1), common + own], dim=1).reshape(16, 32)
+    assert averaged().losses(knows, torch.zeros(16, 1)).mean() < 0.3
 
-        def features(rows, by=net):
-            return rows, by.encode(views[rows]).numpy()
 
-        pretext.renew(Renewal(epoch=2, rows={"train": train}, truth=None, net=net, optimizer=None, features=features))
-        aims = net(views[:40][:, None].expand(-1, 2, -1, -1, -1)).view(40, 2, 2, 8)[:, 1]
-    np.testing.assert_allclose(aims.mean(dim=(0, 1)), np.zeros(8), atol=1e-4)
-    np.testing.assert_allclose(aims.std(dim=0, unbiased=False).mean(dim=0), np.ones(8), rtol=1e-3)
-    same = torch.cat([torch.ones(40, 16), aims.reshape(40, 16)], dim=1)
-    assert pretext.losses(same, torch.zeros(40, 1)).mean() > 1.5
+def test_statistics_are_those_of_the_global_batch():
+    values = np.random.default_rng(0).normal(3, 2, (9, 4))
+    whole = byol.over_batch(values, None)
+    shares = [(len(part), part.sum(axis=0), (part**2).sum(axis=0)) for part in (values[:5], values[5:], values[:0])]
+
+    class Three:
+        rank, size = 0, 3
+
+        def gather(self, own):
+            np.testing.assert_array_equal(own[1], shares[0][1])
+            return shares
+
+    for found, expected in zip(byol.over_batch(values[:5], Three()), whole, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+    np.testing.assert_allclose(whole[0], values.mean(axis=0))
+    np.testing.assert_allclose(whole[1], 1 / values.std(axis=0))
 
 
 def test_a_feature_that_is_dead_as_yet_is_not_blown_up():
     """One that is zero for all images at the beginning of an epoch may wake within it."""
-    net = Tiny(averaged())
-    values = np.random.default_rng(0).normal(5, 2, (50, len(net.centre))).astype(np.float32)
-    values[:, 0] = 0
-    byol._measured(net.centre, net.scale, values)
-    assert net.scale[0] == pytest.approx(10 / np.sqrt((values.std(axis=0) ** 2).mean()), rel=1e-4)
-    np.testing.assert_allclose(net.scale[1:], 1 / values.std(axis=0)[1:], rtol=1e-4)
+    found = byol.reciprocal(np.array([0.0, 1, 2, 3]))
+    np.testing.assert_allclose(found, [10 / np.sqrt(14 / 4), 1, 1 / 2, 1 / 3])
+    np.testing.assert_allclose(byol.reciprocal(np.zeros(3)), 1e6)

@@ -37,8 +37,7 @@ class Renewal:
     """What a pretext may use at the beginning of an epoch, the same on every rank.
 
     ``rows`` are by split; ``truth`` (N, 1) is to be changed in place; ``features(rows)`` gives those of unaugmented
-    images by ``net`` as it is now, (rows that can be read, float32 (M, D)), and is collective;
-    ``features(rows, other)`` those by whatever else has ``encode``.
+    images by ``net`` as it is now, (rows that can be read, float32 (M, D)), and is collective.
     """
 
     epoch: int
@@ -46,7 +45,7 @@ class Renewal:
     truth: Tensor
     net: nn.Module
     optimizer: torch.optim.Optimizer
-    features: Callable[..., tuple[np.ndarray, np.ndarray]]
+    features: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Pretext:

@@ -57,10 +57,10 @@ class Changing(Still):
         self.pretext.renew(now)
         self.epoch = epoch
 
-    def _features(self, rows: np.ndarray, by: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    def _features(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         encoder = self.training.encoder
         encoder.forget()  # the convolutions are others than an epoch ago
-        known, found = encoder.features(self.net if by is None else by, rows)
+        known, found = encoder.features(self.net, rows)
         encoder.forget()
         return known, found[0].cpu().numpy()
 
