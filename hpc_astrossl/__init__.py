@@ -3,4 +3,4 @@
 Importing the package imports nothing else: a login node has neither numpy nor torch.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
