@@ -306,6 +306,7 @@ def test_fluxes_are_no_colours(make):
     (["cutouts={bands: 'x.fits'}"], "bands must contain {id}, or columns of the catalogue in braces, found 'x.fits'"),
     (["cutouts={cube: '{id}_{band}.fits'}"], "cube holds all bands of an object, so {band} has no place in its name"),
     (["cutouts={cube: '{id}.fits', first_row: bottom}"], "first_row is of array, which is not given"),
+    (["cutouts={cube: '{id}.fits', edge: pad, max_bad: 0.5}"], "edge is for windows cut out of fields"),
     (["cutouts={cube: '{id}.fits', axes: object y x}"], "axes is of array, which is not given"),
 ])  # fmt: skip
 def test_keys_that_make_no_sense_are_refused(make, capsys, tmp_path, settings, words):

@@ -265,6 +265,14 @@ class TestFolders:
         listed = (tmp_path / "b.csv.rejected.csv").read_text().splitlines()
         assert sorted(listed) == ["bad,unreadable image", "flat,blank image", "object_id,reason"]
         assert len((tmp_path / "b.csv").read_text().splitlines()) == 7
+        for name in ("bad.png", "flat.png"):
+            (source / name).unlink()
+        (tmp_path / "b.csv").unlink()
+        (tmp_path / "c.csv.rejected.csv").write_text("what is not ours\n")
+        for name in ("b.csv", "c.csv"):
+            assert main([*asked[:-1], str(tmp_path / name)]) == EXIT_DONE
+        assert not (tmp_path / "b.csv.rejected.csv").exists()  # of an earlier time
+        assert (tmp_path / "c.csv.rejected.csv").exists()
 
     def test_parts_are_kept_when_the_broken_one_is_to_be_skipped(self, source, folder, tmp_path, capsys):
         """The remedy after a refusal: nothing is made twice. Not the other way round: what was skipped is said."""

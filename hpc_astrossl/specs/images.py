@@ -237,6 +237,8 @@ class CutoutsSpec(BandImages):
         for name in ("mask", "weight", "calibration", "resample"):
             require(self.bands is not None or getattr(self, name) is None, f"{name} is for cutouts in files of their "
                     f"own, not for {given[0]}")  # fmt: skip
+        require(self.edge == "reject", "edge is for windows cut out of fields; a cutout that is smaller than size "
+                "is left out or stops the making, as unreadable says")  # fmt: skip
         for name in ("array_name", "axes", "array_row"):
             require(self.array is not None or getattr(self, name) is None, f"{name} is of array, which is not given")
         require(self.array is not None or self.first_row == "top", "first_row is of array, which is not given; FITS "

@@ -238,8 +238,7 @@ class _Made:
                 self.objects = len(self.source) - len(left_out)
                 if self.source.not_read:
                     print(f"{self.job.source}: not read: {self.source.not_read}", file=sys.stderr, flush=True)
-                if left_out:
-                    self._tell(left_out)
+                self._tell(left_out)
                 self.source.hold()
                 assemble(self.job.outs, self.parts, self.verb.writers, self.contents)
         if there:
@@ -248,8 +247,13 @@ class _Made:
             self.objects = len(self.source)
 
     def _tell(self, left_out: list[tuple[str, str]]) -> None:
-        """Count those that are left out, and list them beside the table."""
+        """Count those that are left out, and list them beside the table; a list of an earlier time goes."""
         file = self.job.outs[0].with_name(self.job.outs[0].name + ".rejected.csv")
+        head = rows_as_csv([LEFT_OUT_HEAD])
+        if not left_out:
+            if file.exists() and file.read_text(errors="replace").startswith(head):
+                file.unlink()
+            return
         with written(file):
             write_aside(file, rows_as_csv([LEFT_OUT_HEAD, *left_out]).encode())
         print(f"{len(left_out):,} left out ({_counted(left_out)}), listed in {file}", file=sys.stderr, flush=True)
