@@ -15,7 +15,7 @@ from hpc_astrossl.cli import main
 from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT, InputError, StoreChanged
 from hpc_astrossl.explore import thumbnails
 from hpc_astrossl.loading import LoaderSpec, open_loader
-from hpc_astrossl.store import Store, embedding, open_store
+from hpc_astrossl.store import Store, embedding, open_store, seal
 from hpc_astrossl.training import apply, keeper, loop
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.pictures import Alone
@@ -31,6 +31,19 @@ def replace(path):
     """Another store under the same name, as ``preprocess --overwrite`` leaves it."""
     path.rename(path.with_name("old"))
     make_store(path, seed=9)
+
+
+def test_a_column_that_is_read_in_parts_is_hashed_once_and_again_when_its_file_was_touched(path, monkeypatch):
+    hashed, digest = [], seal.hashlib.file_digest
+    monkeypatch.setattr(seal.hashlib, "file_digest", lambda stream, kind: hashed.append(1) or digest(stream, kind))
+    store = open_store(path)
+    for start in range(4):
+        store.table.part("label", start, start + 2)
+    files = sum(name.startswith("label/") for name in manifest.read_manifest(path))
+    assert len(hashed) == files
+    os.utime(path / "label" / "zarr.json", (1, 1))
+    store.table.part("label", 0, 2)
+    assert len(hashed) == files + 1
 
 
 def in_place(path):

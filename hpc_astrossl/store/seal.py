@@ -4,10 +4,13 @@ At each file that is opened a look at the manifest's inode and time suffices; be
 of an epoch, the manifest is read and hashed again, and every file is looked at.
 """
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 from hpc_astrossl import identity, manifest, provenance
 from hpc_astrossl.errors import InputError, StoreChanged
@@ -31,6 +34,7 @@ class Seal:
         self.identity = identity.of_store(path)
         self.files = manifest.stats(path)
         self._marks = {name: mark(facts) for name, facts in self.files.items()}
+        self._hashed: dict[str, Mark] = {}  # files that were held against the manifest, as they were then
 
     def look(self, name: str | None = None, file: int | None = None) -> None:
         """StoreChanged when the manifest is another now, or ``file`` (a descriptor) is not the ``name`` there was."""
@@ -60,23 +64,37 @@ class Seal:
         return found
 
     def held(self, name: str) -> bytes:
-        """The contents of one of its files; InputError when they are not what the store was made with."""
-        try:
-            data = (self.path / name).read_bytes()
-        except OSError as error:
-            self.look()
-            raise InputError(f"{self.path / name}: cannot be read ({error.strerror or error})") from None
-        if hashlib.sha256(data).hexdigest() != self.listed.get(name, {}).get("sha256"):
-            self.look()
-            raise InputError(f"{self.path}: damaged store: {name} is not what the store was made with (SHA-256); "
-                             f"bring it back, or {self.remedy}")  # fmt: skip
+        """The contents of one of its small files; InputError when they are not what the store was made with."""
+        with self._reading(name) as stream:
+            data = stream.read()
+            self._compare(name, hashlib.sha256(data).hexdigest())
         return data
 
     def hold_array(self, array: str) -> None:
-        """InputError when a file of a column is not what the store was made with."""
+        """InputError when a file of a column is not what the store was made with; one that is the same still is not
+        read again."""
         for name in self.listed:
             if name.startswith(f"{array}/"):
-                self.held(name)
+                with self._reading(name) as stream:
+                    seen = mark(os.fstat(stream.fileno()))
+                    if self._hashed.get(name) != seen:
+                        self._compare(name, hashlib.file_digest(stream, "sha256").hexdigest())
+                        self._hashed[name] = seen
+
+    @contextlib.contextmanager
+    def _reading(self, name: str) -> Iterator[BinaryIO]:
+        try:
+            with (self.path / name).open("rb") as stream:
+                yield stream
+        except OSError as error:
+            self.look()
+            raise InputError(f"{self.path / name}: cannot be read ({error.strerror or error})") from None
+
+    def _compare(self, name: str, digest: str) -> None:
+        if digest != self.listed.get(name, {}).get("sha256"):
+            self.look()
+            raise InputError(f"{self.path}: damaged store: {name} is not what the store was made with (SHA-256); "
+                             f"bring it back, or {self.remedy}")  # fmt: skip
 
     def hold(self) -> None:
         """StoreChanged when the manifest is another now, or a file has changed since the store was opened."""
