@@ -34,9 +34,8 @@ def replace(path):
 
 
 def test_a_column_that_is_read_in_parts_is_hashed_once_and_again_when_its_file_was_touched(path, monkeypatch):
-    hashed, digest = [], seal.hashlib.file_digest
+    store, hashed, digest = open_store(path), [], seal.hashlib.file_digest
     monkeypatch.setattr(seal.hashlib, "file_digest", lambda stream, kind: hashed.append(1) or digest(stream, kind))
-    store = open_store(path)
     for start in range(4):
         store.table.part("label", start, start + 2)
     files = sum(name.startswith("label/") for name in manifest.read_manifest(path))
