@@ -5,7 +5,6 @@ chunks are streamed, and each batch is decoded or copied to the device as it is 
 """
 
 from collections.abc import Generator, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,7 +112,7 @@ class DaliLoader(Loader):
             if plan.encoded:
                 packed = self.pixels.take(part.rows)
                 good, images = self._from_files(part.rows, packed, plan, self._largest, task.augmentation)
-                part = part if len(good) == len(part.rows) else replace(part, rows=part.rows[good])
+                part = part if len(good) == len(part.rows) else part._replace(rows=part.rows[good])
             else:
                 images = self._made_of(plan, self._largest, self._gather(part.rows), task.augmentation)
             yield part, images

@@ -4,7 +4,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -247,7 +247,7 @@ class Loader(ABC):
             places: slice | np.ndarray = slice(start, start := start + len(part.rows))
             if len(readable) < len(part.rows):
                 places = np.arange(places.start, places.stop)[np.isin(part.rows, readable)]
-                part = replace(part, rows=readable)
+                part = part._replace(rows=readable)
             yield Task(part=part, augmentation=None if iteration.drawn is None else iteration.drawn.of(places))
 
     def _batch(self, part: Part, images: torch.Tensor) -> Batch:
