@@ -144,7 +144,9 @@ class TestSurvey:
         assert fingerprint(tmp_path / "one") == fingerprint(tmp_path / "two")
         shutil.copytree(survey.folder, tmp_path / "elsewhere")
         preprocess(tmp_path / "elsewhere", tmp_path / "three", "--store", "SG")
-        assert fingerprint(tmp_path / "three").items() < fingerprint(tmp_path / "one").items()
+        third = fingerprint(tmp_path / "three")
+        del third["SG.tasks/inputs.json"]  # when each input was touched last
+        assert third.items() < fingerprint(tmp_path / "one").items()
 
     def test_a_second_time_nothing_is_done(self, survey, tmp_path, capsys):
         preprocess(survey.write(), tmp_path / "out")
