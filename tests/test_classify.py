@@ -294,7 +294,7 @@ def test_few_labels_and_labels_of_others_are_said(made, capsys):
     assert run(made) == 0
     said = capsys.readouterr().out
     assert "new: 2 labels; below 10" in said
-    assert "1 labels are of objects that the embedding does not hold" in said
+    assert "1 label is of an object that the embedding does not hold" in said
     assert run(made, "--without", "new") == 0
     record = json.loads((made / "classes.json").read_text())
     assert record["classes"] == ["b", "a", EVIL]

@@ -39,7 +39,8 @@ class Truth:
         few = [f"{name}: {count} labels; below {FEW}, its recall and precision are guesses: label more of it"
                for name, count in zip(self.names, self.counts, strict=True) if count < FEW]  # fmt: skip
         if self.elsewhere:
-            few.append(f"{self.elsewhere:,} labels are of objects that the embedding does not hold: not used")
+            many = "1 label is of an object" if self.elsewhere == 1 else f"{self.elsewhere:,} labels are of objects"
+            few.append(f"{many} that the embedding does not hold: not used")
         if self.left_out:
             few.append(f"{self.left_out:,} labels are of classes left out by --without")
         return few
