@@ -318,3 +318,11 @@ def test_a_feature_that_is_no_number_is_named(tmp_path, capsys):
     write_labels(tmp_path / "labels.csv", label, range(50))
     assert run(tmp_path) == 2
     assert "object T0077 has a feature that is not a finite number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["answers.json", "answers.html", "next.csv"])
+def test_files_of_others_are_not_replaced(made, capsys, name):
+    (made / name).write_text('{"a": 1}\n')
+    assert run(made, out="answers.csv") == 2
+    assert f"{name} is there already, and no earlier classify has made it" in capsys.readouterr().err
+    assert (made / name).read_text() == '{"a": 1}\n'

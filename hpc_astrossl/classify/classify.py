@@ -26,6 +26,7 @@ from hpc_astrossl.store.embedding import Opened, open_embedding
 FORMAT, VERSION = "astrossl-classes", 1
 CHOICE = "the higher accuracy in cross-validation; of equals, the lower cross entropy"
 Say = Callable[[str], None]
+NEXT = ("rank", "object_id", "class", "probability", "margin", "distance", "unlike")  # columns of next.csv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,15 +98,35 @@ def _check_outs(wish: Wish) -> None:
         if out.exists() and out.name not in _made_before(wish.record):
             raise InputError(f"--out {out}: is there already, and no earlier classify has made it ({wish.record.name} "
                              "does not say so); remove it first, or choose another name")  # fmt: skip
+    page, ours = wish.record.with_suffix(".html"), _record(wish.record) is not None
+    for path, own in ((wish.record, ours), (page, ours), (wish.next, _is_next(wish.next))):
+        if path.exists() and not own:
+            raise InputError(f"--out {wish.outs[0]}: {path} is there already, and no earlier classify has made it; "
+                             "remove it first, or choose another name or folder")  # fmt: skip
+
+
+def _is_next(path: Path) -> bool:
+    """Whether a file begins as what to label next does."""
+    try:
+        with path.open("rb") as stream:
+            return stream.readline().strip() == ",".join(NEXT).encode()
+    except OSError:
+        return False
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    """The record of an earlier run, if it is one."""
+    try:
+        told = json.loads(path.read_bytes())
+        return told if told["format"] == FORMAT else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _made_before(record: Path) -> tuple[str, ...]:
     """Names of the files that the record of an earlier run lists."""
-    try:
-        told = json.loads(record.read_bytes())
-        return tuple(told["files"]) if told["format"] == FORMAT else ()
-    except (OSError, ValueError, KeyError, TypeError):
-        return ()
+    told = _record(record) or {}
+    return tuple(told["files"]) if isinstance(told.get("files"), dict) else ()
 
 
 def _of_labels(truth: Truth, found: Opened) -> str:
@@ -212,10 +233,9 @@ def _write(wish: Wish, found: Opened, answers: Answers, told: dict[str, Any]) ->
 def _write_next(path: Path, found: Opened, answers: Answers, rows: np.ndarray) -> None:
     names, margin, unlike = answers.truth.names, upnext.margins(answers.chances[rows]), answers.unlike
     told, chance = answers.told[rows], answers.chances[rows].max(axis=1)
-    head = ("rank", "object_id", "class", "probability", "margin", "distance", "unlike")
     lines = (
         (i + 1, found.object_id[row], names[told[i]], f"{chance[i]:.4f}", f"{margin[i]:.4f}",
          f"{answers.distance[row]:.4f}", int(unlike[row]))
         for i, row in enumerate(rows)
     )  # fmt: skip
-    write_table(path, head, lines)
+    write_table(path, NEXT, lines)
