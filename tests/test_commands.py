@@ -110,17 +110,22 @@ def test_commands_among_words_name_verbs_and_options_that_there_are(page):
             assert option in known, f"{line}: {option} is not among {sorted(known)}"
 
 
-@pytest.mark.parametrize("file", RECIPES, ids=lambda path: path.stem)
-def test_settings_that_a_recipe_s_comments_name_are_taken(file):
+def settings_named(file):
+    """The settings that the comments of a recipe name, after ``--set`` (those of a line together) or alone."""
     comments = " ".join(re.findall(r"^#(.*)$", file.read_text(encoding="utf-8"), re.MULTILINE))
     comments = re.sub(r"\s+", " ", comments)
-    for found in re.finditer(rf"(?:{SET.pattern} ?)+", comments):
-        load_recipe(file, [next(filter(None, one)).rstrip(".,;:)") for one in SET.findall(found[0])])
-    plain = SET.sub("", comments)
-    for pair in re.findall(
-        r"(?<![\w.])((?:catalogue|fields|files|cutouts|filters|split|stores)\.[\w.-]+=[\w\"']+)", plain
-    ):
-        load_recipe(file, [pair])
+    together = [SET.findall(found[0]) for found in re.finditer(rf"(?:{SET.pattern} ?)+", comments)]
+    given = [[next(filter(None, one)).rstrip(".,;:)") for one in line] for line in together]
+    doors = "catalogue|fields|files|cutouts|filters|split|stores"
+    alone = re.findall(rf"(?<![\w.])((?:{doors})\.[\w.-]+=[\w\"']+)", SET.sub("", comments))
+    return given + [[one] for one in alone]
+
+
+def test_settings_that_comments_of_recipes_name_are_taken():
+    named = [(file, settings) for file in RECIPES for settings in settings_named(file)]
+    assert len(named) > 5
+    for file, settings in named:
+        assert load_recipe(file, settings).survey, f"{file.name}: {settings}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

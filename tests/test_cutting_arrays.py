@@ -285,6 +285,11 @@ def test_fluxes_are_no_colours(make):
         make(pixels(np.uint8, bands=5), *rgb)
 
 
+def preprocess(make, folder):
+    """The command that makes the store of the recipe there."""
+    return ["preprocess", str(folder / "recipe.yaml"), "--source", str(make.source), "--out", str(folder / "out")]
+
+
 @pytest.mark.parametrize(("settings", "words"), [
     (["cutouts.array=cutouts.h5"], "array must be the name of a .npy or .npz file, found 'cutouts.h5'"),
     (["cutouts.cube={id}.fits"], "give one of bands, cube .* and array .*, found cube and array"),
@@ -312,14 +317,7 @@ def test_fluxes_are_no_colours(make):
 def test_keys_that_make_no_sense_are_refused(make, capsys, tmp_path, settings, words):
     np.save(make.source / "cutouts.npy", pixels())
     sets = [part for setting in settings for part in ("--set", setting)]
-    command = [
-        "preprocess",
-        str(tmp_path / "recipe.yaml"),
-        "--source",
-        str(make.source),
-        "--out",
-        str(tmp_path / "out"),
-    ]
+    command = preprocess(make, tmp_path)
     assert cli.main([*command, *sets]) == 2
     said = capsys.readouterr().err
     assert all(part in " ".join(said.split()) for part in words.split(" .*")), said
@@ -327,14 +325,7 @@ def test_keys_that_make_no_sense_are_refused(make, capsys, tmp_path, settings, w
 
 def test_an_array_that_changes_makes_another_store(make, tmp_path, capsys):
     np.save(make.source / "cutouts.npy", pixels())
-    command = [
-        "preprocess",
-        str(tmp_path / "recipe.yaml"),
-        "--source",
-        str(make.source),
-        "--out",
-        str(tmp_path / "out"),
-    ]
+    command = preprocess(make, tmp_path)
     assert cli.main(command) == 0
     assert cli.main(command) == 0
     np.save(make.source / "cutouts.npy", pixels()[::-1])
