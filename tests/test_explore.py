@@ -227,3 +227,17 @@ def test_of_more_objects_than_are_drawn_the_lists_name_the_right_ones(made, tmp_
     cramped = drawn(monkeypatch, made, tmp_path, 13)  # lists are longer than what is drawn
     assert 0 < len(cramped.outliers) <= 13
     assert cramped.outliers.min() >= 0
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "words"),
+    [
+        ("--table", "object_id,v\nT0001,1\nT0001,2\n", "T0001 is there 2 times"),
+        ("--next", "object_id,class\nT0001,red\n", "no column rank; --next takes the next.csv"),
+        ("--next", "rank,object_id\n1,T0001\n2,T0001\n", "T0001 is there 2 times"),
+    ],
+)
+def test_tables_that_say_two_things_or_rank_nothing_are_refused(made, tmp_path, capsys, option, text, words):
+    (tmp_path / "t.csv").write_text(text)
+    assert main(["explore", str(made), "--out", str(tmp_path / "out"), option, str(tmp_path / "t.csv")]) == 2
+    assert words in capsys.readouterr().err

@@ -60,7 +60,10 @@ def load(extra: Extra, ids: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarr
             columns[f"{key} ({Path(name).name})" if key in columns else key] = made
     if extra.upnext is None:
         return columns, np.empty(0, dtype=np.int64)
-    upnext = _rows(read_table(Path(extra.upnext))["object_id"], ids, order, extra.upnext)
+    table = read_table(Path(extra.upnext))
+    if "rank" not in table:
+        raise InputError(f"{extra.upnext}: no column rank; --next takes the next.csv that classify writes")
+    upnext = _rows(table["object_id"], ids, order, extra.upnext)
     return columns, upnext[upnext >= 0]
 
 
@@ -68,6 +71,11 @@ def _rows(wanted: np.ndarray, ids: np.ndarray, order: np.ndarray, name: str) -> 
     """Rows of these objects, −1 for one that is not there."""
     if not len(wanted):
         raise InputError(f"{name}: no objects in it")
+    distinct, counts = np.unique(wanted, return_counts=True)
+    if len(distinct) < len(wanted):
+        raise InputError(
+            f"{name}: {distinct[counts.argmax()]} is there {counts.max()} times; leave one row for each object"
+        )
     place = np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)
     rows = np.where(ids[order[place]] == wanted, order[place], -1)
     if (rows < 0).all():
