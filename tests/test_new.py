@@ -1,8 +1,6 @@
-"""Files to start from, and shells that complete: all of them are what the program takes."""
+"""Files to start from: all of them are what the program takes."""
 
 import shlex
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -44,25 +42,6 @@ def test_the_recipe_of_image_files_makes_a_store_of_the_bundled_galaxies_as_it_i
     command[command.index("--out") + 1] = str(tmp_path / "stores")
     assert main([*command, "--set", "size=16"]) == 0
     assert "galaxies: kept " in capsys.readouterr().out
-
-
-SHELLS = {
-    "bash": 'source "$0"; COMP_WORDS=(astrossl preprocess --o); COMP_CWORD=2; _astrossl; echo "${COMPREPLY[@]}"',
-    "zsh": 'autoload -U compinit; compinit -u; source "$0"; whence -w _astrossl',
-    "fish": 'source $argv[1]; complete -C "astrossl preprocess --o"',
-}
-
-
-@pytest.mark.parametrize("shell", SHELLS)
-def test_shells_take_what_is_printed_and_complete(tmp_path, capsys, shell):
-    if shutil.which(shell) is None:
-        pytest.skip(f"no {shell} here; apt-get install {shell}")
-    assert main(["completion", shell]) == 0
-    script = tmp_path / "script"
-    script.write_text(capsys.readouterr().out)
-    done = subprocess.run([shell, "-c", SHELLS[shell], script], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert {"bash": "--out", "zsh": "_astrossl: function", "fish": "--out"}[shell] in done.stdout
 
 
 def started(file: str, kind: str, folder: Path, capsys) -> list[str]:

@@ -118,12 +118,12 @@ def commented(file: str, kind: str, out: Path, words: dict[str, str]) -> str:
 
     template = importlib.resources.files("hpc_astrossl").joinpath("templates", file, f"{kind}.yaml").read_text("utf-8")
     checkout = Path(__file__).parents[2]
-    lines, path = [], []
+    lines, path, keys = [], [], reference.keys(file)
     for line in template.format(file=out, checkout=checkout, **words).splitlines():
         if found := re.match(r"( *)([\w-]+):", line):
             depth = len(found[1]) // 2
             path = [*path[:depth], found[2]]
-            if words := _words(reference.keys(file), path):
+            if words := _words(keys, path):
                 lines += _wrapped(words, found[1])
         lines.append(line)
     return "\n".join(lines) + "\n"

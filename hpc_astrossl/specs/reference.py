@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 import inspect
 import re
 import sys
@@ -135,6 +136,7 @@ def words(cls: type, name: str) -> str:
     return said[:1].upper() + said[1:]
 
 
+@functools.cache  # their sources are read once
 def _comments(cls: type) -> dict[str, str]:
     """The comments beside the fields of a class, or right above them, by field."""
     try:
