@@ -16,13 +16,26 @@ VERBS = {
 }  # fmt: skip
 
 
-def verbs() -> dict[str, argparse.ArgumentParser]:
-    (action,) = [a for a in cli.parser()._actions if isinstance(a, argparse._SubParsersAction)]
+def verbs(asked: str | None = None) -> dict[str, argparse.ArgumentParser]:
+    (action,) = [a for a in cli.parser(asked)._actions if isinstance(a, argparse._SubParsersAction)]
     return action.choices
 
 
 def test_the_verbs_are_the_design_s():
     assert set(verbs()) == VERBS
+
+
+@pytest.mark.parametrize(("module", "theirs"), cli.MODULES.items())
+def test_a_verb_s_module_alone_is_loaded_and_adds_what_it_is_said_to(module, theirs):
+    for verb in theirs:
+        assert tuple(verbs(verb)) == theirs
+
+
+def test_a_word_that_is_no_verb_gets_the_whole_list(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["trian"])
+    told = capsys.readouterr().err
+    assert [verb for verb in VERBS if f"'{verb}'" not in told] == []
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))

@@ -25,31 +25,31 @@ from hpc_astrossl.errors import (
     TrainingError,
 )
 
-MODULES = (
-    "doctor",
-    "demo",
-    "simulate",
-    "survey",
-    "train",
-    "model",
-    "apply",
-    "explore",
-    "classify",
-    "labels",
-    "jobs",
-    "follow",
-    "report",
-    "help",
-    "new",
-    "completion",
-)
+MODULES = {  # and the verbs of each, in the order of --help
+    "doctor": ("doctor",),
+    "demo": ("demo",),
+    "simulate": ("simulate",),
+    "survey": ("preprocess", "info", "check", "cutout"),
+    "train": ("train",),
+    "model": ("weights",),
+    "apply": ("predict", "embed"),
+    "explore": ("explore",),
+    "classify": ("classify",),
+    "labels": ("labels",),
+    "jobs": ("plan", "submit"),
+    "follow": ("status", "logs", "cancel"),
+    "report": ("report",),
+    "help": ("help",),
+    "new": ("new",),
+    "completion": ("completion",),
+}
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 WORKS = ("preprocess", "train", "submit", "embed", "predict", "explore", "classify", "report", "demo", "simulate")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line; building it imports nothing heavy."""
+def parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """The command line, whole, or of one verb's module when that is asked for; building it imports nothing heavy."""
     top = argparse.ArgumentParser(
         prog="astrossl",
         description="From a survey release on disk to the paper's tables: preprocess, train, report.",
@@ -59,7 +59,8 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"astrossl {__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for name in MODULES:
+    asked = [name for name, theirs in MODULES.items() if verb in theirs]
+    for name in asked or MODULES:
         importlib.import_module(f"{__name__}.{name}").add(verbs)
     return top
 
@@ -80,7 +81,8 @@ def add_verb(verbs, name: str, *, about: str, example: str, handler) -> argparse
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. A handler returns None or a status of its own."""
     _mend_streams()
-    arguments = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = parser(words[0] if words else None).parse_args(words)
     try:
         status = arguments.handler(arguments) or EXIT_DONE
         sys.stdout.flush()  # here, where a disk that is full can still be told of

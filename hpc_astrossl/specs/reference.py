@@ -3,7 +3,6 @@
 import ast
 import dataclasses
 import functools
-import inspect
 import re
 import sys
 import types
@@ -136,16 +135,12 @@ def words(cls: type, name: str) -> str:
     return said[:1].upper() + said[1:]
 
 
-@functools.cache  # their sources are read once
+@functools.cache
 def _comments(cls: type) -> dict[str, str]:
     """The comments beside the fields of a class, or right above them, by field."""
-    try:
-        source = inspect.getsource(cls)
-    except (OSError, TypeError):
-        return {}
-    lines = source.splitlines()
+    lines, classes = _source(cls.__module__)
     found = {}
-    for node in ast.parse(source).body[0].body:
+    for node in classes[cls.__qualname__].body if cls.__qualname__ in classes else []:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             first = node.lineno - 1
             while lines[first - 1].strip().startswith("#"):
@@ -154,6 +149,16 @@ def _comments(cls: type) -> dict[str, str]:
             if text := " ".join(one[1].strip() for one in said if one):
                 found[node.target.id] = text
     return found
+
+
+@functools.cache
+def _source(module: str) -> tuple[list[str], dict[str, ast.ClassDef]]:
+    """(lines of a module of ours, its classes by name); nothing of others' modules."""
+    file = getattr(sys.modules[module], "__file__", None)
+    if file is None or not module.startswith("hpc_astrossl."):
+        return [], {}
+    text = Path(file).read_text(encoding="utf-8")
+    return text.splitlines(), {node.name: node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)}
 
 
 def page(kind: str) -> str:
