@@ -7,7 +7,8 @@ more (CPU an object), as a loader does for rank 0 of ``--ranks``; memory is what
 ``--stage 1e6 4e6``: the catalogue stage over so many rows of 30 columns in Parquet with 500,000 spectra, beside what
 ``--old FOLDER``, a checkout of another version, needs for it; then as an array of 100 tasks, of which the first and
 three others are run (``all_cpu_s`` is that of all 100, ``ratio`` over the first one's). Each is a process of its own.
-The old version is left out beyond ``--beside`` rows, the array beyond ``--array``. ``spilled_mb`` is what lay on disk
+The old version is left out beyond ``--beside`` rows, the array beyond ``--array``. With ``--folder`` the releases are
+made there, and used again if they are there, instead of in a folder that goes. ``spilled_mb`` is what lay on disk
 meanwhile. Each size is kept in the record as soon as it is done, and takes the place of what was there of that size.
 
 Prints tables and the exponents by which memory and time grow; writes benchmarks/results/scale.json, where the other
@@ -15,6 +16,7 @@ half of the record stays as it is.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -22,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +43,7 @@ def main() -> None:
     parser.add_argument("--sections", type=int, default=3)
     parser.add_argument("--stage", nargs="+", type=float, metavar="N", default=[])
     parser.add_argument("--old", type=Path, help="a checkout of another version, to hold the stage against")
+    parser.add_argument("--folder", type=Path, help="where releases are made, and stay")
     parser.add_argument("--beside", type=float, default=8e6)
     parser.add_argument("--array", type=float, default=1e6)
     parser.add_argument("--spectra", type=int, default=500_000)
@@ -87,8 +91,7 @@ def of_stage(options: argparse.Namespace) -> None:
     print(f"{'rows':>12} {'wall s':>8} {'CPU s':>8} {'peak MB':>8} {'on disk':>8} {'old CPU s':>10} {'old MB':>8} "
           f"{'100 tasks':>10}")  # fmt: skip
     for count in map(int, options.stage):
-        with tempfile.TemporaryDirectory(prefix="scale-") as folder:
-            _step("make", folder, count, options.spectra)
+        with _release(count, options) as folder:
             row = {"objects": count, **_about(), **_step("stage", folder)}
             beside = options.old and count <= options.beside
             row["old"] = _step("stage", folder, code=options.old) if beside else {}
@@ -102,6 +105,21 @@ def of_stage(options: argparse.Namespace) -> None:
         print(f"{count:12,} {row['wall_s']:8.1f} {row['cpu_s']:8.1f} {row['peak_mb']:8,} {row['spilled_mb']:8,} "
               f"{old.get('cpu_s', 0):10.1f} {old.get('peak_mb', 0):8,} {ratio:9.2f}x", flush=True)  # fmt: skip
     print("grows as objects to the power of:", ", ".join(f"{name} {value:.2f}" for name, value in growth.items()))
+
+
+@contextlib.contextmanager
+def _release(count: int, options: argparse.Namespace) -> Iterator[str]:
+    """The folder of a made release."""
+    if options.folder is None:
+        with tempfile.TemporaryDirectory(prefix="scale-") as folder:
+            _step("make", folder, count, options.spectra)
+            yield folder
+        return
+    folder = options.folder / str(count)
+    if not (folder / "spectra.csv").exists():  # written after the catalogue
+        folder.mkdir(parents=True, exist_ok=True)
+        _step("make", folder, count, options.spectra)
+    yield str(folder)
 
 
 def of_tasks(folder: Path, tasks: int = 100) -> dict:
@@ -152,11 +170,13 @@ def order(count: int, options: argparse.Namespace) -> dict:
     from hpc_astrossl.store import RowSet
 
     small = np.arange(1000)
-    compiled.arrivals([compiled.epoch_order(small, 4, seed=0, epoch=0, batch_size=8, window=16)], 4)  # now it is there
+    small = compiled.epoch_order(small, 4, seed=0, epoch=0, batch_size=8, window=16)
+    compiled.arrivals(small, np.array([len(small)]), 4)  # now it is there
     before = _memory()
-    rows = RowSet(np.full(-(-count // 8), 255, dtype=np.uint8), count)
+    bits = RowSet.room(count)
+    bits[: count // 8] = 255
     begun, cpu = time.perf_counter(), time.process_time()
-    members = Members(rows, options.chunk_rows)
+    members = Members(RowSet(bits, count), options.chunk_rows)
     sections = Sections(members, seed=0, epoch=0, batch_size=BATCH)
     _plan(sections, 0, options)
     first, first_cpu = time.perf_counter() - begun, time.process_time() - cpu
@@ -179,8 +199,10 @@ def _plan(sections, number: int, options: argparse.Namespace) -> int:
     from hpc_astrossl.loading.order import COMPILED, training_parts
 
     order = sections[number]
-    parts = [part.rows for part in training_parts(order, BATCH, rank=0, size=options.ranks)]
-    (compiled.arrivals if len(order) >= COMPILED else arrivals)(parts, options.chunk_rows)
+    parts = training_parts(order, BATCH, rank=0, size=options.ranks)
+    (compiled.arrivals if len(order) >= COMPILED else arrivals)(parts.rows, parts.lengths, options.chunk_rows)
+    for _ in parts:  # a loader goes through them one by one
+        pass
     return len(order)
 
 

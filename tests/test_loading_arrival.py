@@ -18,7 +18,7 @@ def test_each_object_goes_where_its_batch_wants_it(chunk_rows, lengths):
     rows = rng.permutation(60)[: sum(lengths)]
     batches = np.split(rows, np.cumsum(lengths)[:-1]) if lengths else []
     codes = rng.integers(0, 8, len(rows))
-    found = arrivals(batches, chunk_rows, codes)
+    found = arrivals(rows, np.array(lengths, dtype=np.int64), chunk_rows, codes)
     made, seen = [np.full(length, -1) for length in lengths], {}
     for place, chunk in enumerate(found.chunks):
         for number, batch, where, code in found.of(place):
@@ -34,7 +34,7 @@ def test_each_object_goes_where_its_batch_wants_it(chunk_rows, lengths):
 
 
 def test_without_codes_nothing_is_flipped():
-    assert not arrivals([np.arange(5)], 2).moves[:, 3].any()
+    assert not arrivals(np.arange(5), np.array([5]), 2).moves[:, 3].any()
 
 
 @pytest.mark.parametrize("chunk_rows", [16, 64])
@@ -43,14 +43,15 @@ def test_few_batches_are_in_the_making(chunk_rows, size):
     # 64 lanes of two objects a batch mix over 4 chunks each: a chunk is spread over 5 stretches of chunk_rows / 2
     # batches, one more at the ends.
     order = epoch_order(np.arange(40_000), chunk_rows, seed=0, epoch=0, batch_size=128, window=WINDOW_CHUNKS)
-    parts = [part.rows for part in training_parts(order, 128, rank=0, size=size)]
-    assert arrivals(parts, chunk_rows).depth(0) <= 6 * chunk_rows / 2 < len(parts)
+    parts = training_parts(order, 128, rank=0, size=size)
+    assert arrivals(parts.rows, parts.lengths, chunk_rows).depth(0) <= 6 * chunk_rows / 2 < len(parts)
 
 
 @pytest.mark.parametrize("objects", [1, 300, 3_000, 40_000])
 def test_chunks_due_are_those_needed_read_evenly(objects):
     order = epoch_order(np.arange(objects), 16, seed=0, epoch=0, batch_size=128, window=WINDOW_CHUNKS)
-    found = arrivals([part.rows for part in training_parts(order, 128, rank=0, size=1)], 16)
+    parts = training_parts(order, 128, rank=0, size=1)
+    found = arrivals(parts.rows, parts.lengths, 16)
     batches = len(found.lengths)
     due = [found.due(number) for number in range(-2 * batches, batches)]
     assert due[0] <= 0
@@ -61,7 +62,8 @@ def test_chunks_due_are_those_needed_read_evenly(objects):
 
 
 def test_of_no_batch_nothing_is_due():
-    assert arrivals([], 16).due(-1) == 0
+    found = arrivals(np.arange(0), np.arange(0), 16)
+    assert found.due(-1) == found.depth(3) == 0
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from hpc_astrossl.loading.draws import Augmenting, augmentation, splitmix64
+from hpc_astrossl.loading.draws import BLOCK, Augmenting, augmentation, hashed, shuffled, splitmix64, unmixed
 from hpc_astrossl.loading.order import (
     epoch_order,
     evaluation_parts,
@@ -169,3 +169,11 @@ def test_a_switch_does_not_change_the_other_draws():
     assert np.array_equal(
         augmentation(0, 0, rows, Augmenting(flips=False)).turns, augmentation(0, 0, rows, WARPS).turns
     )
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, BLOCK - 1, BLOCK, 3 * BLOCK + 7])
+def test_numbers_in_the_order_of_their_hashes(count):
+    numbers = np.arange(count) * 3
+    wanted = numbers[np.argsort(hashed(2, 7, 1, numbers), kind="stable")]
+    assert np.array_equal(shuffled(2, 7, 1, numbers), wanted)
+    assert np.array_equal(unmixed(splitmix64(wanted.view(np.uint64))), wanted.view(np.uint64))

@@ -1,5 +1,7 @@
 """Sets of rows as bits, and orders section by section, by enumeration; both against plain numpy."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -129,13 +131,23 @@ def test_what_is_compiled_is_what_numpy_says(total, share, chunk, batch_size, wi
         wanted = epoch_order(rows, chunk, **named)
         assert np.array_equal(compiled.epoch_order(rows, chunk, **named), wanted)
         for rank, size in ((0, 1), (2, 3)):
-            batches = [part.rows for part in order.training_parts(wanted, batch_size, rank=rank, size=size)]
-            codes = np.random.default_rng(1).integers(0, 8, sum(map(len, batches))).astype(np.uint8)
-            ours, plain = compiled.arrivals(batches, chunk, codes), arrivals(batches, chunk, codes)
+            parts = order.training_parts(wanted, batch_size, rank=rank, size=size)
+            codes = np.random.default_rng(1).integers(0, 8, len(parts.rows)).astype(np.uint8)
+            ours, plain = (made(parts.rows, parts.lengths, chunk, codes) for made in (compiled.arrivals, arrivals))
             for name in ("lengths", "chunks", "needed", "reach", "rate", "arrears"):
                 assert getattr(ours, name) == getattr(plain, name)
             for place in range(len(plain.chunks)):
                 assert np.array_equal(ours.of(place), plain.of(place))
+
+
+def test_the_order_is_the_one_that_runs_had_from_the_beginning():
+    """A run that goes on, by whatever version, meets the objects that it would have met."""
+    for total, chunk, wanted in ((300_000, 4, (5, "1e06c9dd47044f88")), (1_100_000, 64, (2, "1bd21610a9060ed7"))):
+        rows, found = some(total, 0.9), hashlib.sha256()
+        made = Sections(Members(RowSet.of(rows, total), chunk), seed=5, epoch=7, batch_size=96)
+        for number in range(len(made)):
+            found.update(made[number].astype("<i8").tobytes())
+        assert (len(made), found.hexdigest()[:16]) == wanted
 
 
 def test_long_sections_are_planned_by_what_is_compiled(monkeypatch):

@@ -1,7 +1,6 @@
 """Which chunk is wanted when, and where its objects go: arithmetic on row numbers."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +11,16 @@ class Arrivals:
     """The chunks of an iteration, in the order in which its batches want them.
 
     ``moves`` is int32 (N, 4), chunk by chunk: an object's number in its chunk, its batch, its place there, its code
-    (``geometry.codes``); ``bounds`` are each chunk's (start, stop) in it. The first b + 1 batches are made of the
-    first ``needed[b]`` chunks; the first k + 1 chunks have objects of the first ``reach[k]`` batches, at most.
+    (``geometry.codes``); ``bounds``, int64 (chunks, 2), are each chunk's start and stop in it. The first b + 1 batches
+    are made of the first ``needed[b]`` chunks; the first k + 1 chunks have objects of the first ``reach[k]`` batches,
+    at most.
     ``lengths`` are the objects of each batch. Reading ``rate`` chunks a batch, evenly, ``arrears[b]`` are those to
     have been read beyond b batches' worth for no batch from b on to wait.
     """
 
     lengths: list[int]
     chunks: list[int]
-    bounds: list[tuple[int, int]]
+    bounds: np.ndarray
     moves: np.ndarray
     needed: list[int]
     reach: list[int]
@@ -29,7 +29,7 @@ class Arrivals:
 
     def of(self, place: int) -> np.ndarray:
         """The moves of the chunk at a place in the order."""
-        start, stop = self.bounds[place]
+        start, stop = self.bounds[place].tolist()
         return self.moves[start:stop]
 
     def due(self, number: int) -> int:
@@ -41,19 +41,20 @@ class Arrivals:
 
     def depth(self, ahead: int) -> int:
         """The most batches that are in the making at a time, when ``ahead`` more chunks than needed are read."""
-        begun = (min(self.due(number) + ahead, len(self.chunks)) for number in range(len(self.lengths)))
-        return max((self.reach[count - 1] - batch for batch, count in enumerate(begun) if count), default=0)
+        batch = np.arange(len(self.lengths))
+        due = np.ceil(np.array(self.arrears) + batch * self.rate).astype(np.int64)
+        begun = np.minimum(due + ahead, len(self.chunks))
+        return int((np.array([0, *self.reach])[begun] - batch)[begun > 0].max(initial=0))
 
 
-def arrivals(batches: Sequence[np.ndarray], chunk_rows: int, codes: np.ndarray | None = None) -> Arrivals:
-    """The arrivals of batches, each the row numbers of its objects; ``codes`` are those of all of them, or 0."""
-    lengths = np.array([len(rows) for rows in batches], dtype=np.int64)
+def arrivals(rows: np.ndarray, lengths: np.ndarray, chunk_rows: int, codes: np.ndarray | None = None) -> Arrivals:
+    """The arrivals of batches, given by the row numbers of all their objects, one batch after the other, and by the
+    objects of each; both int64. ``codes`` are those of all objects, or 0."""
     ends = np.cumsum(lengths)
-    rows = np.concatenate([*batches, np.empty(0, dtype=np.int64)])
     chunk = rows // chunk_rows
     by = np.argsort(chunk, kind="stable")  # a chunk's objects, each as it is wanted
     moves = np.empty((len(rows), 4), dtype=np.int32)
-    batch = np.repeat(np.arange(len(batches)), lengths)
+    batch = np.repeat(np.arange(len(lengths)), lengths)
     place = np.arange(len(rows)) - np.repeat(ends - lengths, lengths)
     codes = np.zeros_like(rows) if codes is None else codes
     for column, values in enumerate((rows - chunk * chunk_rows, batch, place, codes)):
@@ -74,7 +75,7 @@ def arranged(*, lengths: np.ndarray, chunks: np.ndarray, bounds: np.ndarray, mov
     rate = len(chunks) / max(1, len(lengths))
     arrears = needed - rate * np.arange(len(lengths))
     return Arrivals(
-        lengths=lengths.tolist(), chunks=chunks.tolist(), bounds=[tuple(pair) for pair in bounds.tolist()], moves=moves,
+        lengths=lengths.tolist(), chunks=chunks.tolist(), bounds=bounds, moves=moves,
         needed=needed.tolist(), reach=(np.maximum.accumulate(last) + 1).tolist(), rate=rate,
         arrears=np.maximum.accumulate(arrears[::-1])[::-1].tolist(),
     )  # fmt: skip

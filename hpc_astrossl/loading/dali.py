@@ -17,8 +17,8 @@ from hpc_astrossl.loading.draws import Augmentation
 from hpc_astrossl.loading.geometry import matrices
 from hpc_astrossl.loading.loader import Batch, Loader, Task
 from hpc_astrossl.loading.making import Keeping
-from hpc_astrossl.loading.order import Part
-from hpc_astrossl.loading.pixels import MEBIBYTE, fits
+from hpc_astrossl.loading.order import Part, Parts, evaluation_parts
+from hpc_astrossl.loading.pixels import MEBIBYTE, NOTHING, fits
 from hpc_astrossl.loading.prefetch import ahead
 from hpc_astrossl.store.encoded import decode, intact
 
@@ -64,8 +64,8 @@ class DaliLoader(Loader):
         """Rows as they lie in the store, streamed; what is resident is kept by the loader itself."""
         return Keeping(shape=self.store.raw_shape, resident_mb=0, planes_first=self.store.planes_first)
 
-    def _arrivals(self, parts: list[Part], drawn: Augmentation | None) -> Arrivals:
-        return self.pixels.plan([]) if self.resident else super()._arrivals(parts, drawn)
+    def _arrivals(self, parts: Parts, drawn: Augmentation | None) -> Arrivals:
+        return self.pixels.plan(*NOTHING) if self.resident else super()._arrivals(parts, drawn)
 
     def _ready(self, number: int, rows: np.ndarray) -> np.ndarray:
         if not self.resident:
@@ -79,10 +79,10 @@ class DaliLoader(Loader):
         kept = torch.zeros((len(self.rows), *self.store.image_shape), device=self.device,
                            dtype=torch.uint8 if self.store.dtype == np.uint8 else torch.float32)  # fmt: skip
         self._kept_rows = self.rows[:]
-        pieces = [self.rows[first : first + PIECE] for first in range(0, len(self.rows), PIECE)]
-        self.pixels.begin(self.pixels.plan(pieces))
+        pieces = evaluation_parts(self._kept_rows, PIECE, rank=0, size=1)
+        self.pixels.begin(self.pixels.plan(pieces.rows, pieces.lengths))
         for number, piece in enumerate(pieces):
-            rows = self.pixels.ready(number, piece)
+            rows = self.pixels.ready(number, piece.rows)
             images = self.pixels.take(rows)
             if self._encoded:
                 plan = pipeline.Plan(device=self.device, dtype=self.store.dtype, encoded=True)

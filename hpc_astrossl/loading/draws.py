@@ -4,12 +4,14 @@ A hash depends neither on the number of ranks, nor on the batch size, nor on whe
 version of a random number library.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 # Streams keep draws for different purposes apart.
 AUGMENTATION, CHUNKS, PLACES, ENDS, ANGLE, SHIFT_Y, SHIFT_X = range(7)
+BLOCK = 1 << 15  # numbers that are hashed at a time: they stay beside the processor
 
 
 def splitmix64(values: np.ndarray) -> np.ndarray:
@@ -18,6 +20,15 @@ def splitmix64(values: np.ndarray) -> np.ndarray:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
+
+
+def unmixed(values: np.ndarray) -> np.ndarray:
+    """What ``splitmix64`` was given; uint64."""
+    values = values ^ (values >> np.uint64(31)) ^ (values >> np.uint64(62))
+    values = values * np.uint64(pow(0x94D049BB133111EB, -1, 1 << 64))
+    values = values ^ (values >> np.uint64(27)) ^ (values >> np.uint64(54))
+    values = values * np.uint64(pow(0xBF58476D1CE4E5B9, -1, 1 << 64))
+    return (values ^ (values >> np.uint64(30)) ^ (values >> np.uint64(60))) - np.uint64(0x9E3779B97F4A7C15)
 
 
 def key(stream: int, seed: int, epoch: int) -> np.uint64:
@@ -30,7 +41,26 @@ def key(stream: int, seed: int, epoch: int) -> np.uint64:
 
 def hashed(stream: int, seed: int, epoch: int, numbers: np.ndarray) -> np.ndarray:
     """64 hashed bits for each of ``numbers`` (not negative), uint64."""
-    return splitmix64(key(stream, seed, epoch) ^ np.asarray(numbers).astype(np.uint64))
+    found, own = np.asarray(numbers).astype(np.uint64), key(stream, seed, epoch)
+    for block in _blocks(len(found)):
+        found[block] = splitmix64(own ^ found[block])
+    return found
+
+
+def shuffled(stream: int, seed: int, epoch: int, numbers: np.ndarray) -> np.ndarray:
+    """``numbers``, no two of them equal, in the order of what is hashed from them; int64.
+
+    A hash tells its number: sorting hashes alone is several times as fast as finding out where each comes.
+    """
+    drawn, own = hashed(stream, seed, epoch, numbers), key(stream, seed, epoch)
+    drawn.sort()
+    for block in _blocks(len(drawn)):
+        drawn[block] = own ^ unmixed(drawn[block])
+    return drawn.view(np.int64)
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(start, start + BLOCK) for start in range(0, count, BLOCK))
 
 
 def uniform(stream: int, seed: int, epoch: int, numbers: np.ndarray) -> np.ndarray:

@@ -13,13 +13,14 @@ TRANSPOSED, UPSIDE_DOWN, MIRRORED = 4, 2, 1
 
 
 def codes(drawn: Augmentation) -> np.ndarray:
-    """Each object's flips and turns as the sum of the three constants, int64 (B,).
+    """Each object's flips and turns as the sum of the three constants, uint8 (B,).
 
     A quarter turn (``numpy.rot90``) is a transposition, then upside down; a transposition swaps the kinds of flip.
     """
-    odd, half = (drawn.turns & 1).astype(bool), (drawn.turns & 2).astype(bool)
-    upside_down = np.where(odd, ~drawn.horizontal, drawn.vertical) ^ half
-    mirrored = np.where(odd, drawn.vertical, drawn.horizontal) ^ half
+    horizontal, vertical = drawn.horizontal.view(np.uint8), drawn.vertical.view(np.uint8)
+    odd, half = drawn.turns & 1, drawn.turns >> 1 & 1
+    upside_down = vertical ^ (odd & (vertical ^ horizontal ^ 1)) ^ half
+    mirrored = horizontal ^ (odd & (vertical ^ horizontal)) ^ half
     return TRANSPOSED * odd + UPSIDE_DOWN * upside_down + MIRRORED * mirrored
 
 

@@ -17,7 +17,7 @@ from hpc_astrossl.loading.arrival import Arrivals
 from hpc_astrossl.loading.draws import Augmentation, Augmenting, augmentation
 from hpc_astrossl.loading.geometry import codes
 from hpc_astrossl.loading.making import Keeping
-from hpc_astrossl.loading.order import Part
+from hpc_astrossl.loading.order import Part, Parts
 from hpc_astrossl.loading.pixels import Skipped, open_pixels
 from hpc_astrossl.loading.scaling import CAFFE_MEANS, scaling
 from hpc_astrossl.loading.sections import Members, Sections
@@ -82,7 +82,7 @@ class Iteration:
     ``following`` is the (epoch, section) that is likely to be wanted after it, None where that is not known.
     """
 
-    parts: list[Part]
+    parts: Parts
     drawn: Augmentation | None
     arrivals: Arrivals
     following: tuple[int, int] | None
@@ -193,8 +193,7 @@ class Loader(ABC):
         parts = order.training_parts(sections[number], spec.batch_size, rank=self.rank, size=self.size, start=skip)
         drawn = None
         if spec.augmenting:
-            drawn = augmentation(spec.seed, epoch, np.concatenate([np.empty(0, np.int64), *(p.rows for p in parts)]),
-                                 spec.augmenting)  # fmt: skip
+            drawn = augmentation(spec.seed, epoch, parts.rows, spec.augmenting)
         following = (epoch, number + 1) if number + 1 < len(sections) else (epoch + 1, 0)
         return Iteration(parts=parts, drawn=drawn, arrivals=self._arrivals(parts, drawn), following=following)
 
@@ -202,9 +201,9 @@ class Loader(ABC):
         for parts in order.evaluation_sections(self.rows, self.spec.batch_size, rank=self.rank, size=self.size):
             yield Iteration(parts=parts, drawn=None, arrivals=self._arrivals(parts, None), following=None)
 
-    def _arrivals(self, parts: list[Part], drawn: Augmentation | None) -> Arrivals:
+    def _arrivals(self, parts: Parts, drawn: Augmentation | None) -> Arrivals:
         """Which chunks are read for the parts, and what is drawn for the objects."""
-        return self.pixels.plan([part.rows for part in parts], None if drawn is None else codes(drawn))
+        return self.pixels.plan(parts.rows, parts.lengths, None if drawn is None else codes(drawn))
 
     def _iterate(self, iterations: Iterator[Iteration]) -> Iterator[Batch]:
         if self._open is not None:

@@ -121,5 +121,5 @@ class Making:
     def _put_fast(self, places: range) -> list[int]:
         """Runs in a thread; the places that are left."""
         chunks, bounds = (of[places.start : places.stop] for of in (self.arrivals.chunks, self.arrivals.bounds))
-        done = self._keeping.fast(chunks, np.array(bounds), self.arrivals.moves, self._staged)
+        done = self._keeping.fast(chunks, bounds, self.arrivals.moves, self._staged)
         return [place for place, put in zip(places, done.tolist(), strict=True) if not put]

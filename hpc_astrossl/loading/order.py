@@ -4,7 +4,7 @@ The order is cut into global batches that do not depend on the number of ranks. 
 from a few chunks of its own, and a rank's contiguous part of every batch is the same few lanes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -89,7 +89,7 @@ def steps(total: int, batch_size: int) -> int:
     return -(-total // batch_size)
 
 
-class Part(NamedTuple):  # thousands are made in a section, in a third of a dataclass's time
+class Part(NamedTuple):  # made in a third of a dataclass's time
     """One rank's part of a global batch: its rows (may be none), where it begins in the batch, the batch's size."""
 
     rows: np.ndarray
@@ -97,32 +97,62 @@ class Part(NamedTuple):  # thousands are made in a section, in a third of a data
     total: int
 
 
-def training_parts(order: np.ndarray, batch_size: int, *, rank: int, size: int, start: int = 0) -> list[Part]:
+class Parts(Sequence[Part]):
+    """One rank's parts, which are made when they are wanted.
+
+    ``rows`` are those of all parts, one after the other, int64; of each part the number, its place in the batch and
+    the batch's size are in ``lengths``, ``offsets`` and ``totals``, int64.
+    """
+
+    def __init__(self, rows: np.ndarray, lengths: np.ndarray, offsets: np.ndarray, totals: np.ndarray):
+        self.rows, self.lengths, self._offsets, self._totals = rows, lengths, offsets, totals
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[Part]:
+        ends = np.cumsum(self.lengths)
+        facts = (ends - self.lengths, ends, self._offsets, self._totals)
+        for start, stop, offset, total in zip(*(values.tolist() for values in facts), strict=True):
+            yield Part(self.rows[start:stop], offset, total)
+
+    def __getitem__(self, number: int) -> Part:
+        length = int(self.lengths[number])
+        stop = int(self.lengths[: number % len(self) + 1].sum())
+        offset, total = int(self._offsets[number]), int(self._totals[number])
+        return Part(rows=self.rows[stop - length : stop], offset=offset, total=total)
+
+
+def training_parts(order: np.ndarray, batch_size: int, *, rank: int, size: int, start: int = 0) -> Parts:
     """A rank's parts of the global batches from step ``start`` to the end of the epoch."""
-    parts, whole = [], rank_slice(batch_size, rank, size)
-    for first in range(start * batch_size, len(order), batch_size):
-        total = min(batch_size, len(order) - first)
-        begin, end = whole if total == batch_size else rank_slice(total, rank, size)
-        parts.append(Part(rows=order[first + begin : first + end], offset=begin, total=total))
-    return parts
+    order = order[start * batch_size :]
+    whole, tail = divmod(len(order), batch_size)
+    (begin, end), (tail_begin, tail_end) = rank_slice(batch_size, rank, size), rank_slice(tail, rank, size)
+    last = slice(whole, None if tail else whole)
+    rows = [order[: whole * batch_size].reshape(-1, batch_size)[:, begin:end].ravel(),
+            order[whole * batch_size :][tail_begin:tail_end]]  # fmt: skip
+    facts = np.empty((3, whole + (tail > 0)), dtype=np.int64)
+    for values, common, own in zip(facts, (end - begin, begin, batch_size), (tail_end - tail_begin, tail_begin, tail),
+                                   strict=True):  # fmt: skip
+        values[:], values[last] = common, own
+    return Parts(np.concatenate(rows) if tail else rows[0], *facts)
 
 
-def evaluation_sections(rows: RowSet, batch_size: int, *, rank: int, size: int) -> Iterator[list[Part]]:
+def evaluation_sections(rows: RowSet, batch_size: int, *, rank: int, size: int) -> Iterator[Parts]:
     """``evaluation_parts`` of the rows, so many at a time."""
     begin, end = rank_slice(len(rows), rank, size)
     piece = max(1, batch_size // size)
     stretch = piece * max(1, AT_A_TIME // piece)
     for first in range(begin, end, stretch) or [begin]:
-        some = rows[first : min(first + stretch, end)]
-        yield [Part(rows=some[at : at + piece], offset=first + at, total=len(rows))
-               for at in range(0, len(some), piece)]  # fmt: skip
+        yield _pieces(rows[first : min(first + stretch, end)], piece, first, len(rows))
 
 
-def evaluation_parts(rows: np.ndarray, batch_size: int, *, rank: int, size: int) -> list[Part]:
+def evaluation_parts(rows: np.ndarray, batch_size: int, *, rank: int, size: int) -> Parts:
     """A rank's contiguous share of ``rows`` in pieces of its part of a batch; "the batch" is all of ``rows``."""
     begin, end = rank_slice(len(rows), rank, size)
-    piece = max(1, batch_size // size)
-    return [
-        Part(rows=rows[first : min(first + piece, end)], offset=first, total=len(rows))
-        for first in range(begin, end, piece)
-    ]
+    return _pieces(rows[begin:end], max(1, batch_size // size), begin, len(rows))
+
+
+def _pieces(rows: np.ndarray, piece: int, before: int, total: int) -> Parts:
+    starts = np.arange(0, len(rows), piece)
+    return Parts(rows, np.minimum(piece, len(rows) - starts), before + starts, np.full(len(starts), total))

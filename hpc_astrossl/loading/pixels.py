@@ -1,7 +1,6 @@
 """The pixels of rows: whole chunks, read ahead, kept for the run or put into the batches that want them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +14,7 @@ from hpc_astrossl.loading.reading import Readers, Reading
 from hpc_astrossl.store import RowSet, Store
 
 MEBIBYTE = 1 << 20
+NOTHING = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)  # rows, and batches
 READ_AHEAD = 32  # chunks that are being read beyond those due; fewer leave a core idle while a batch is finished
 SPARE = 8  # batches whose memory is kept beyond those in the making: the caller looks at some
 
@@ -52,16 +52,16 @@ class Pixels(ABC):
     def staged(self) -> int:
         """Batches that are in the making now."""
 
-    def plan(self, batches: Sequence[np.ndarray], codes: np.ndarray | None = None) -> Arrivals:
-        """What ``begin`` wants to know of an iteration, whose batches are the rows of their objects.
+    def plan(self, rows: np.ndarray, lengths: np.ndarray, codes: np.ndarray | None = None) -> Arrivals:
+        """What ``begin`` wants to know of an iteration, by the rows of all objects and how many are in each batch.
 
         ``codes`` (``geometry.codes``) are of the objects of all batches, and for ``Keeping.put``. Any thread may ask.
         """
-        if sum(map(len, batches)) >= order.COMPILED:
+        if len(rows) >= order.COMPILED:
             from hpc_astrossl.loading import compiled
 
-            return compiled.arrivals(batches, self.store.chunk_rows, codes)
-        return arrivals(batches, self.store.chunk_rows, codes)
+            return compiled.arrivals(rows, lengths, self.store.chunk_rows, codes)
+        return arrivals(rows, lengths, self.store.chunk_rows, codes)
 
     @abstractmethod
     def begin(self, plan: Arrivals) -> None:
@@ -122,10 +122,10 @@ class Resident(Pixels):
         self._coming: list[int] = []
         self._reading = Reading(self._readers, self._coming, self._keep)
 
-    def plan(self, batches: Sequence[np.ndarray], codes: np.ndarray | None = None) -> Arrivals:
+    def plan(self, rows: np.ndarray, lengths: np.ndarray, codes: np.ndarray | None = None) -> Arrivals:
         """Of what may have to be read."""
-        rows = np.concatenate([self.rows[:0], *batches])
-        return arrivals([rows[~self._filled[rows // self.store.chunk_rows]]], self.store.chunk_rows)
+        rows = rows[~self._filled[rows // self.store.chunk_rows]]
+        return arrivals(rows, np.array([len(rows)]), self.store.chunk_rows)
 
     def begin(self, plan: Arrivals) -> None:
         self.release()
@@ -167,7 +167,7 @@ class Streamed(Pixels):
     def __init__(self, store: Store, keeping: Keeping, skipped: Skipped):
         super().__init__(store, keeping, skipped)
         self._buffers = Buffers(store.dtype)
-        self._now: Making = self._making(self.plan([]))
+        self._now: Making = self._making(self.plan(*NOTHING))
         self._next: Making | None = None
         self._images: np.ndarray  # of the batch that was made ready last
         self._rows: np.ndarray

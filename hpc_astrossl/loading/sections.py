@@ -31,8 +31,8 @@ class Members:
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """Objects of each unit, int64."""
-        return self.rows.counts(self.unit)
+        """Objects of each unit, int32."""
+        return self.rows.counts(self.unit).astype(np.int32)
 
     def section(self, batch_size: int, window: int) -> int:
         """Objects of a section: of whole batches, or all."""
@@ -74,10 +74,10 @@ class Sections:
     @cached_property
     def _units(self) -> tuple[np.ndarray, np.ndarray]:
         """(units in the order in which they are drawn, objects before each of them and in all)."""
-        units = np.flatnonzero(self._members.counts)
-        # The hash is one to one: no two are equal, so that the fastest sort gives the one order.
-        units = units[np.argsort(draws.hashed(draws.CHUNKS, *self._draw, units))]
-        return units, np.concatenate([[0], np.cumsum(self._members.counts[units])])
+        units = draws.shuffled(draws.CHUNKS, *self._draw, np.flatnonzero(self._members.counts))
+        before = np.zeros(len(units) + 1, dtype=np.int64)
+        np.cumsum(self._members.counts[units], out=before[1:])
+        return units, before
 
     def _laid(self, number: int) -> np.ndarray:
         """Rows of a section as the units lie end to end; one that lies across the border is divided by a draw."""

@@ -102,7 +102,7 @@ class Store:
 
     def members(self) -> RowSet:
         """``usable`` as a set, a bit a row; the splits are read in stretches, and not kept."""
-        bits = np.zeros(-(-len(self) // 8), dtype=np.uint8)
+        bits = RowSet.room(len(self))
         for start in range(0, len(self), STRETCH):
             there = self.table.part("split", start, min(start + STRETCH, len(self))) != REJECTED
             bits[start // 8 : start // 8 + -(-len(there) // 8)] = np.packbits(there, bitorder="little")

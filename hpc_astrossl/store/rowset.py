@@ -6,16 +6,28 @@ import numpy as np
 
 RANKED = 1 << 16  # rows, a multiple of 8: how far apart the members are counted
 BLOCK = 1 << 23  # rows that are unpacked at a time
+FEW = 32
+COUNTED = 1 << 22  # rows that are counted at a time: their numbers stay beside the processor
 
 
 class RowSet:
-    """Some of the rows 0 .. ``total`` − 1, ascending. ``rows[a:b]`` are the a-th to b-th of them, int64."""
+    """Some of the rows 0 .. ``total`` − 1, ascending. ``rows[a:b]`` are the a-th to b-th of them, int64.
+
+    ``bits``, eight rows a byte, the first the lowest, are not copied if they are as many as ``room`` gives.
+    """
 
     def __init__(self, bits: np.ndarray, total: int):
-        padded = np.zeros(-(-total // RANKED) * (RANKED // 8), dtype=np.uint8)
-        padded[: len(bits)] = bits
-        self._bits, self.total = padded, total
+        if len(bits) != _bytes(total):
+            held = self.room(total)
+            held[: len(bits)] = bits
+            bits = held
+        self._bits, self.total = bits, total
         self._before = np.concatenate([[0], np.cumsum(self._ranked())])  # members before each RANKED rows
+
+    @staticmethod
+    def room(total: int) -> np.ndarray:
+        """Bits for so many rows, none of them in the set; uint8."""
+        return np.zeros(_bytes(total), dtype=np.uint8)
 
     @classmethod
     def of(cls, rows: "Sequence[int] | np.ndarray | RowSet", total: int) -> "RowSet":
@@ -56,12 +68,18 @@ class RowSet:
 
     def counts(self, size: int) -> np.ndarray:
         """Members among each ``size`` consecutive rows, int64."""
-        if size % 8:
-            step = max(1, BLOCK // (8 * size)) * 8 * size  # whole bytes and whole stretches
-            blocks = [self._mask(begin, min(begin + step, self.total)) for begin in range(0, self.total, step)]
-        else:
-            size, blocks = size // 8, [np.bitwise_count(self._bits[: -(-self.total // 8)])]
-        return np.concatenate([_sums(block, size) for block in blocks] or [np.empty(0, dtype=np.int64)])
+        found = np.empty(-(-self.total // size), dtype=np.int64)
+        step = max(1, COUNTED // (8 * size)) * 8  # stretches at a time, in whole bytes
+        wide = 64 if size % 64 == 0 else 8 if size % 8 == 0 else 1  # rows that are counted at once
+        held = self._bits.view(np.uint64 if wide == 64 else np.uint8)
+        for start in range(0, len(found), step):
+            first, stop = start * size, (start + step) * size
+            if wide == 1:
+                values = self._mask(first, min(stop, self.total))
+            else:
+                values = np.bitwise_count(held[first // wide : min(stop, -(-self.total // wide) * wide) // wide])
+            found[start : start + step] = _sums(values, size // wide)
+        return found
 
     def of_stretches(self, numbers: np.ndarray, size: int) -> np.ndarray:
         """The members of some of the stretches of ``size`` rows, stretch after stretch, int64."""
@@ -86,8 +104,18 @@ class RowSet:
         return mask[: stop - first].astype(bool)
 
 
+def _bytes(total: int) -> int:
+    return -(-total // RANKED) * (RANKED // 8)
+
+
 def _sums(values: np.ndarray, size: int) -> np.ndarray:
     """Sums over each ``size`` values, the last over what is left; int64."""
     whole = len(values) // size * size
-    sums = values[:whole].reshape(-1, size).sum(axis=1, dtype=np.int64)
+    table = values[:whole].reshape(-1, size)
+    if size > FEW:
+        sums = table.sum(axis=1, dtype=np.int64)
+    else:  # numpy is slow along an axis of a few
+        sums = np.zeros(len(table), dtype=np.int64)
+        for column in range(size):
+            sums += table[:, column]
     return np.append(sums, values[whole:].sum(dtype=np.int64)) if whole < len(values) else sums
