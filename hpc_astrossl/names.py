@@ -127,6 +127,9 @@ def resolved(run: RunSpec, *, floats: bool = False) -> RunSpec:
     if (run.weights or "").startswith("imagenet-") and run.weights != imagenet(run.model.backbone):
         raise InputError(f"weights {run.weights} are not for backbone {run.model.backbone}; take weights "
                          f"{imagenet(run.model.backbone)}, or set model.backbone")  # fmt: skip
+    if run.model.sobel and (run.weights or "").startswith("imagenet-"):
+        raise InputError(f"weights {run.weights} were learnt from images as they are; leave model.sobel out for scheme "
+                         f"{run.scheme} (set it in a pretext's overrides; what begins from it has it too)")  # fmt: skip
     phases = run.phases
     if not phases:
         low_data = run.data.train_size is not None and found.low_data_phases

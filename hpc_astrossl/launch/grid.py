@@ -237,6 +237,8 @@ def _downstream_runs(
                         "train_size": None if size == ALL else size,
                     },
                 }
+                if (source := trained.get(names.pretext_of(scheme))) is not None and source[1].model.sobel:
+                    data["model"] = {"sobel": True}  # or its weights would be shown what they have never seen
                 for name in (ALL, set_name, scheme):
                     data = config.merge(data, jobs.overrides.get(name, {}))
                 if names.scheme(scheme).weights == "imagenet":
@@ -254,11 +256,11 @@ def _backbone(data: Mapping) -> str:
 
 def _check_backbones(run: RunSpec, pretext: RunSpec, where: str) -> None:
     """InputError unless a run has the network whose weights it begins with."""
-    if run.model.backbone != pretext.model.backbone:
-        raise InputError(
-            f"{where}: set {run.set}, scheme {run.scheme}: model.backbone {run.model.backbone}, and pretext "
-            f"{pretext.set} trains {pretext.model.backbone}; give both the same, in overrides.all"
-        )
+    for key in ("backbone", "sobel"):
+        mine, theirs = (str(getattr(one.model, key)) for one in (run, pretext))
+        if mine != theirs:
+            raise InputError(f"{where}: set {run.set}, scheme {run.scheme}: model.{key} {mine}, and pretext "
+                             f"{pretext.set} trains {theirs}; give both the same, in overrides.all")  # fmt: skip
 
 
 def _weights(scheme: str, trained: Mapping[str, tuple[str, RunSpec]]) -> str | None:

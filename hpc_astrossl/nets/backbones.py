@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.nets import sobel
 from hpc_astrossl.nets.vgg import SHRINK, VGG16, Head, begin_head, generator, working_precision
 from hpc_astrossl.nets.vgg import build as build_vgg
 from hpc_astrossl.nets.vgg import empty as empty_vgg
@@ -62,14 +63,17 @@ class Network(nn.Module):
         self.features = torso(spec)
         if self.channels != 3:
             widen(self.features, BACKBONES[spec.backbone].first, self.channels)
+        if spec.sobel:
+            sobel.add(self.features, self.channels)
         self.head = Head(BACKBONES[spec.backbone].width, outputs, spec)
 
     def encode(self, images: Tensor, features: nn.Module | None = None) -> Tensor:
         """What the head sees of images: (B, width), the average over the last map."""
         features = self.features if features is None else features
         low = working_precision(self.precision, images.device) == "bfloat16"
+        seen = sobel.shown(features, images)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
-            return features(images.contiguous(memory_format=torch.channels_last)).to(images.dtype)
+            return features(seen.contiguous(memory_format=torch.channels_last)).to(images.dtype)
 
     def pooled(self, features: Tensor) -> Tensor:
         """``encode``'s features: they are pooled."""
@@ -100,7 +104,10 @@ def empty(spec: ModelSpec, *, shape: Shape, outputs: int) -> VGG16 | Network:
                          "32 × 32 are needed; set a larger cutout size in the recipe")  # fmt: skip
     with torch.device("meta"):
         model = Network(spec, shape=shape, outputs=outputs)
-    return model.to_empty(device="cpu").eval()
+    model.to_empty(device="cpu")
+    if spec.sobel:
+        model.features.sobel.copy_(sobel.kernels())
+    return model.eval()
 
 
 def build(spec: ModelSpec, *, shape: Shape, outputs: int, seed: int) -> VGG16 | Network:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision.models.vgg import cfgs, make_layers
 
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.nets import sobel
 from hpc_astrossl.specs.run import ModelSpec
 
 CHANNELS = 512  # of the last convolution
@@ -75,6 +76,8 @@ class VGG16(nn.Module):
         self.features = make_layers(cfgs["D"], batch_norm=False)
         if channels != 3:
             self.features[0] = nn.Conv2d(channels, 64, kernel_size=3, padding=1)
+        if spec.sobel:
+            sobel.add(self.features, channels)
         self.pooling, self.precision, self.channels = spec.pooling, spec.precision, channels
         cells = (height // SHRINK) * (width // SHRINK) if spec.pooling == "flatten" else 1
         self.head = Head(CHANNELS * cells, outputs, spec)
@@ -86,10 +89,11 @@ class VGG16(nn.Module):
         """
         features = self.features if features is None else features
         low = working_precision(self.precision, images.device) == "bfloat16"
+        seen = sobel.shown(features, images)
         few = images.device.type == "cpu" and images[:, 0].numel() < FEW_PIXELS
         layout = torch.contiguous_format if few else torch.channels_last
         with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
-            maps = features(images.contiguous(memory_format=layout)).to(images.dtype)
+            maps = features(seen.contiguous(memory_format=layout)).to(images.dtype)
         return maps.mean(dim=(2, 3)) if self.pooling == "average" else maps.flatten(1)
 
     def pooled(self, features: Tensor) -> Tensor:
@@ -132,7 +136,10 @@ def empty(spec: ModelSpec, *, shape: tuple[int, int, int], outputs: int) -> VGG1
                          "needed; set a larger cutout size in the recipe")  # fmt: skip
     with torch.device("meta"):  # without drawing torch's own initial values
         model = VGG16(spec, shape=shape, outputs=outputs)
-    return model.to_empty(device="cpu")
+    model.to_empty(device="cpu")
+    if spec.sobel:
+        model.features.sobel.copy_(sobel.kernels())
+    return model
 
 
 def build(spec: ModelSpec, *, shape: tuple[int, int, int], outputs: int, seed: int) -> VGG16:

@@ -25,11 +25,12 @@ from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import write_aside, written
 from hpc_astrossl.identity import UNKNOWN, both
 from hpc_astrossl.names import IMAGENET
-from hpc_astrossl.nets import seen
+from hpc_astrossl.nets import seen, sobel
 from hpc_astrossl.nets.backbones import expected
 from hpc_astrossl.specs.backbones import BACKBONES, backbone_of, imagenet
 
 PREFIX, COUNT = "features.", "num_batches_tracked"
+GRADIENTS = PREFIX + sobel.BUFFER  # is there where they were learnt from gradients
 MARK = "run_id"  # in the metadata of exported weights: whose they are
 # The convolutions that take RGB 0..255 minus the ImageNet mean, which is what scaling "caffe" gives them. The end
 # of the file's name is the beginning of its SHA-256.
@@ -110,7 +111,8 @@ def checked(tensors: dict[str, Tensor], where: str, backbone: str = "vgg16") -> 
         if found != shape and not any_channels:
             raise InputError(f"{where}: {name} has shape {tuple(found)}, {whose}'s is {tuple(shape)}")
     _require_finite({name: tensors[name] for name in needed}, where)
-    kept = {name: tensors[name].contiguous() for name in needed}
+    marks = [GRADIENTS] if GRADIENTS in tensors else []
+    kept = {name: tensors[name].contiguous() for name in (*needed, *marks)}
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in kept.items()}
 
 

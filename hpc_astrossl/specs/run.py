@@ -78,6 +78,7 @@ class ModelSpec:
     backbone: str = field(default="vgg16", metadata=LATER)  # one of specs/backbones.py
     # Of networks with batch normalisation: by fixed statistics, or by each batch's, on one rank alone.
     norm: Literal["frozen", "batch"] = field(default="frozen", metadata=LATER)
+    sobel: bool = field(default=False, metadata=LATER)  # show the network gradients in the place of colours
     hidden: int = 2048
     dropout: float = 0.5
     max_norm: float | None = 2.0  # of each hidden unit's incoming weights; null: no constraint

@@ -249,6 +249,8 @@ WORDS: dict[str, dict[str, str]] = {
         "backbone": "The network: vgg16 (the paper's), resnet18, resnet50, convnext_tiny or efficientnet_b0.",
         "norm": "Of networks with batch normalisation: frozen (fixed statistics, on any number of ranks) or batch (of "
         "each batch, on one rank).",
+        "sobel": "Show the network the gradient of the mean over channels (Sobel's filters) in the place of the image, "
+        "as DeepCluster does. What begins from a pretext's weights has what the pretext has.",
         "hidden": "Units of the hidden layer.",
         "dropout": "Share of units that dropout silences, 0 to below 1.",
         "max_norm": "Largest norm of each hidden unit's incoming weights; null: no constraint.",

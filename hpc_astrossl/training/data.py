@@ -105,6 +105,10 @@ def open_source(run: RunSpec, workdir: Path, store: Store) -> Source:
     tensors = weights.read(path, backbone)
     if provenance.sha256(path) != sha256:
         raise InputError(f"{path}: was replaced while it was read; run this again")
+    if (weights.GRADIENTS in tensors) != run.model.sobel:
+        learnt = "gradients (model.sobel)" if weights.GRADIENTS in tensors else "images as they are"
+        raise InputError(f"weights {run.weights}: learnt from {learnt}, and this run has model.sobel "
+                         f"{str(run.model.sobel).lower()}; give both the same")  # fmt: skip
     channels, needed = tensors[weights.first_layer(backbone)].shape[1], store.image_shape[2]
     if channels == 3 and needed != 3:
         tensors = weights.widened(tensors, needed, backbone)

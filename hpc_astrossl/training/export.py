@@ -11,7 +11,7 @@ from safetensors.torch import save
 from hpc_astrossl import identity, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import write_aside, written
-from hpc_astrossl.nets import seen, weights
+from hpc_astrossl.nets import seen, sobel, weights
 from hpc_astrossl.specs.backbones import BACKBONES
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.training.folder import ANYWAY, WEIGHTS, RunFolder
@@ -27,10 +27,17 @@ SCALINGS = {
 }
 ARCHITECTURE = "VGG16 convolutions (torchvision `features`), 13 layers without batch normalisation"
 LOADING = """\
+import torch
 from torchvision.models import {backbone}
 {read}
 model = {backbone}(weights=None){wide}
 model.load_state_dict(state, strict=False)  # the classifier keeps its own beginning"""
+
+GRADIENT = """
+kernels = state.pop("{name}")
+shown = lambda images: torch.nn.functional.pad(
+    torch.nn.functional.conv2d(images.mean(1, keepdim=True), kernels, padding=1), (0, 0, 0, 0, 0, images.shape[1] - 2)
+)  # of images (batch, channels, height, width): what the model takes, their gradient"""
 
 
 def export(run: Path, file: Path, *, anyway: bool = False) -> Path:
@@ -77,7 +84,7 @@ def _architecture(spec: RunSpec) -> str:
 
 def _card(spec: RunSpec, result: dict[str, Any], file: Path, channels: int) -> str:
     """The card, in Markdown: what the weights are, how to load them, what they scored, whom to cite."""
-    read = "import torch; state = torch.load({!r}, weights_only=True)"
+    read = "state = torch.load({!r}, weights_only=True)"
     if file.suffix == ".safetensors":
         read = "from safetensors.torch import load_file; state = load_file({!r})"
     backbone, first = spec.model.backbone, BACKBONES[spec.model.backbone].first
@@ -85,6 +92,8 @@ def _card(spec: RunSpec, result: dict[str, Any], file: Path, channels: int) -> s
     if backbone != "vgg16":
         wide = "" if channels == 3 else f"  # then put a convolution for {channels} channels at {first}"
     store, code = result["store"], result["provenance"]["code"]
+    if spec.model.sobel:
+        wide += GRADIENT.format(name=weights.GRADIENTS if backbone == "vgg16" else sobel.BUFFER)
     asked = result["class_names"] if result["target"] == "classes" else result["bands"]
     if "pretext" in result:
         asked = [f"{name} {value}" for name, value in result["pretext"]["switches"].items()]
