@@ -113,6 +113,7 @@ def said(found: list[examine.Fact], name: str) -> examine.Fact:
         ("gres/gpu:h100:no_consume:4,craynetwork:4", {}, "gpus_per_node: 4"),
         ("mps:400,shard:8", {}, "gpus_per_node: 0"),
         ("gpu:4", {"gpus_per_node": 4}, ""),
+        ("dcu:4,gpu:1", {"gpus": "gres/dcu"}, "gpus_per_node: 4"),
     ],
 )
 def test_the_number_of_gpus(put, gres, site, put_in):

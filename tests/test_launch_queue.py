@@ -344,8 +344,12 @@ def test_a_configuration_that_was_cut_short_is_no_answer(command, monkeypatch, s
         (
             {"gpus": 1},
             {"memory": "none", "sbatch": {"tres-per-node": "gres/shard:2"}},
-            {"tres-per-node": "gres/shard:2", "gpus-per-node": "1"},
+            {"tres-per-node": "gres/shard:2"},  # Slurm refuses a GPU and a part of one together
         ),
+        ({"gpus": 1}, {"memory": "none", "sbatch": {"gres": "mps:50"}}, {"gres": "mps:50"}),
+        ({"gpus": 2, "nodes": 2}, {"memory": "none", "gpus": "gres/dcu"}, {"gres": "dcu:2"}),
+        ({"gpus": 2}, {"memory": "none", "gpus": "gres/npu:910b"}, {"gres": "npu:910b:2"}),
+        ({"gpus": 2}, {"memory": "none", "gpus": "gres/dcu", "sbatch": {"gres": "dcu:1"}}, {"gres": "dcu:1"}),
         ({"gpus": 1}, {"memory": "none", "sbatch": {"gres": False}}, {}),
         ({}, {"memory": "none", "sbatch": {"requeue": False, "exclusive": True}}, {"exclusive": True}),
     ],

@@ -99,6 +99,14 @@ def test_the_script_ends_as_its_task_ended_and_requeues_when_asked(tmp_path):
         ("exit 1", True),
         ("echo Notice; echo COMPLETING", False),
         (r"printf 'CANCELLED\r\n'", False),
+        ("echo RUNNING; echo 'Note: 3 FAILED nodes, 7 jobs PENDING'", True),
+        ("echo 'COMPLETING jobs are shown'; echo ' RUNNING '", True),
+        ("echo SIGNALING", True),
+        ("echo RESIZING", True),
+        ("echo STAGE_OUT", True),
+        ("echo REQUEUED", False),
+        ("echo REQUEUE_HOLD", False),
+        ("echo CONFIGURING", False),
     ],
 )
 def test_whatever_a_wrapper_prints_beside_the_state_costs_no_retry(tmp_path, said, requeued):
@@ -114,6 +122,22 @@ def test_whatever_a_wrapper_prints_beside_the_state_costs_no_retry(tmp_path, sai
     tail = script[script.index("# teardown") :]
     assert subprocess.run(["bash", "-c", f"(exit 137)\n{tail}"], env=environment).returncode == 137
     assert (tmp_path / "called").exists() is requeued
+
+
+@pytest.mark.parametrize("strict", ["set -e", "set -euo pipefail", "trap 'exit 1' ERR"])
+def test_a_setup_that_makes_the_shell_strict_costs_no_retry(tmp_path, strict):
+    """The script from its setup on, srun a shim that ends as if it was killed."""
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho RUNNING\n")
+    (tmp_path / "srun").write_text("#!/bin/sh\nexit 137\n")
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/called"\n')
+    for name in ("squeue", "scontrol", "srun"):
+        (tmp_path / name).chmod(0o755)
+    Ledger(tmp_path, "small").logs.mkdir(parents=True)
+    script = arrays(jobs(), tmp_path, setup=(strict,))[0].script
+    assert strict in script
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "9"}
+    assert subprocess.run(["bash", "-c", script], env=environment).returncode == 137
+    assert (tmp_path / "called").read_text() == "requeue 9\n"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +196,8 @@ def test_a_short_limit_leaves_half_of_it_before_the_signal(tmp_path):
 
 
 def test_the_variables_of_an_enclosing_job_do_not_leak():
-    shell = {"SLURM_JOB_ID": "7", "SLURM_CPU_BIND": "x", "SBATCH_PARTITION": "x", "SLURM_CONF": "x", "SLURM_JWT": "x"}
+    shell = {"SLURM_JOB_ID": "7", "SLURM_CPU_BIND": "x", "SBATCH_PARTITION": "x", "SLURM_CONF": "x", "SLURM_JWT": "x",
+             "SRUN_OUTPUT": "x", "SRUN_NTASKS": "4"}  # fmt: skip
     assert executors.outside_of_jobs({**shell, "HOME": "/me", "SQUEUE_USERS": "you"}) == {
         "HOME": "/me",
         "SLURM_CONF": "x",

@@ -17,7 +17,19 @@ WORDS = {
     "DEADLINE": "its deadline passed: submit again",
     "CANCELLED": "it was cancelled, or what it depends on failed",
 }
-WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+WAITING = {
+    "PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD",
+    "POWER_UP_NODE", "LAUNCH_FAILED", "RECONFIG_FAIL", "EXPEDITING",
+}  # fmt: skip
+AT_WORK = {"RUNNING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"}  # and nobody has ended it
+# squeue's compact words, by which a site's wrapper may have its states told.
+COMPACT = {
+    "PD": "PENDING", "CF": "CONFIGURING", "R": "RUNNING", "S": "SUSPENDED", "CG": "COMPLETING", "CD": "COMPLETED",
+    "F": "FAILED", "CA": "CANCELLED", "TO": "TIMEOUT", "NF": "NODE_FAIL", "OOM": "OUT_OF_MEMORY", "BF": "BOOT_FAIL",
+    "DL": "DEADLINE", "PR": "PREEMPTED", "RQ": "REQUEUED", "RH": "REQUEUE_HOLD", "RF": "REQUEUE_FED",
+    "RD": "RESV_DEL_HOLD", "SE": "SPECIAL_EXIT", "ST": "STOPPED", "SI": "SIGNALING", "SO": "STAGE_OUT",
+    "RS": "RESIZING",
+}  # fmt: skip
 USUAL = {
     "None",
     "Priority",
@@ -29,6 +41,7 @@ USUAL = {
 HEADING = ["JOBID", "STATE"]
 NO_STATE = "…"  # the state of a row that has none
 _JOB = re.compile(r"\s*\d")
+_ROW = re.compile(r"\s*\d[\d_+\[\],:%.-]*\s*\|\s*[A-Z_]*\s*\|")
 UNFINISHED = "…"  # the element of a row whose list of elements was cut short
 
 
@@ -74,16 +87,28 @@ def table(text: str) -> dict[str, Known] | None:
     None, too, when a whole row is no job's: others may hide in such. Of a row without a state nothing is known but that
     the job is there.
     """
-    rows = [plain(line).split("|", 4) for line in text.splitlines() if line.count("|") >= 2]
+    rows = _rows(text)
     if not rows or any(len(row) == 5 and not _JOB.match(row[0]) and row[:2] != HEADING for row in rows):
         return None
     rows = [[part.strip() for part in (*row, *[""] * (5 - len(row)))] for row in rows]
     return {
-        job: Known(state=state or NO_STATE, reason=reason or "None", name=name, command=command)
+        job: Known(state=COMPACT.get(state, state) or NO_STATE, reason=reason or "None", name=name, command=command)
         for row, state, reason, name, command in rows
         if _JOB.match(row)
         for job in elements(row)
     }
+
+
+def _rows(text: str) -> list[list[str]]:
+    """The cells of each row. A job's name may hold a line break: what follows one that is cut there belongs to it."""
+    rows: list[list[str]] = []
+    for line in map(plain, text.splitlines()):
+        bars = line.count("|")
+        if rows and len(rows[-1]) == 4 and not _ROW.match(line):
+            rows[-1] = f"{'|'.join(rows[-1])} {line}".split("|", 4)
+        elif bars >= 2:
+            rows.append(line.split("|", 4))
+    return rows
 
 
 def final_states(text: str) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """How Slurm's commands are run: without the caller's own filters, within a limit of time, an answer told from none."""
 
+import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -13,6 +15,7 @@ from hpc_astrossl.errors import InputError
 PATIENCE = 60  # seconds for an answer
 OWN_PATIENCE = "ASTROSSL_SLURM_PATIENCE"  # the variable that sets another number
 PAUSES = (1, 3)  # seconds before a question is asked again
+LINGER = 5  # seconds in which the output of a command that has ended may still come
 # Variables that change what these commands print or do. What is asked here must mean the same in every shell.
 FILTERS = ("SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_", "SCONTROL_", "SPRIO_")
 SHAPES = {"SLURM_TIME_FORMAT", "SLURM_CLUSTERS", "SLURM_BITSTR_LEN"}
@@ -88,31 +91,52 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
     """
     limit = patience()
     try:
-        process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=clean(os.environ) if environment is None else dict(environment),
-            start_new_session=True,
-        )
+        process = _start(list(command), clean(os.environ) if environment is None else dict(environment))
     except (FileNotFoundError, PermissionError):
         raise NoAnswer(
             f"{command[0]} is not on this machine, so the jobs of this experiment cannot be asked for; run this on the "
             "cluster's login node"
         ) from None
     try:
-        out, err = process.communicate(timeout=limit)
+        out, err = _collect(process, limit)
         status = process.returncode
-    except subprocess.TimeoutExpired as late:
-        out, err, status = late.stdout or b"", late.stderr or b"", None
     finally:
         if process.returncode is None:  # late, or interrupted
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            process.stdout.close()
-            process.stderr.close()
+        process.stdout.close()
+        process.stderr.close()
     return Reply(status=status, out=out.decode(errors="replace"), err=err.decode(errors="replace"))
+
+
+def _start(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen:
+    """The command at work; a wrapper whose first line names no shell is read by sh, as shells themselves do."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # The first of that name on the path: Popen by itself would pass over such a wrapper, to the next one.
+    whole = [shutil.which(command[0]) or command[0], *command[1:]]
+    try:
+        return subprocess.Popen(whole, **pipes, env=environment, start_new_session=True)
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+    return subprocess.Popen(["/bin/sh", *whole], **pipes, env=environment, start_new_session=True)
+
+
+def _collect(process: subprocess.Popen, limit: float) -> tuple[bytes, bytes]:
+    """What a command prints until it ends, or until ``limit`` seconds have passed.
+
+    A process that it leaves behind may hold its output open: it is given ``LINGER`` seconds to say more.
+    """
+    end = time.monotonic() + limit
+    while True:
+        left = end - time.monotonic()
+        try:
+            return process.communicate(timeout=max(0.0, min(0.2, left)))
+        except subprocess.TimeoutExpired as late:
+            if left <= 0:
+                return late.stdout or b"", late.stderr or b""
+            if process.returncode is None and process.poll() is not None:
+                end = time.monotonic() + LINGER
 
 
 def ask(command: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.launch import client, queue, shell
+from hpc_astrossl.launch import client, queue, shell, wants
 from hpc_astrossl.launch.plan import Item, Plan, Stage
 from hpc_astrossl.specs.cluster import ClusterSpec
 from hpc_astrossl.specs.jobs import resources_of
@@ -99,12 +99,12 @@ def _instead(names: list[str], there: list[str]) -> str:
     return ",".join(name for name in names if name in there) or (there[0] if there else "NAME")
 
 
-def kinds_of(gres: str) -> list[tuple[str, int]]:
+def kinds_of(gres: str, device: str = "gpu") -> list[tuple[str, int]]:
     """Type ("" without one) and number of each kind of GPU in sinfo's words: gpu:a100:4(S:0-1),gpu:2080ti:2,shard:8."""
     found = []
     for one in re.sub(r"\([^)]*\)", "", gres).split(","):
         name, *rest = one.strip().removeprefix("gres/").split(":")
-        if name == "gpu":
+        if name == device:
             number = rest.pop() if rest and rest[-1].isdigit() else "1"
             found.append((rest[0] if rest else "", int(number)))
     return found
@@ -112,7 +112,9 @@ def kinds_of(gres: str) -> list[tuple[str, int]]:
 
 def _gpus(cluster: ClusterSpec, told: list[str]) -> Iterator[Fact]:
     """``told`` is what sinfo says of the nodes of all partitions in question."""
-    kinds = [kind for gres in told for kind in kinds_of(gres)]
+    device = wants.gres_name(cluster) or "gpu"
+    found = [kinds_of(gres, device) for gres in told]
+    kinds = [kind for node in found for kind in node]
     if not kinds:
         if cluster.gpus_per_node != 0:
             yield Fact(name="GPUs", works=None, detail="none in this partition", put="gpus_per_node: 0")
@@ -122,8 +124,8 @@ def _gpus(cluster: ClusterSpec, told: list[str]) -> Iterator[Fact]:
         yield Fact(name="GPU types", works=False, detail=f"{chosen}: not among {', '.join(types)}",
                    put=f"gpus: {cluster.gpus.partition(':')[0]}:{types[0]}")  # fmt: skip
         return
-    most = max(sum(number for kind, number in kinds_of(gres) if chosen in ("", kind)) for gres in told)
-    some = "" if all(map(kinds_of, told)) else "; some nodes have none"
+    most = max(sum(number for kind, number in node if chosen in ("", kind)) for node in found)
+    some = "" if all(found) else "; some nodes have none"
     yield Fact(name="GPUs", works=True, detail=f"{most} a node{' (' + ', '.join(types) + ')' if types else ''}{some}",
                put="" if cluster.gpus_per_node == most else f"gpus_per_node: {most}")  # fmt: skip
     if len(types) > 1 and ":" not in cluster.gpus:

@@ -86,7 +86,7 @@ def sbatch(path: Path) -> client.Reply:
 
     InputError when this machine cannot submit.
     """
-    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+    if shutil.which("sbatch") is None:
         raise client.NoAnswer("sbatch is not on this machine; submit from the cluster's login node, or try --dry-run")
     return client.run(["sbatch", str(path)], outside_of_jobs(os.environ))
 
@@ -105,11 +105,11 @@ def deliver(name: str, pickles: Sequence[str], logs: Path, job: str) -> list[str
 
 
 def outside_of_jobs(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what an enclosing Slurm job and the shell's own defaults for sbatch put into it."""
+    """The environment without an enclosing Slurm job's variables and the shell's own defaults for sbatch and srun."""
     return {
         name: value
         for name, value in client.clean(environment).items()
-        if not name.startswith(("SLURM_", "SLURMD_", "SBATCH_")) or name in CONNECTION
+        if not name.startswith(("SLURM_", "SLURMD_", "SBATCH_", "SRUN_")) or name in CONNECTION
     }
 
 
@@ -144,7 +144,7 @@ def slurm_options(name: str, stage: Stage, cluster: ClusterSpec, logs: Path, *, 
         "array_parallelism": max(1, (cluster.parallel or THROTTLE) // arrays),
         "signal_delay_s": delay,
         "stderr_to_stdout": True,
-        "setup": [*cluster.setup, *gaps.exports(variables)],
+        "setup": [*cluster.setup, *gaps.exports(variables), *(gaps.LENIENT if cluster.setup else ())],
         "teardown": gaps.last_lines(logs, cluster.retries),
         "srun_args": gaps.srun_arguments(need),
         "wckey": None,  # submitit's own is unknown to sites that keep accounts by it

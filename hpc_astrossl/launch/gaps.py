@@ -24,21 +24,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from hpc_astrossl.launch.answers import AT_WORK, FINAL, WAITING
 from hpc_astrossl.specs.jobs import Resources
 
 DELAY = "ASTROSSL_SIGNAL_DELAY"  # seconds before the time limit at which the task is told; set in the batch script
 EARLY = 60  # seconds: Slurm may send a signal up to a minute before it is due
 START = 60  # seconds that an interpreter or a container may take until submitit's clock begins
 HOLD = 60  # seconds: KillWait is 30 by default
-# What a job can be while its batch script runs, or is being ended.
-STATES = (
-    "RUNNING|COMPLETING|CANCELLED|PREEMPTED|TIMEOUT|NODE_FAIL|FAILED|COMPLETED|DEADLINE|OUT_OF_MEMORY|PENDING|SUSPENDED"
-)
+# What a job can be while its batch script runs, or is being ended, and in which of these states nobody has ended it.
+STATES = "|".join(sorted({"COMPLETING", *AT_WORK, *FINAL, *WAITING}))
+ALIVE = "|".join(sorted(AT_WORK))
 MARKS = {".ends", ".kills", ".requeue", ".failed", ".cancelled", ".lost"}  # what a job leaves beside its log
 # Exit statuses of srun whose cause lies outside the task: SIGABRT (Horovod ends so when a peer is gone), SIGKILL (out
 # of memory, an operator), SIGUSR2 (told to save before it listened), SIGTERM (to the other ranks of a dead one), SIGBUS
 # and SIGSEGV (a mapped file that a file system has lost).
 KILLED = (134, 135, 137, 139, 140, 143)
+# A shell that setup made strict would end the script with srun, before its end could be noted.
+LENIENT = ("set +o errexit +o nounset +o pipefail; trap - ERR",)
 SBATCH = {"requeue": True, "kill-on-invalid-dep": "yes"}
 
 
@@ -138,13 +140,14 @@ def last_lines(logs: Path, retries: int) -> list[str]:
         f'    if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le {retries} ]; then',
         "        for pause in 5 10 0; do",
         '            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |',
-        f"                grep -oE '{STATES}' | tail -n 1)",  # whatever else a site's wrapper prints
+        r"                sed -E 's/\x1b\[[0-9;]*m//g; s/^[[:space:]]+|[[:space:]]+$//g' |",
+        f"                grep -xE '{STATES}' | tail -n 1)",  # whatever else a site's wrapper prints
         '            [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |',
         r"                sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)",
         '            if [ -n "$state" ]; then break; fi',
         "            sleep $pause",
         "        done",
-        '        if [ "${state:-RUNNING}" = RUNNING ]; then again=1; fi',
+        f"        case ${{state:-RUNNING}} in {ALIVE}) again=1 ;; esac",
         "    fi ;;",
         "esac",
         'if [ -e "$at.cancelled" ]; then again=; fi',

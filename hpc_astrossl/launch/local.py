@@ -17,7 +17,7 @@ from hpc_astrossl.launch import executors
 from hpc_astrossl.launch.ledger import Entry, Ledger, process, this_process
 from hpc_astrossl.launch.plan import Item, Plan, Stage, Work, pack
 from hpc_astrossl.launch.prepare import write_task
-from hpc_astrossl.launch.state import last_line, outcome
+from hpc_astrossl.launch.state import last_words, outcome
 from hpc_astrossl.launch.task import Task, note
 from hpc_astrossl.specs.cluster import ClusterSpec
 
@@ -180,8 +180,8 @@ class Foreground:
                 news.append(item.key)
         return news
 
-    def _last_words(self, entry: Entry) -> str:
-        return last_line(self.ledger.log_file(entry.job)) or "its log is empty"
+    def _last_words(self, entry: Entry, begun: bool) -> str:
+        return last_words(self.ledger.log_file(entry.job), begun=begun) or "its log is empty"
 
     def _end(self) -> None:
         """End the children: an interrupt first, which leaves them a second to save, then a kill."""

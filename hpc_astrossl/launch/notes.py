@@ -31,7 +31,7 @@ class Note:
 
     def due(self) -> float:
         """Seconds until the job, if it is not in the queue by then, was never taken."""
-        return max(0.0, self.time + GRACE - time.time()) if self.reached else 0.0
+        return min(GRACE, max(0.0, self.time + GRACE - time.time())) if self.reached else 0.0  # clocks differ
 
 
 class Notes:

@@ -36,10 +36,10 @@ def states() -> dict[str, Known]:
     return _table(ask([*SQUEUE, "--me"]))
 
 
-def confirm(array: str) -> dict[str, Known]:
-    """What squeue says when asked for that job or array alone, empty when Slurm no longer knows it.
+def confirm(array: str) -> dict[str, Known] | None:
+    """What squeue says when asked for that job or array alone; None when it says that there is no such job.
 
-    NoAnswer when neither can be told.
+    Slurm's own never answers with an empty table, a site's wrapper may. NoAnswer when neither can be told.
     """
     try:
         return _table(ask([*SQUEUE, f"--jobs={array}"]))
@@ -47,7 +47,7 @@ def confirm(array: str) -> dict[str, Known]:
         raise
     except InputError as error:
         if "invalid job id" in str(error).lower():
-            return {}
+            return None
         raise NoAnswer(str(error)) from None
 
 

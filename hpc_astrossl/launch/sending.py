@@ -72,15 +72,17 @@ class Sending:
 
     def _refuse_elsewhere(self, note: Note, reply: client.Reply) -> None:
         """InputError when sbatch says that it gave the array to another cluster, where it cannot be followed."""
-        told = re.findall(r"Submitted batch job (\d+) on cluster (\S+)", reply.out)
-        here = note.entries[0].cluster
-        if told and here is not None and told[-1][1] != here:
-            job, cluster = told[-1]
-            self._notes.drop(note)
-            raise InputError(
-                f"sbatch gave the array to another cluster, {cluster}, as job {job}, where it cannot be followed, and "
-                f"does nothing; end it with scancel --clusters={cluster} {job}, and submit on that cluster"
-            )
+        told, here = read_cluster(reply), note.entries[0].cluster
+        if told is None or told[1] == here:
+            return
+        job, cluster = told
+        if here is None and place(note, self._ledger, queue.states()) is not None:
+            return  # this cluster does not tell its name, and has the job
+        self._notes.drop(note)
+        raise InputError(
+            f"sbatch gave the array to another cluster, {cluster}, as job {job}, where it cannot be followed, and "
+            f"does nothing; end it with scancel --clusters={cluster} {job}, and submit on that cluster"
+        )
 
     def _seek(self, note: Note, reply: client.Reply, *, said: str | None) -> str:
         """The job of an array whose sbatch did not say it clearly; InputError when Slurm has none."""
@@ -130,12 +132,24 @@ def read_id(reply: client.Reply) -> tuple[str | None, bool]:
     return None, False
 
 
+def read_cluster(reply: client.Reply) -> tuple[str, str] | None:
+    """The job and the cluster that took it, where sbatch names one, in its own words or as --parsable has them."""
+    said = re.findall(r"Submitted batch job (\d+) on cluster (\S+)", reply.out + reply.err)
+    said = said or re.findall(r"^\s*(\d+);(\S+)\s*$", reply.out, re.MULTILINE)
+    return said[-1] if said else None
+
+
 def _unreached(reply: client.Reply) -> bool:
     """Whether sbatch could not even connect."""
     return bool(re.search("unable to contact|connection refused|connect failure", reply.err, re.IGNORECASE))
 
 
 def _hint(words: str) -> str:
+    if re.search("max_?submit|job submit limit", words, re.IGNORECASE):
+        return (
+            ". Each element of an array counts: set max_array in the cluster file below the site's number, and run "
+            "this again whenever jobs have ended; what was sent stays"
+        )
     if "Invalid job array specification" in words:
         return (
             ". The array has more elements than this site allows: set max_array in the cluster file to its MaxArraySize"

@@ -1,5 +1,6 @@
 """What has become of each item, from the run folders first, then the tasks' own notes, then the processes or Slurm."""
 
+import datetime
 import json
 import os
 import re
@@ -13,6 +14,8 @@ from hpc_astrossl.launch import answers, queue
 from hpc_astrossl.launch.ledger import Entry, Ledger, left_behind, lives, unreachable
 from hpc_astrossl.launch.plan import REPORT, Item, Plan
 from hpc_astrossl.launch.task import events_file
+
+KEPT = 300  # seconds for which a site's wrapper may keep squeue's answers instead of asking again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,7 @@ class Lives:
 
     InputError when squeue cannot be asked; not so with ``lenient``, which keeps the reason in ``unasked``: nothing is
     known then of any job. With ``sent`` arrays are on their way that no entry tells of. A job that squeue does not list
-    has ended when sacct, or squeue asked for it alone, says so.
+    has ended when sacct, or squeue asked for it alone, says so; an empty table does not say it of a job just sent.
     """
 
     def __init__(self, entries: Iterable[Entry], *, lenient: bool = False, sent: bool = False):
@@ -64,7 +67,8 @@ class Lives:
         self.slurm: dict[str, answers.Known] = {}
         self.final: dict[str, str] | None = None  # sacct's states of what squeue does not list
         self._here: tuple[str | None, str] | None = None  # this Slurm's name, or why it did not tell
-        self._alone: dict[str, dict[str, answers.Known] | None] = {}  # squeue's answers by array, None: no answer
+        self._alone: dict[str, dict[str, answers.Known] | None] = {}  # squeue's answers by array
+        self._silent: InputError | None = None  # why it gave none
         if sent or any(entry.kind == "slurm" for entry in self.entries):
             try:
                 self.slurm = queue.states()
@@ -85,10 +89,13 @@ class Lives:
                 return "unknown"
             if entry.job in self._forgotten():
                 return None
-            told = self._asked_alone(entry.job)
-            known = None if told is None else _own(told, entry)
+            try:
+                told = self._asked_alone(entry.job)
+            except InputError:
+                return "unknown"
+            known = _own(told or {}, entry)
             if known is None:
-                return "unknown" if told is None else None
+                return "unknown" if told == {} and _fresh(entry) else None
         if known.state in answers.FINAL:
             return None
         if known.state == answers.NO_STATE:
@@ -128,14 +135,16 @@ class Lives:
         return self.final
 
     def _asked_alone(self, job: str) -> dict[str, answers.Known] | None:
-        """squeue's answer about that job's array; None without one, after which nothing more is asked."""
+        """squeue's answer about that job's array; InputError without one, after which nothing more is asked."""
         array = job.partition("_")[0]
         if array not in self._alone:
+            if self._silent is not None:
+                raise self._silent
             try:
-                silent = None in self._alone.values()
-                self._alone[array] = None if silent else queue.confirm(array)
-            except InputError:
-                self._alone[array] = None
+                self._alone[array] = queue.confirm(array)
+            except InputError as error:
+                self._silent = error
+                raise
         return self._alone[array]
 
     def __contains__(self, entry: Entry) -> bool:
@@ -159,9 +168,11 @@ class Lives:
 
 
 def outcome(
-    entry: Entry, key: str, *, ledger: Ledger, phase: str | None, produced: bool, ended: Callable[[Entry], str]
+    entry: Entry, key: str, *, ledger: Ledger, phase: str | None, produced: bool, ended: Callable[[Entry, bool], str]
 ) -> Outcome:
-    """What became of one item of a submitted task. ``ended(entry)`` words the end of a task that noted none itself.
+    """What became of one item of a submitted task.
+
+    ``ended(entry, begun)`` words the end of a task that noted none itself, whether it was begun or not.
 
     ``phase`` is the task's: "queued", "running", "unknown", or None when it has ended. A product that is there decides,
     except for the report, which is made again and again.
@@ -171,7 +182,7 @@ def outcome(
     begun = sum(event["event"] == "start" for event in events)
     if produced and (key != REPORT or (last or {}).get("status") == EXIT_DONE):
         return Outcome(state="done", job=entry.job, starts=begun)
-    became = _unfinished(last, phase, lambda: ended(entry))
+    became = _unfinished(last, phase, lambda: ended(entry, last is not None))
     return replace(became, job=entry.job, starts=begun)
 
 
@@ -205,19 +216,40 @@ def _own(listing: Mapping[str, answers.Known], entry: Entry) -> answers.Known | 
     return known if ours else None
 
 
+def _fresh(entry: Entry) -> bool:
+    """Whether an entry was made so lately that a table which a site keeps for a while may be older than its job."""
+    try:
+        made = datetime.datetime.fromisoformat(entry.time)
+        return abs((datetime.datetime.now(datetime.UTC) - made).total_seconds()) < KEPT
+    except (ValueError, TypeError):
+        return False
+
+
 # How srun and slurmstepd tell that a step has ended: never why.
 EPILOGUE = re.compile(
     r"^(\[[^]]*\] )?(srun|slurmstepd[^:]*|slurmd[^:]*): (launch/slurm: |error: |\[[^]]*\] )*("
     r"Terminating|Force Terminated|forcing job termination|job abort|Job step aborted|First task exited|"
     r".*[Ee]xited with|.*task.*: (Killed|Terminated|Aborted|Exited|Segmentation|Bus error)|.*\*\*\* (STEP|JOB) |"
-    r"got SIGCONT|_step_signal|_task_finish)"
+    r"got SIGCONT|_step_signal|_task_finish|Failed to send MESSAGE_TASK_EXIT)"
+)
+# How shells, Python and Slurm tell why a command could not be run.
+FAULT = re.compile(
+    r"^\w*(Error|Exception)\b|error: |fatal: |command not found|No such file|No module named|ermission denied|"
+    r"cannot (open|execute|access)|not executable",
+    re.IGNORECASE,
 )
 
 
-def last_words(path: Path) -> str | None:
-    """The last line of a log that may hold a reason: not the lines by which Slurm tells that a step has ended."""
+def last_words(path: Path, *, begun: bool = True) -> str | None:
+    """The last line of a log that may hold a reason: not the lines by which Slurm tells that a step has ended.
+
+    Of a task that was not ``begun`` the last one that tells of a fault, if there is one: what follows it may be a
+    site's summary of the job.
+    """
     lines = _last_lines(path)
-    return next((line for line in lines if not EPILOGUE.search(line)), lines[0] if lines else None)
+    reasons = [line for line in lines if not EPILOGUE.search(line)]
+    faults = [line for line in reasons if FAULT.search(line)] if not begun else []
+    return next(iter([*faults, *reasons, *lines]), None)
 
 
 def last_line(path: Path) -> str | None:

@@ -170,8 +170,8 @@ class End:
     def __init__(self, ledger: Ledger, lives: Lives):
         self._ledger, self._lives = ledger, lives
 
-    def __call__(self, entry: Entry) -> str:
-        line = last_words(self._ledger.log_file(entry.job)) if entry.job else None
+    def __call__(self, entry: Entry, begun: bool = True) -> str:
+        line = last_words(self._ledger.log_file(entry.job), begun=begun) if entry.job else None
         words = [f"its log ends with: {line}"] if line else ["it left no log"]
         if entry.kind == "slurm":
             words = [*self._slurm(entry), *words]

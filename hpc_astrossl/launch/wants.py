@@ -10,6 +10,7 @@ from hpc_astrossl.specs.jobs import Resources
 MEMORY = {"mem", "mem-per-cpu", "mem-per-gpu"}
 GPUS = {"gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket"}
 TRES = {"tres-per-task", "tres-per-node", "tres-per-job", "tres-per-socket"}
+SHARES = ("gpu", "mps", "shard")  # GRES that stand for GPUs, or for parts of one
 GRES = {"gres", *TRES}  # lists of resources, GPUs among them or not
 
 
@@ -23,8 +24,10 @@ def additional(need: Resources, cluster: ClusterSpec, always: Mapping[str, objec
     ours = {name: value for name, value in always.items() if not own.get(f"no-{name}")}
     if not any(name in MEMORY or (name in TRES and _names(value, "mem")) for name, value in own.items()):
         ours |= memory(need, cluster)
+    kinds = {*SHARES, gres_name(cluster) or "gpu"}
     if not any(
-        name in GPUS or (name in GRES and (value is False or _names(value, "gpu"))) for name, value in own.items()
+        name in GPUS or (name in GRES and (value is False or any(_names(value, kind) for kind in kinds)))
+        for name, value in own.items()
     ):
         ours |= gpus(need, cluster)
     if isinstance(own.get("gres"), str) and "gres" in ours:
@@ -58,11 +61,18 @@ def gpus(need: Resources, cluster: ClusterSpec) -> dict[str, str]:
     if not need.gpus:
         return {}
     option, _, kind = cluster.gpus.partition(":")
+    gres = gres_name(cluster)
     numbers = {
-        "gpu": need.gpus,
+        option: need.gpus,  # of a GRES, which is counted by node
         "gpus-per-node": need.gpus,
         "gpus-per-task": need.gpus // need.per_node,
         "gpus": need.gpus * need.nodes,
     }
     wanted = f"{kind}:{numbers[option]}" if kind else str(numbers[option])
-    return {"gres": f"gpu:{wanted}"} if option == "gpu" else {option: wanted}
+    return {"gres": f"{gres}:{wanted}"} if gres else {option: wanted}
+
+
+def gres_name(cluster: ClusterSpec) -> str | None:
+    """The name of the GRES by which the site hands out GPUs; None where an option of its own asks for them."""
+    option = cluster.gpus.partition(":")[0]
+    return None if option.startswith("gpus") else option.removeprefix("gres/")

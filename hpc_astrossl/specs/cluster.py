@@ -30,7 +30,7 @@ DECIDED = {
     "wait": "astrossl status --watch",
     "wrap": "the recipe",
 }
-ELSEWHERE = ("clusters", "M", "cluster-constraint")
+ELSEWHERE = ("clusters", "cluster", "M", "cluster-constraint")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,9 @@ class ClusterSpec:
     attempts: int = 10  # time limits a task may meet before it counts as failed
     retries: int = 2  # times a task that was killed from outside (memory, an operator, a lost rank) is started again
     memory: Literal["node", "cpu", "gpu", "none"] = "node"  # what memory_gb is asked for by: --mem, --mem-per-cpu …
-    gpus: str = "gpus-per-node"  # the option that asks for GPUs, also gpus-per-task, gpus, or GRES as gpu or gpu:a100
+    gpus: str = (
+        "gpus-per-node"  # the option that asks for GPUs, also gpus-per-task, gpus, or a GRES: gpu:a100, gres/NAME
+    )
     sbatch: dict[str, str | int | bool] = field(default_factory=dict)  # further options of sbatch, name: value;
     # true: an option without a value; false: one that is not to be given
 
@@ -82,9 +84,9 @@ class ClusterSpec:
                 f"environment: {name!r} is no name of a variable (letters, digits and _)",
             )
         require(
-            re.fullmatch(r"(gpus(-per-node|-per-task)?|gpu)(:(?!\d{1,2}$)[\w.+-]+)?", self.gpus) is not None,
-            "gpus must be gpus-per-node, gpus-per-task or gpus (each also with a type: gpus-per-node:a100), or the "
-            f"name of a GRES: gpu, gpu:a100; found {self.gpus!r}",
+            re.fullmatch(r"(gpus(-per-node|-per-task)?|gpu|gres/\w+)(:(?!\d{1,2}$)[\w.+-]+)?", self.gpus) is not None,
+            "gpus must be gpus-per-node, gpus-per-task or gpus (each also with a type: gpus-per-node:a100), or a GRES: "
+            f"gpu, gpu:a100, or gres/NAME where the site has another name for it; found {self.gpus!r}",
         )
         for name in self.sbatch:
             self._check_option(name)
@@ -110,6 +112,12 @@ class ClusterSpec:
         )
         require(re.fullmatch(r"[a-z][a-z0-9-]*", name) is not None, f"sbatch: {name!r} is no name of an option")
         require(name not in DECIDED, f"sbatch: {name} is decided by {DECIDED.get(name)}; remove it")
+        # sbatch takes abbreviations.
+        whole = next((one for one in (*DECIDED, *ELSEWHERE) if one.startswith(name)), None)
+        require(
+            len(name) > 1 and whole is None,
+            f"sbatch: {name} is short for another option{f', as {whole}' if whole else ''}; write its whole long name",
+        )
 
     def _check_lines(self) -> None:
         """InputError for values that would not stay on their line of the batch script."""

@@ -24,6 +24,7 @@ export OMP_NUM_THREADS=4
 export ASTROSSL_CACHE='/scratch disk/cache'
 export GREETING='it'"'"'s $HOME'
 export ASTROSSL_SIGNAL_DELAY=120
+set +o errexit +o nounset +o pipefail; trap - ERR
 
 # command
 export SUBMITIT_EXECUTOR=slurm
@@ -44,13 +45,14 @@ case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
         for pause in 5 10 0; do
             state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
-                grep -oE 'RUNNING|COMPLETING|CANCELLED|PREEMPTED|TIMEOUT|NODE_FAIL|FAILED|COMPLETED|DEADLINE|OUT_OF_MEMORY|PENDING|SUSPENDED' | tail -n 1)
+                sed -E 's/\x1b\[[0-9;]*m//g; s/^[[:space:]]+|[[:space:]]+$//g' |
+                grep -xE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi
             sleep $pause
         done
-        if [ "${state:-RUNNING}" = RUNNING ]; then again=1; fi
+        case ${state:-RUNNING} in RESIZING|RUNNING|SIGNALING|STAGE_OUT|STOPPED|SUSPENDED) again=1 ;; esac
     fi ;;
 esac
 if [ -e "$at.cancelled" ]; then again=; fi
@@ -90,6 +92,7 @@ export OMP_NUM_THREADS=4
 export ASTROSSL_CACHE='/scratch disk/cache'
 export GREETING='it'"'"'s $HOME'
 export ASTROSSL_SIGNAL_DELAY=120
+set +o errexit +o nounset +o pipefail; trap - ERR
 
 # command
 export SUBMITIT_EXECUTOR=slurm
@@ -110,13 +113,14 @@ case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
         for pause in 5 10 0; do
             state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
-                grep -oE 'RUNNING|COMPLETING|CANCELLED|PREEMPTED|TIMEOUT|NODE_FAIL|FAILED|COMPLETED|DEADLINE|OUT_OF_MEMORY|PENDING|SUSPENDED' | tail -n 1)
+                sed -E 's/\x1b\[[0-9;]*m//g; s/^[[:space:]]+|[[:space:]]+$//g' |
+                grep -xE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi
             sleep $pause
         done
-        if [ "${state:-RUNNING}" = RUNNING ]; then again=1; fi
+        case ${state:-RUNNING} in RESIZING|RUNNING|SIGNALING|STAGE_OUT|STOPPED|SUSPENDED) again=1 ;; esac
     fi ;;
 esac
 if [ -e "$at.cancelled" ]; then again=; fi
@@ -157,6 +161,7 @@ export OMP_NUM_THREADS=4
 export ASTROSSL_CACHE='/scratch disk/cache'
 export GREETING='it'"'"'s $HOME'
 export ASTROSSL_SIGNAL_DELAY=120
+set +o errexit +o nounset +o pipefail; trap - ERR
 
 # command
 export SUBMITIT_EXECUTOR=slurm
@@ -177,13 +182,14 @@ case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
         for pause in 5 10 0; do
             state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
-                grep -oE 'RUNNING|COMPLETING|CANCELLED|PREEMPTED|TIMEOUT|NODE_FAIL|FAILED|COMPLETED|DEADLINE|OUT_OF_MEMORY|PENDING|SUSPENDED' | tail -n 1)
+                sed -E 's/\x1b\[[0-9;]*m//g; s/^[[:space:]]+|[[:space:]]+$//g' |
+                grep -xE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi
             sleep $pause
         done
-        if [ "${state:-RUNNING}" = RUNNING ]; then again=1; fi
+        case ${state:-RUNNING} in RESIZING|RUNNING|SIGNALING|STAGE_OUT|STOPPED|SUSPENDED) again=1 ;; esac
     fi ;;
 esac
 if [ -e "$at.cancelled" ]; then again=; fi
@@ -224,6 +230,7 @@ export OMP_NUM_THREADS=4
 export ASTROSSL_CACHE='/scratch disk/cache'
 export GREETING='it'"'"'s $HOME'
 export ASTROSSL_SIGNAL_DELAY=120
+set +o errexit +o nounset +o pipefail; trap - ERR
 
 # command
 export SUBMITIT_EXECUTOR=slurm
@@ -244,13 +251,14 @@ case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
         for pause in 5 10 0; do
             state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
-                grep -oE 'RUNNING|COMPLETING|CANCELLED|PREEMPTED|TIMEOUT|NODE_FAIL|FAILED|COMPLETED|DEADLINE|OUT_OF_MEMORY|PENDING|SUSPENDED' | tail -n 1)
+                sed -E 's/\x1b\[[0-9;]*m//g; s/^[[:space:]]+|[[:space:]]+$//g' |
+                grep -xE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi
             sleep $pause
         done
-        if [ "${state:-RUNNING}" = RUNNING ]; then again=1; fi
+        case ${state:-RUNNING} in RESIZING|RUNNING|SIGNALING|STAGE_OUT|STOPPED|SUSPENDED) again=1 ;; esac
     fi ;;
 esac
 if [ -e "$at.cancelled" ]; then again=; fi
@@ -291,6 +299,7 @@ export OMP_NUM_THREADS=4
 export ASTROSSL_CACHE='/scratch disk/cache'
 export GREETING='it'"'"'s $HOME'
 export ASTROSSL_SIGNAL_DELAY=120
+set +o errexit +o nounset +o pipefail; trap - ERR
 
 # command
 export SUBMITIT_EXECUTOR=slurm
@@ -311,13 +320,14 @@ case $status in 134|135|137|139|140|143)
     if [ ! -e "$at.failed" ] && [ "$(wc -l < "$at.kills")" -le 2 ]; then
         for pause in 5 10 0; do
             state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
-                grep -oE 'RUNNING|COMPLETING|CANCELLED|PREEMPTED|TIMEOUT|NODE_FAIL|FAILED|COMPLETED|DEADLINE|OUT_OF_MEMORY|PENDING|SUSPENDED' | tail -n 1)
+                sed -E 's/\x1b\[[0-9;]*m//g; s/^[[:space:]]+|[[:space:]]+$//g' |
+                grep -xE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi
             sleep $pause
         done
-        if [ "${state:-RUNNING}" = RUNNING ]; then again=1; fi
+        case ${state:-RUNNING} in RESIZING|RUNNING|SIGNALING|STAGE_OUT|STOPPED|SUSPENDED) again=1 ;; esac
     fi ;;
 esac
 if [ -e "$at.cancelled" ]; then again=; fi
