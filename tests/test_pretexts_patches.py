@@ -80,6 +80,13 @@ def test_a_patch_without_anything_in_it_stays_zero():
     assert (patches().seen(torch.full((2, 3, 32, 32), 0.4), np.arange(2), 1) == 0).all()
 
 
+def test_the_loss_is_the_cross_entropy_of_the_eight_places():
+    raw, place = np.random.default_rng(0).normal(size=(5, 8)), np.array([0, 7, 3, 3, 1])
+    expected = np.log(np.exp(raw).sum(axis=1)) - raw[np.arange(5), place]
+    found = patches().losses(torch.from_numpy(raw), torch.from_numpy(place)[:, None])
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 def bright_centres(objects, seed=0):
     source = np.random.default_rng(seed)
     y, x = np.mgrid[:32, :32] - 15.5
