@@ -87,7 +87,8 @@ def browse(work: Path, points: int) -> dict:
         | {"class": source.choice(["star", "galaxy"], points)},
         sky=(source.uniform(0, 360, points), source.uniform(-80, 80, points)),
     )  # fmt: skip
-    path = page.write(work, shown)
+    path = work / "explore.html"
+    path.write_text(page.text(shown), encoding="utf-8")
     with browser(work / "profile") as chromium:
         begin = time.monotonic()
         chromium.open(path)

@@ -2,16 +2,21 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import cell_text, rows_as_csv, write_aside
+from hpc_astrossl.terminal import quoted, shown
 
 COLUMNS = ("object_id", "class", "when", "who")
 NEEDED = COLUMNS[:2]
+SEPARATORS = (",", ";", "\t")  # spreadsheets write the second where a comma stands in numbers
+LOST = re.compile(r"\d[.,]\d+[eE]\+?\d+")  # an id of many digits after a spreadsheet has taken it for a number
+ROUNDED = "a spreadsheet has rounded ids of many digits; take the file as it was, or import that column as text"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,44 +29,84 @@ class Label:
 
 
 def read_labels(path: Path) -> dict[str, Label]:
-    """Labels by object id, in the file's order.
+    """Labels by object id, in the file's order; cells may be separated by commas, semicolons or tabs.
 
     InputError when the file cannot be read, lacks a column, holds an empty id or class, or gives an object two classes.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file of labels; explore.html saves one, or write object_id,class") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text in UTF-8 ({error})") from None
-    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    text = _text(path)
+    first = text.splitlines()[0] if text else ""
+    separator = next((one for one in SEPARATORS if set(NEEDED) <= set(_names(first, one))), SEPARATORS[0])
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     found: dict[str, Label] = {}
     try:
-        missing = [name for name in NEEDED if name not in (rows.fieldnames or ())]
-        if missing:
-            raise InputError(f"{path}: no column {', '.join(missing)} in its first line; labels are "
-                             f"{','.join(COLUMNS)} (the last two may be missing)")  # fmt: skip
+        head = [name.strip() for name in next(rows, [])]
+        _check_head(head, path)
         for row in rows:
-            _take(found, row, f"{path}, line {rows.line_num}")
+            if any(cell.strip() for cell in row):  # spreadsheets leave empty lines
+                _take(found, row, head, f"{path}, line {rows.line_num}")
     except csv.Error as error:
-        raise InputError(f"{path}, line {rows.line_num}: not CSV ({error})") from None
+        raise InputError(f"{path}, line {rows.line_num}: not CSV ({error}); save it again as CSV, UTF-8") from None
     if not found:
-        raise InputError(f"{path}: no labels in it")
+        raise InputError(f"{path}: no labels in it; give some objects classes in explore.html and save them, or write "
+                         f"a line object_id,class for each")  # fmt: skip
     return found
 
 
-def _take(found: dict[str, Label], row: Mapping[str, Any], where: str) -> None:
-    name, label = (cell_text(row[key] or "") for key in NEEDED)
-    label = label.strip()
-    if not name or not label:
-        raise InputError(f"{where}: {'no object_id' if not name else f'object {name} has no class'}; give it, or take "
-                         "the line out")  # fmt: skip
-    if None in row:
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file of labels; explore.html saves one, or write object_id,class") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: cannot be read as text in UTF-8 ({error}); save it again as CSV, UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); labels are a CSV file") from None
+
+
+def _names(line: str, separator: str) -> list[str]:
+    try:
+        return [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
+    except csv.Error:
+        return []
+
+
+def _check_head(head: list[str], path: Path) -> None:
+    missing, twice = [name for name in NEEDED if name not in head], [one for one in COLUMNS if head.count(one) > 1]
+    if missing:
+        there = f"it has {shown(', '.join(head))}" if any(head) else "it is empty"
+        raise InputError(f"{path}: no column {', '.join(missing)} in its first line ({there}); labels are "
+                         f"{','.join(COLUMNS)} (the last two may be missing)")  # fmt: skip
+    if "unlike" in head:
+        raise InputError(f"{path}: these classes are what classify has guessed, not labels; look at the objects in "
+                         "explore.html (it opens this file), give them classes, and take the labels.csv that it "
+                         "saves")  # fmt: skip
+    if twice:
+        raise InputError(f"{path}: two columns {twice[0]} in its first line; leave one of them")
+
+
+def _take(found: dict[str, Label], row: list[str], head: list[str], where: str) -> None:
+    if any(row[len(head) :]):
         raise InputError(f"{where}: more values than the first line has names; quote a class that holds a comma")
+    cells = {name: cell_text(cell) for name, cell in zip(head, row, strict=False)}
+    name, label = cells["object_id"], cells.get("class", "").strip()
+    if not name.strip() or not label:
+        raise InputError(f"{where}: {f'object {shown(name)} has no class' if name.strip() else 'no object_id'}; give "
+                         "it, or take the line out")  # fmt: skip
+    if "\0" in name + label:
+        raise InputError(f"{where}: a NUL character in {shown(name)}, {shown(label)}; take it out")
     if name in found and found[name].name != label:
-        raise InputError(f"{where}: object {name} is called {label!r}, and {found[name].name!r} further up; "
-                         "keep one of the two lines")  # fmt: skip
-    found[name] = Label(name=label, when=row.get("when") or "", who=row.get("who") or "")
+        hint = f": {ROUNDED}" if LOST.fullmatch(name) else "; keep one of the two lines"
+        raise InputError(f"{where}: object {shown(name)} is called {quoted(label)}, and {quoted(found[name].name)} "
+                         f"further up{hint}")  # fmt: skip
+    found[name] = Label(name=label, when=cells.get("when", ""), who=cells.get("who", ""))
+
+
+def words_of(missing: Collection[str]) -> str:
+    """Labels whose objects are not there, in words: how many, and the first of them."""
+    first = next(iter(missing))
+    words = "the label" if len(missing) == 1 else f"{len(missing):,} labels"
+    of = f"of object {shown(first)}" if len(missing) == 1 else f"of objects (the first is {shown(first)})"
+    return f"{words} {of}{f': {ROUNDED}' if LOST.fullmatch(first) else ''}"
 
 
 def write_labels(path: Path, labels: Mapping[str, Label]) -> None:

@@ -21,6 +21,8 @@ FLOOR = {
     "names",
     "npz",
     "provenance",
+    "terminal",
+    "outputs",
     "cache",
     "objects",
     "labels",

@@ -253,7 +253,10 @@ def test_standardising_in_blocks_is_numpys(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("object_id,class\nT0001,a\nT0002,a\n", "all 2 labels are 'a'; a classifier needs two classes"),
+        (
+            "object_id,class\nT0001,a\nT0002,a\n",
+            "all 2 labels in the embedding are 'a'; a classifier needs two classes",
+        ),
         ("object_id,class\nT0001,a\nT0002,a\nT0003,b\n", "class 'b' has 1 label in the embedding"),
         ("object_id,class\nX1,a\nX2,b\n", "none of its 2 objects is in"),
         ("object_id,class\nT0001,a\nT0001,b\n", "line 3: object T0001 is called 'b', and 'a' further up"),
@@ -294,7 +297,7 @@ def test_few_labels_and_labels_of_others_are_said(made, capsys):
     assert run(made) == 0
     said = capsys.readouterr().out
     assert "new: 2 labels; below 10" in said
-    assert "1 label is of an object that the embedding does not hold" in said
+    assert "the label of object X that the embedding does not hold: not used" in said
     assert run(made, "--without", "new") == 0
     record = json.loads((made / "classes.json").read_text())
     assert record["classes"] == ["b", "a", EVIL]
@@ -320,9 +323,45 @@ def test_a_feature_that_is_no_number_is_named(tmp_path, capsys):
     assert "object T0077 has a feature that is not a finite number" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["answers.json", "answers.html", "next.csv"])
-def test_files_of_others_are_not_replaced(made, capsys, name):
+@pytest.mark.parametrize(
+    "name", ["answers.json", "answers.html", "next.csv", "answers.figures/reliability.png", "answers.finetune.yaml"]
+)
+def test_files_of_others_are_not_replaced(made, capsys, monkeypatch, name):
+    (made / name).parent.mkdir(exist_ok=True)
     (made / name).write_text('{"a": 1}\n')
-    assert run(made, out="answers.csv") == 2
+    monkeypatch.setattr("hpc_astrossl.cli.classify._recipe", lambda wish: "experiment: x\n")
+    assert run(made, "--finetune", out="answers.csv") == 2
     assert f"{name} is there already, and no earlier classify has made it" in capsys.readouterr().err
     assert (made / name).read_text() == '{"a": 1}\n'
+    assert not (made / "answers.csv").exists()
+
+
+def test_two_classifications_do_not_share_a_next_csv(made, capsys):
+    assert run(made, out="a.csv") == 0
+    first = (made / "next.csv").read_bytes()
+    assert run(made, "--next", "7", out="b.csv") == 2
+    assert "next.csv belongs to a.json beside it; choose a folder of its own" in capsys.readouterr().err
+    assert (made / "next.csv").read_bytes() == first
+    assert run(made, "--next", "7", out="a.csv") == 0
+    (made / "next.csv").write_text("rank,object_id,class\n1,T0400,mine\n")
+    assert run(made, out="a.csv") == 2
+    assert "next.csv is not as classify has written it" in capsys.readouterr().err
+    assert "mine" in (made / "next.csv").read_text()
+
+
+def test_a_record_of_before_names_its_own(made):
+    """Version 0.1 listed the tables alone."""
+    assert run(made) == 0
+    record = json.loads((made / "classes.json").read_text())
+    record["files"] = {"classes.csv": record["files"]["classes.csv"]}
+    (made / "classes.json").write_text(json.dumps(record))
+    assert run(made) == 0
+
+
+@pytest.mark.parametrize("head", ["rank,object_id,class,probability,margin,distance,unlike",
+                                  "object_id,class,p_a,p_b,distance,unlike,label"])  # fmt: skip
+def test_answers_are_not_taken_for_labels(made, capsys, head):
+    cells = {"object_id": "T0001", "class": "a"}
+    (made / "labels.csv").write_text(head + "\n" + ",".join(cells.get(name, "1") for name in head.split(",")) + "\n")
+    assert run(made) == 2
+    assert "these classes are what classify has guessed, not labels" in capsys.readouterr().err

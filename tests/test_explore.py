@@ -10,8 +10,9 @@ from training_toys import make_store
 
 from hpc_astrossl.cli import main
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.explore import clusters, layout, outliers, page, show, space
+from hpc_astrossl.explore import clusters, layout, outliers, page, papers, show, space
 from hpc_astrossl.explore.explore import Wish, explore
+from hpc_astrossl.explore.given import Extra
 from hpc_astrossl.store import embedding, open_store
 
 
@@ -207,8 +208,8 @@ def test_crowds_are_thinned_and_lonely_objects_stay():
 def drawn(monkeypatch, made, tmp_path, most, **extra):
     """What the page was given when at most so many objects are drawn."""
     given = []
-    monkeypatch.setattr(page, "write", lambda out, shown: given.append(shown) or out / "explore.html")
-    extra = show.Extra(map="pca", most=most, **extra)
+    monkeypatch.setattr(page, "text", lambda shown: given.append(shown) or "")
+    extra = Extra(map="pca", most=most, **extra)
     explore(Wish(embedding=str(made), out=str(tmp_path / "out"), clusters=2, page=extra))
     return given[0]
 
@@ -241,3 +242,91 @@ def test_tables_that_say_two_things_or_rank_nothing_are_refused(made, tmp_path, 
     (tmp_path / "t.csv").write_text(text)
     assert main(["explore", str(made), "--out", str(tmp_path / "out"), option, str(tmp_path / "t.csv")]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_files_and_folders_of_others_are_kept(made, tmp_path, capsys):
+    out = tmp_path / "out"
+    (out / "thumbnails-mine").mkdir(parents=True)
+    (out / "thumbnails-mine" / "1.jpg").write_text("mine")
+    words = ["explore", str(made), "--out", str(out), "--map", "pca"]
+    for name in ("clusters.csv", "outliers.png", "explore.html", "explore.json", "neighbours_T0007.csv"):
+        (out / name).write_text("mine")
+        assert main([*words, "--neighbours-of", "T0007"]) == 2
+        assert f"{name} is there already, and no earlier explore has made it" in capsys.readouterr().err
+        assert (out / name).read_text() == "mine"
+        (out / name).unlink()
+    assert main([*words, "--neighbours-of", "T0007"]) == 0
+    assert main(words) == 0
+    assert not (out / "neighbours_T0007.csv").exists()  # of the run before
+    assert (out / "thumbnails-mine" / "1.jpg").read_text() == "mine"
+    assert len(list(out.glob("thumbnails-*"))) == 2
+    (out / "clusters.csv").write_text("mine")
+    assert main(words) == 2
+    assert "clusters.csv is not as explore has written it" in capsys.readouterr().err
+
+
+def test_a_folder_of_before_is_taken_over(made, tmp_path):
+    """Its record listed no files."""
+    out = tmp_path / "out"
+    words = ["explore", str(made), "--out", str(out), "--map", "pca"]
+    assert main([*words, "--neighbours-of", "T0007"]) == 0
+    record = json.loads((out / "explore.json").read_text())
+    del record["files"], record["format"]
+    (out / "explore.json").write_text(json.dumps(record))
+    assert main([*words, "--neighbours-of", "T0007"]) == 0
+    assert "clusters.csv" in json.loads((out / "explore.json").read_text())["files"]
+
+
+def test_sheets_that_cannot_be_drawn_any_more_do_not_stay(made, tmp_path):
+    words = ["explore", str(made), "--out", str(tmp_path / "out"), "--map", "pca"]
+    assert main(words) == 0
+    assert (tmp_path / "out" / "outliers.png").exists()
+    (tmp_path / "toy").rename(tmp_path / "away")
+    assert main(words) == 0
+    assert not (tmp_path / "out" / "outliers.png").exists()
+    assert not list((tmp_path / "out").glob("thumbnails-*"))
+
+
+def test_ids_that_share_a_name_or_are_long_have_files_of_their_own():
+    ids = ["a/b", "a_b", "a b", "x" * 10_000, "x" * 9_999, "..", "星" * 90]
+    stems = [papers.stem(one) for one in ids]
+    assert len(set(stems)) == len(ids)
+    assert papers.stem("T0007") == "neighbours_T0007"
+    assert all(len(one.encode()) < 200 and "/" not in one for one in stems)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.npz"])
+def test_tables_and_lists_of_another_embedding_are_refused(made, tmp_path, capsys, name):
+    features, label = blobs(seed=1)
+    about = {"run": "r", "store": None, "class_names": ["red", "blue"]}
+    part = {"object_id": embedding.read(made).object_id, "features": features, "label": label}
+    embedding.write(tmp_path / "other.zarr", [part], rows=48, about=about)
+    (tmp_path / "labels.csv").write_text("object_id,class\n" + "".join(f"T{i:04d},c{i % 2}\n" for i in range(12)))
+    table, upnext = tmp_path / "c" / name, tmp_path / "c" / "next.csv"
+    table.parent.mkdir()
+    words = ["classify", str(tmp_path / "other.zarr"), "--labels", str(tmp_path / "labels.csv"), "--out", str(table)]
+    assert main(words) == 0
+    look = ["explore", str(made), "--out", str(tmp_path / "out"), "--map", "pca"]
+    for option, file in (("--table", table), ("--next", upnext)):
+        assert main([*look, option, str(file)]) == 2
+        assert f"{file}: was made of another embedding than {made}" in capsys.readouterr().err
+    assert main([*look, "--table", str(table), "--next", str(upnext), "--anyway"]) == 0
+    other = ["explore", str(tmp_path / "other.zarr"), "--out", str(tmp_path / "b"), "--map", "pca"]
+    assert main([*other, "--table", str(table), "--next", str(upnext)]) == 0
+
+
+def test_columns_of_tables_replace_none_of_ours(made, tmp_path, monkeypatch):
+    (tmp_path / "a.csv").write_text("object_id,label,class,v\nT0001,mine,7,2\n'=1+1,x,8,3\n")
+    (tmp_path / "b.csv").write_text("object_id,v\nT0001,5\n")
+    shown = drawn(monkeypatch, made, tmp_path, 100, tables=(str(tmp_path / "a.csv"), str(tmp_path / "b.csv")))
+    assert shown.columns["label"][1] == "red"
+    assert shown.columns["label (a.csv)"][1] == "mine"
+    assert shown.columns["class"][1] == "7"  # names, though they are digits
+    assert (shown.columns["v"][1], shown.columns["v (b.csv)"][1]) == (2, 5)
+    assert "a.csv: 1 of its 2 objects are not in the embedding." in shown.notes
+
+
+def test_a_list_is_taken_by_its_ranks(made, tmp_path, monkeypatch):
+    (tmp_path / "next.csv").write_text("rank,object_id\n2,T0011\n10,T0012\n1,T0030\n")
+    shown = drawn(monkeypatch, made, tmp_path, 100, upnext=str(tmp_path / "next.csv"))
+    assert [shown.ids[row] for row in shown.upnext] == ["T0030", "T0011", "T0012"]

@@ -57,7 +57,7 @@ def test_every_class_is_in_every_split():
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ({"T0001": "a", "T0002": "b"}, "class 'a' has 1 labels in the store, 5 are needed"),
+        ({"T0001": "a", "T0002": "b"}, "class 'a' has 1 label in the store, 5 are needed"),
         ({"T0001": "a"}, "all labels are 'a'"),
         ({"X": "a"}, "none of its 1 objects has an image"),
     ],

@@ -252,7 +252,7 @@ def test_thumbnails_of_two_stores_are_not_kept(path, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Store, "images", images)
     with pytest.raises(StoreChanged):
-        thumbnails.write(store, np.arange(48), tmp_path / "thumbnails-1")
+        thumbnails.write(store, np.arange(48), tmp_path / "thumbnails-1", tmp_path / "aside")
     assert not [*tmp_path.glob("*thumbnails*")]
 
 

@@ -1,6 +1,5 @@
 """Classify an embedding by a few labels: measure first, then answer, then say what to label next."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,12 @@ from hpc_astrossl.classify.scores import confusion, scores
 from hpc_astrossl.classify.space import SURE, Nearness, take
 from hpc_astrossl.classify.truth import Truth, lay
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.files import remove, sync, write_aside
-from hpc_astrossl.labels import write_table
+from hpc_astrossl.files import rows_as_csv
+from hpc_astrossl.outputs import Files, Outputs
 from hpc_astrossl.report.errors.calibration import Reliability, reliability
 from hpc_astrossl.store.columns import WRITERS, check_suffix
 from hpc_astrossl.store.embedding import Opened, open_embedding
+from hpc_astrossl.terminal import shown
 
 FORMAT, VERSION = "astrossl-classes", 1
 CHOICE = "the higher accuracy in cross-validation; of equals, the lower cross entropy"
@@ -39,11 +39,38 @@ class Wish:
     without: tuple[str, ...] = ()
     upnext: int = 100
     anyway: bool = False  # also where the store, or the run, that the embedding is of is another now
+    recipe: str | None = None  # one that fine-tunes on the same labels, to be written as well
 
     @property
     def record(self) -> Path:
         """The record beside the first file."""
         return self.outs[0].with_suffix(".json")
+
+    @property
+    def page(self) -> Path:
+        """The page that says what it is worth."""
+        return self.record.with_suffix(".html")
+
+    @property
+    def figures(self) -> Path:
+        """The folder of the page's figure."""
+        return self.record.with_suffix(".figures")
+
+    @property
+    def recipe_file(self) -> Path:
+        """Where the recipe that fine-tunes is written."""
+        return self.record.with_suffix(".finetune.yaml")
+
+    @property
+    def files(self) -> list[Path]:
+        """All that is written but the record."""
+        recipe = [self.recipe_file] if self.recipe is not None else []
+        return [*self.outs, self.next, self.page, *recipe, *(self.figures / name for name in page.FIGURES)]
+
+    @property
+    def beside(self) -> Outputs:
+        """Who may replace these files: an earlier ``classify`` of this name."""
+        return Outputs(verb="classify", record=self.record, format=FORMAT, older=_older)
 
     @property
     def next(self) -> Path:
@@ -56,7 +83,7 @@ def classify(wish: Wish, say: Say = print) -> dict[str, Any]:
 
     What was measured is said before the first answer is computed.
     """
-    _check_outs(wish)
+    check_outs(wish)
     found = open_embedding(wish.embedding)
     store = found.about.get("store")
     note = identity.hold_embedding(found.about, str(wish.embedding), Path(store) if store else None, anyway=wish.anyway)
@@ -78,59 +105,36 @@ def classify(wish: Wish, say: Say = print) -> dict[str, Any]:
     )
     answers = answer(found, ready, truth)
     told = _told(wish, found, truth) | _measured(measured, chosen) | _answered(answers, ready)
-    _write(wish, found, answers, told)
-    return told
+    return _write(wish, found, answers, told)
 
 
-def _check_outs(wish: Wish) -> None:
+def check_outs(wish: Wish) -> None:
     """InputError unless every file can be written and is new, or of an earlier ``classify`` of this name."""
-    names = [out.name for out in wish.outs]
-    if len(set(wish.outs)) < len(wish.outs):
-        raise InputError(f"--out names a file twice: {', '.join(names)}")
+    if len({out.resolve() for out in wish.outs}) < len(wish.outs):
+        raise InputError(f"--out names a file twice: {', '.join(out.name for out in wish.outs)}")
     for out in wish.outs:
         check_suffix(out, WRITERS)
-        if out == wish.next:
+        if out.resolve() == wish.next.resolve():
             raise InputError(f"--out {out}: next.csv is what to label next; choose another name")
-        if out.resolve() == wish.labels.resolve():
-            raise InputError(f"--out {out}: these are the labels; choose another name")
         if not out.parent.is_dir():
             raise InputError(f"--out {out}: no folder {out.parent}; make it first")
-        if out.exists() and out.name not in _made_before(wish.record):
-            raise InputError(f"--out {out}: is there already, and no earlier classify has made it ({wish.record.name} "
-                             "does not say so); remove it first, or choose another name")  # fmt: skip
-    page, ours = wish.record.with_suffix(".html"), _record(wish.record) is not None
-    for path, own in ((wish.record, ours), (page, ours), (wish.next, _is_next(wish.next))):
-        if path.exists() and not own:
-            raise InputError(f"--out {wish.outs[0]}: {path} is there already, and no earlier classify has made it; "
-                             "remove it first, or choose another name or folder")  # fmt: skip
+    for path in wish.files:
+        if path.resolve() == wish.labels.resolve():
+            raise InputError(f"--out {wish.outs[0]}: {path} would be written over, and these are the labels; choose "
+                             "another name or folder")  # fmt: skip
+    wish.beside.check(wish.files, f"--out {wish.outs[0]}")
 
 
-def _is_next(path: Path) -> bool:
-    """Whether a file begins as what to label next does."""
-    try:
-        with path.open("rb") as stream:
-            return stream.readline().strip() == ",".join(NEXT).encode()
-    except OSError:
-        return False
-
-
-def _record(path: Path) -> dict[str, Any] | None:
-    """The record of an earlier run, if it is one."""
-    try:
-        told = json.loads(path.read_bytes())
-        return told if told["format"] == FORMAT else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _made_before(record: Path) -> tuple[str, ...]:
-    """Names of the files that the record of an earlier run lists."""
-    told = _record(record) or {}
-    return tuple(told["files"]) if isinstance(told.get("files"), dict) else ()
+def _older(told: Mapping[str, Any]) -> Files:
+    """The files of a record of before, which lists the tables alone."""
+    if told.get("format") != FORMAT or not isinstance(told.get("page"), str):
+        return {}
+    stem = told["page"].removesuffix(".html")
+    return dict.fromkeys(["next.csv", told["page"], *(f"{stem}.figures/{name}" for name in page.FIGURES)])
 
 
 def _of_labels(truth: Truth, found: Opened) -> str:
-    counts = ", ".join(f"{name} {count}" for name, count in zip(truth.names, truth.counts, strict=True))
+    counts = ", ".join(f"{shown(name)} {count}" for name, count in zip(truth.names, truth.counts, strict=True))
     return f"{len(truth.rows):,} labels ({counts}) among {len(found):,} objects"
 
 
@@ -145,7 +149,7 @@ def _of_scores(truth: Truth, measured: Mapping[str, Held], chosen: str) -> list[
     made = scores(measured[chosen])
     for name, recall, precision in zip(truth.names, made.recall, made.precision, strict=True):
         shares = [f"{kind} {page.share(one)}" for kind, one in (("recall", recall), ("precision", precision))]
-        lines.append(f"  {name}: {', '.join(shares)}")
+        lines.append(f"  {shown(name)}: {', '.join(shares)}")
     return lines
 
 
@@ -160,7 +164,7 @@ def _told(wish: Wish, found: Opened, truth: Truth) -> dict[str, Any]:
         "embedding": {"path": str(wish.embedding.resolve()), "sha256": found.identity, "objects": len(found),
                       "attributes": dict(found.about)},
         "labels": {"path": str(wish.labels.resolve()), "sha256": truth.identity, "used": len(truth.rows),
-                   "elsewhere": truth.elsewhere, "without": list(wish.without)},
+                   "elsewhere": len(truth.elsewhere), "without": list(wish.without)},
         "classes": list(truth.names),
         "labels_by_class": truth.counts,
         "words": truth.words(),
@@ -204,33 +208,32 @@ def _answered(answers: Answers, ready: Ready) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _write(wish: Wish, found: Opened, answers: Answers, told: dict[str, Any]) -> None:
-    """The tables, next.csv, the page, and last the record that names them."""
+def _write(wish: Wish, found: Opened, answers: Answers, told: dict[str, Any]) -> dict[str, Any]:
+    """The tables, next.csv, the page and the recipe, and the record that names them, which is returned."""
     about = {name: told[name] for name in ("format", "version", "made", "chosen", "temperature")}
     about |= {"code": told["code"], "labels_sha256": told["labels"]["sha256"]}
     about |= {"embedding_sha256": told["embedding"]["sha256"], "class_names": told["classes"]}
-    told["files"] = {}
+    option = f"--out {wish.outs[0]}"
     try:
-        for out in wish.outs:
-            aside = out.with_name(f".{out.name}.aside")
-            try:
-                WRITERS[out.suffix](aside, answers.parts(found), about)
-                sync(aside)
-                found.hold()
-                aside.replace(out)
-            finally:
-                remove(aside)
-            told["files"][out.name] = provenance.sha256(out)
-        rows = answers.upnext(wish.upnext)
-        told["next"] = {"file": wish.next.name, "objects": len(rows), "rule": upnext.RULE}
-        _write_next(wish.next, found, answers, rows)
-        told["page"] = page.write(wish.record, told).name
-        write_aside(wish.record, (json.dumps(told, indent=1) + "\n").encode())
+        with wish.beside.made(option) as batch:
+            for out in wish.outs:
+                WRITERS[out.suffix](batch.aside(out), answers.parts(found), about)
+            rows = answers.upnext(wish.upnext)
+            batch.write(wish.next, _next(found, answers, rows).encode())
+            if wish.recipe is not None:
+                batch.write(wish.recipe_file, wish.recipe.encode())
+            told |= {"files": batch.sha256(), "page": wish.page.name}
+            told["next"] = {"file": wish.next.name, "objects": len(rows), "rule": upnext.RULE}
+            svg = batch.within(wish.figures, lambda folder: page.draw(told, folder))
+            batch.write(wish.page, page.page(told, svg, wish.figures.name).encode())
+            found.hold()
+            return batch.put(told)
     except OSError as error:
-        raise InputError(f"--out {wish.outs[0]}: cannot be written ({error.strerror or error})") from None
+        raise InputError(f"{option}: cannot be written ({error.strerror or error}); make room, or choose another "
+                         "place, and run the same command again") from None  # fmt: skip
 
 
-def _write_next(path: Path, found: Opened, answers: Answers, rows: np.ndarray) -> None:
+def _next(found: Opened, answers: Answers, rows: np.ndarray) -> str:
     names, margin, unlike = answers.truth.names, upnext.margins(answers.chances[rows]), answers.unlike
     told, chance = answers.told[rows], answers.chances[rows].max(axis=1)
     lines = (
@@ -238,4 +241,4 @@ def _write_next(path: Path, found: Opened, answers: Answers, rows: np.ndarray) -
          f"{answers.distance[row]:.4f}", int(unlike[row]))
         for i, row in enumerate(rows)
     )  # fmt: skip
-    write_table(path, NEXT, lines)
+    return rows_as_csv([NEXT, *lines])

@@ -11,13 +11,14 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.labels import read_labels
 from hpc_astrossl.store import SPLITS, Store, abandon, create, open_store
 from hpc_astrossl.store.layout import REJECTED, TABLE
+from hpc_astrossl.terminal import quoted, shown
 
 SHARES, SEED = (0.6, 0.2, 0.2), 0  # of train, validation and test within each class
 LEAST = 5  # labels a class, so that each split has one
 
 
-def make(labels: Path, of: Path, out: Path) -> dict[str, Any]:
-    """Write the store ``out`` of the objects of ``of`` that are labelled; returns its counts.
+def make(labels: Path, of: Path, out: Path) -> tuple[dict[str, Any], list[str]]:
+    """Write the store ``out`` of the objects of ``of`` that are labelled; returns its counts, and ids without an image.
 
     Splits are drawn within each class, seeded. InputError when it is there, no object or class is left, or a class has
     too few labels for three splits.
@@ -29,7 +30,7 @@ def make(labels: Path, of: Path, out: Path) -> dict[str, Any]:
     rows = np.flatnonzero(np.isin(ids, np.array(list(given), dtype=str)) & usable)
     if not len(rows):
         raise InputError(f"{labels}: none of its {len(given):,} objects has an image in {of}; ids there look like "
-                         f"{ids[0]}")  # fmt: skip
+                         f"{shown(ids[0])}, in the labels like {shown(next(iter(given)))}")  # fmt: skip
     called = np.array([given[one].name for one in ids[rows].tolist()])
     names = tuple(np.unique(called).tolist())
     label = np.searchsorted(np.array(names), called)
@@ -48,15 +49,18 @@ def make(labels: Path, of: Path, out: Path) -> dict[str, Any]:
     except BaseException:
         abandon(out)
         raise
-    return counts
+    there = set(ids[rows].tolist())
+    return counts, [one for one in given if one not in there]
 
 
 def _check(labels: Path, names: tuple[str, ...], label: np.ndarray) -> None:
     if len(names) < 2:
-        raise InputError(f"{labels}: all labels are {names[0]!r}; a classifier needs two classes or more")
+        raise InputError(f"{labels}: all labels are {quoted(names[0])}; a classifier needs two classes or more: label "
+                         "some others")  # fmt: skip
     for name, count in zip(names, np.bincount(label).tolist(), strict=True):
         if count < LEAST:
-            raise InputError(f"{labels}: class {name!r} has {count} labels in the store, {LEAST} are needed for "
+            many = f"{count} label{'s' * (count > 1)}"
+            raise InputError(f"{labels}: class {quoted(name)} has {many} in the store, {LEAST} are needed for "
                              "training, validation and test; label more, or take its lines out")  # fmt: skip
 
 

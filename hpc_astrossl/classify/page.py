@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hpc_astrossl.classify.scores import Share
-from hpc_astrossl.files import write_aside
-from hpc_astrossl.report.base.drawing import ACCENT, LINE, QUIET, canvas, keep, style
+from hpc_astrossl.report.base.drawing import ACCENT, LINE, QUIET, SUFFIXES, canvas, keep, style
 from hpc_astrossl.report.base.pages import render
 
 CALIBRATED = {"as learnt": False, "calibrated": True}
@@ -15,16 +14,18 @@ _LOOKS = {
 }
 
 
-def write(record: Path, told: dict[str, Any]) -> Path:
-    """Write ``<stem>.html`` beside the record, and the figure's files in ``<stem>.figures/``; returns the page."""
-    figures = record.with_suffix(".figures")
-    figures.mkdir(exist_ok=True)
+FIGURES = tuple(f"reliability.{suffix}" for suffix in SUFFIXES)
+
+
+def draw(told: dict[str, Any], folder: Path) -> str:
+    """Write the figure's files into a folder; returns its SVG."""
     with style("reliability"):
-        drawn = keep(_reliability(told["reliability"]), figures, "reliability", title="Reliability")
-    out = record.with_suffix(".html")
-    text = render(__package__, "page.html", told=told, svg=drawn["svg"], figures=figures.name, share=share)
-    write_aside(out, text.encode())
-    return out
+        return keep(_reliability(told["reliability"]), folder, "reliability", title="Reliability")["svg"]
+
+
+def page(told: dict[str, Any], svg: str, figures: str) -> str:
+    """The page; ``figures`` is the name of the folder of the figure's files beside it."""
+    return render(__package__, "page.html", told=told, svg=svg, figures=figures, share=share)
 
 
 def share(one: Share | dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Labels laid on an embedding: which rows they name, their classes in order, and what is too little of them."""
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import numpy as np
 from hpc_astrossl import provenance
 from hpc_astrossl.classify.scores import FEW
 from hpc_astrossl.errors import InputError, unknown
-from hpc_astrossl.labels import read_labels
+from hpc_astrossl.labels import LOST, ROUNDED, read_labels, words_of
 from hpc_astrossl.store.embedding import Opened
+from hpc_astrossl.terminal import quoted, shown
 
 LEAST = 2  # labels of a class: one to learn from while the other is held out
 
@@ -19,13 +21,13 @@ LEAST = 2  # labels of a class: one to learn from while the other is held out
 class Truth:
     """``rows`` (n,) of the embedding, ascending, their classes ``truth`` (n,) as places in ``names``.
 
-    ``elsewhere`` counts labels of objects that the embedding does not hold, ``left_out`` those of classes not wanted.
+    ``elsewhere`` are labelled objects that the embedding does not hold; ``left_out`` counts labels of unwanted classes.
     """
 
     rows: np.ndarray
     truth: np.ndarray
     names: tuple[str, ...]
-    elsewhere: int
+    elsewhere: tuple[str, ...]
     left_out: int
     path: Path
 
@@ -36,11 +38,12 @@ class Truth:
 
     def words(self) -> list[str]:
         """What a reader must know of the labels: classes with few of them, and labels that were not used."""
-        few = [f"{name}: {count} labels; below {FEW}, its recall and precision are guesses: label more of it"
+        few = [f"{shown(name)}: {count} labels; below {FEW}, its recall and precision are guesses: label more of it"
                for name, count in zip(self.names, self.counts, strict=True) if count < FEW]  # fmt: skip
+        few += [f"{shown(one)} and {shown(other)} are two classes; if they are one, give them one name"
+                for one, other in _alike(self.names)]  # fmt: skip
         if self.elsewhere:
-            many = "1 label is of an object" if self.elsewhere == 1 else f"{self.elsewhere:,} labels are of objects"
-            few.append(f"{many} that the embedding does not hold: not used")
+            few.append(f"{words_of(self.elsewhere)} that the embedding does not hold: not used")
         if self.left_out:
             few.append(f"{self.left_out:,} labels are of classes left out by --without")
         return few
@@ -63,22 +66,28 @@ def lay(path: Path, found: Opened, without: Sequence[str] = ()) -> Truth:
         if name not in known:
             raise unknown("class in --without", name, known)
     wanted = {one: label.name for one, label in labels.items() if label.name not in without}
+    if not wanted:
+        raise InputError(f"{path}: --without leaves no label; keep two classes or more")
     here = np.flatnonzero(np.isin(found.object_id, np.array(list(wanted), dtype=str)))
     if not len(here):
+        there = shown(found.object_id[0]) if len(found) else "nothing: it is empty"
         raise InputError(f"{path}: none of its {len(wanted):,} objects is in {found.path}; ids there look like "
-                         f"{found.object_id[0]}, in the labels like {next(iter(labels))}")  # fmt: skip
+                         f"{there}, in the labels like {shown(next(iter(wanted)))}: are they of another embedding?"
+                         f"{f' ({ROUNDED})' if LOST.fullmatch(next(iter(wanted))) else ''}")  # fmt: skip
     ids, times = np.unique(found.object_id[here], return_counts=True)
     if (times > 1).any():
-        raise InputError(f"{found.path}: object {ids[times > 1][0]} stands in it {times.max()} times; "
-                         "which of them the label means cannot be told")  # fmt: skip
+        raise InputError(f"{found.path}: object {shown(ids[times > 1][0])} stands in it {times[times > 1][0]} times; "
+                         "which of them the label means cannot be told: take its label out, or embed a store in which "
+                         "ids are unique")  # fmt: skip
     called = [wanted[one] for one in found.object_id[here].tolist()]
+    there = set(ids.tolist())
     names = _ordered(set(called), found.about.get("class_names", ()))
     place = {name: number for number, name in enumerate(names)}
     made = Truth(
         rows=here,
         truth=np.array([place[name] for name in called]),
         names=names,
-        elsewhere=len(wanted) - len(here),
+        elsewhere=tuple(one for one in wanted if one not in there),
         left_out=len(labels) - len(wanted),
         path=path,
     )
@@ -91,13 +100,24 @@ def _ordered(used: set[str], known: Sequence[str]) -> tuple[str, ...]:
     return (*(name for name in known if name in used), *sorted(used - set(known)))
 
 
+def _alike(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of classes whose names differ in case, spaces or the way that letters are encoded alone."""
+    seen: dict[str, str] = {}
+    for name in names:
+        key = "".join(unicodedata.normalize("NFKC", name).casefold().split())
+        if key in seen:
+            yield seen[key], name
+        seen.setdefault(key, name)
+
+
 def _check(made: Truth) -> None:
     if len(made.names) < 2:
-        raise InputError(f"{made.path}: all {len(made.rows)} labels are {made.names[0]!r}; a classifier needs two "
-                         "classes or more")  # fmt: skip
+        raise InputError(f"{made.path}: all {len(made.rows)} labels in the embedding are {quoted(made.names[0])}; a "
+                         "classifier needs two classes or more: label some others")  # fmt: skip
     for name, count in zip(made.names, made.counts, strict=True):
         if count < LEAST:
             raise InputError(
-                f"{made.path}: class {name!r} has {count} label in the embedding; cross-validation holds one out and "
-                f"learns from another, so {LEAST} are needed ({FEW} tell something): label more, or --without {name!r}"
+                f"{made.path}: class {quoted(name)} has {count} label in the embedding; cross-validation holds one "
+                f"out and learns from another, so {LEAST} are needed ({FEW} tell something): label more, or "
+                f"--without {quoted(name)}"
             )

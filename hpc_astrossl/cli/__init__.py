@@ -24,6 +24,7 @@ from hpc_astrossl.errors import (
     PeerLost,
     TrainingError,
 )
+from hpc_astrossl.terminal import guarded
 
 MODULES = {  # and the verbs of each, in the order of --help
     "doctor": ("doctor",),
@@ -48,9 +49,15 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 WORKS = ("preprocess", "train", "submit", "embed", "predict", "explore", "classify", "report", "demo", "simulate")
 
 
+class Parser(argparse.ArgumentParser):
+    """One without colours, which Python 3.14 would send a terminal as sequences that are not let through."""
+
+    color = property(lambda self: False, lambda self, value: None)
+
+
 def parser(verb: str | None = None) -> argparse.ArgumentParser:
     """The command line, whole, or of one verb's module when that is asked for; building it imports nothing heavy."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="astrossl",
         description="From a survey release on disk to the paper's tables: preprocess, train, report.",
         epilog="Begin with: astrossl doctor, then astrossl demo; with pictures of your own: astrossl new recipe "
@@ -81,7 +88,11 @@ def add_verb(verbs, name: str, *, about: str, example: str, handler) -> argparse
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. A handler returns None or a status of its own."""
     _mend_streams()
-    words = sys.argv[1:] if argv is None else argv
+    with guarded():  # what verbs print may stand in files of others
+        return _run(sys.argv[1:] if argv is None else argv)
+
+
+def _run(words: Sequence[str]) -> int:
     arguments = parser(words[0] if words else None).parse_args(words)
     try:
         status = arguments.handler(arguments) or EXIT_DONE

@@ -3,10 +3,12 @@
 import json
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from hpc_astrossl.cli import add_verb
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.terminal import shown
 
 
 def add(verbs) -> None:
@@ -50,26 +52,24 @@ def classify(arguments: Namespace) -> None:
         upnext=arguments.next,
         anyway=arguments.anyway,
     )
-    recipe = _recipe(wish) if arguments.finetune else None
+    if arguments.finetune:
+        wish = replace(wish, recipe=_recipe(wish))
     told = make(wish, lambda line: print(line, file=sys.stderr if arguments.json else sys.stdout, flush=True))
-    if recipe:
-        recipe[0].write_text(recipe[1], encoding="utf-8")
     if arguments.json:
         print(json.dumps(told, indent=1))
         return
     counts = ", ".join(
-        f"{name} {count:,}" for name, count in zip(told["classes"], told["answers_by_class"], strict=True)
+        f"{shown(name)} {count:,}" for name, count in zip(told["classes"], told["answers_by_class"], strict=True)
     )
     print(f"answers: {counts}; unlike anything labelled {told['unlike']['objects']:,}")
-    print(f"{', '.join(map(str, wish.outs))}; {wish.next}; {wish.record.with_suffix('.html')}")
-    if recipe:
-        print(f"{recipe[0]}: how to fine-tune on the same labels; its first lines say the commands")
+    print(f"{', '.join(map(str, wish.outs))}; {wish.next}; {wish.page}")
+    if wish.recipe is not None:
+        print(f"{wish.recipe_file}: how to fine-tune on the same labels; its first lines say the commands")
 
 
-def _recipe(wish) -> tuple[Path, str]:
-    """The file of the fine-tuning recipe and its text; made before anything is computed, so that it fails early."""
+def _recipe(wish) -> str:
+    """The recipe that fine-tunes; made before anything is computed, so that it fails early."""
     from hpc_astrossl.launch import labelled
     from hpc_astrossl.store import embedding
 
-    file = wish.outs[0].with_suffix(".finetune.yaml")
-    return file, labelled.recipe(embedding.attributes(wish.embedding), wish.labels, file)
+    return labelled.recipe(embedding.attributes(wish.embedding), wish.labels, wish.recipe_file)

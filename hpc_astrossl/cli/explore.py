@@ -4,6 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from hpc_astrossl.cli import add_verb
+from hpc_astrossl.terminal import shown
 
 
 def add(verbs) -> None:
@@ -44,9 +45,8 @@ def explore(arguments: Namespace) -> None:
         if getattr(arguments, name) < 1:
             raise InputError(f"--{name} {getattr(arguments, name)}: at least 1 is needed")
     try:
-        from hpc_astrossl.explore.explore import Wish
+        from hpc_astrossl.explore.explore import Extra, Wish
         from hpc_astrossl.explore.explore import explore as look
-        from hpc_astrossl.explore.show import Extra
     except ModuleNotFoundError as error:
         raise InputError(
             f"explore needs {error.name}, which is not installed; pip install 'hpc_astrossl[explore]'"
@@ -76,9 +76,9 @@ def explore(arguments: Namespace) -> None:
     print(f"{told['objects']} objects, {told['variance_kept']:.0%} of the variance kept")
     print(f"neighbours: {told['neighbours_by']}")
     print(f"clusters: {scores}")
-    print(f"strangest: {', '.join(told['outliers'][:5])}")
+    print(f"strangest: {', '.join(map(shown, told['outliers'][:5]))}")
     for one in told["neighbours"]:
-        print(f"nearest to {one['of']}: {', '.join(one['nearest'][:5])}")
+        print(f"nearest to {shown(one['of'])}: {', '.join(map(shown, one['nearest'][:5]))}")
     print(f"cutouts {told['pictures']}")
     if note := told["embedding"].get("note"):
         print(note)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hpc_astrossl.cli import add_verb
 from hpc_astrossl.cli.screen import table
+from hpc_astrossl.terminal import CLEAR_SCREEN, control
 
 SHOWN = 20  # failures and reasons printed in full
 WORKDIR = "the work directory, which paths in recipes are relative to (default: here)"
@@ -54,7 +55,7 @@ def _status(arguments: Namespace) -> None:
         picture = Picture(arguments.experiment, arguments.workdir)
         rows = picture.rows()
         if arguments.watch is not None and sys.stdout.isatty():
-            print("\033[H\033[2J", end="")
+            control(sys.stdout, CLEAR_SCREEN)
         _show(arguments, rows, picture.unasked)
         if arguments.watch is None or not any(row.state in ("queued", "running", "unknown") for row in rows):
             return

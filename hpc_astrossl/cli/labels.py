@@ -7,6 +7,8 @@ from pathlib import Path
 from hpc_astrossl import labels
 from hpc_astrossl.cli import add_verb
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.labels import words_of
+from hpc_astrossl.terminal import shown
 
 SHOWN = 10
 
@@ -37,9 +39,11 @@ def add(verbs) -> None:
 
 def _merge(arguments: Namespace) -> None:
     out, other = arguments.out, arguments.out.with_name(f"{arguments.out.stem}.disagreements.csv")
+    if not out.parent.is_dir():
+        raise InputError(f"--out {out}: no folder {out.parent}; make it first")
     for path in (out, other):
         if path.exists():
-            raise InputError(f"{path}: is there already; remove it first, or choose another --out")
+            raise InputError(f"--out {out}: {path} is there already; remove it first, or choose another name")
     merged = labels.merge(labels.read_labels(arguments.first), labels.read_labels(arguments.second))
     differ = merged.disagreements
     if differ:
@@ -54,7 +58,7 @@ def _merge(arguments: Namespace) -> None:
     print(f"{len(merged.labels):,} labels: {out}")
     print(f"labelled by both {merged.both:,}, called differently {len(differ):,}{kappa}")
     for one, (a, b) in list(differ.items())[:SHOWN]:
-        print(f"  {one}: {a.name} in {arguments.first}, {b.name} in {arguments.second}")
+        print(f"  {shown(one)}: {shown(a.name)} in {arguments.first}, {shown(b.name)} in {arguments.second}")
     if len(differ) > SHOWN:
         print(f"  and {len(differ) - SHOWN:,} more")
     if differ:
@@ -68,8 +72,9 @@ def _store(arguments: Namespace) -> None:
         raise InputError(
             f"labels store needs {error.name}, which is not installed; pip install 'hpc_astrossl[explore]'"
         ) from None
-    counts = labelled.make(arguments.labels, arguments.of, arguments.out)
-    for name in ("classes", "splits", "rejected"):
-        if counts[name]:
-            print(f"{name}: " + ", ".join(f"{one} {count:,}" for one, count in counts[name].items()))
+    counts, missing = labelled.make(arguments.labels, arguments.of, arguments.out)
+    for name in ("classes", "splits"):
+        print(f"{name}: " + ", ".join(f"{shown(one)} {count:,}" for one, count in counts[name].items()))
+    if missing:
+        print(f"left out: {words_of(missing)} that the store has no image of")
     print(arguments.out)

@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Sequence
 
+from hpc_astrossl.terminal import CLEAR_LINE, control
+
 
 def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     """Columns of text, as wide as they must be."""
@@ -21,7 +23,8 @@ class Line:
     def show(self, text: str) -> None:
         """Replace the line."""
         if self._live and text != self._shown:
-            print(f"\r\033[K{text}", end="", flush=True)
+            control(sys.stdout, CLEAR_LINE)
+            print(text, end="", flush=True)
             self._shown = text
 
     def say(self, text: str) -> None:
@@ -32,5 +35,6 @@ class Line:
     def clear(self) -> None:
         """Remove the line."""
         if self._live and self._shown:
-            print("\r\033[K", end="", flush=True)
+            control(sys.stdout, CLEAR_LINE)
+            sys.stdout.flush()
             self._shown = ""

@@ -3,6 +3,8 @@
 import time
 from typing import TextIO
 
+from hpc_astrossl.terminal import CLEAR_LINE, control
+
 TERMINAL, LOG = 0.2, 60.0  # seconds between two lines
 
 
@@ -19,7 +21,8 @@ class Progress:
     def say(self, line: str) -> None:
         """A line of its own."""
         if self._stream is not None:
-            print(f"\r\033[K{line}" if self._terminal else line, file=self._stream, flush=True)
+            self._clear()
+            print(line, file=self._stream, flush=True)
 
     def begin(self, total: int) -> None:
         """From now on ``total`` objects are to be done."""
@@ -32,8 +35,12 @@ class Progress:
         if self._stream is not None and now - self._last >= self._every:
             self._last = now
             text = self.text(now)
-            print(f"\r\033[K{text}" if self._terminal else text, end="" if self._terminal else "\n",
-                  file=self._stream, flush=True)  # fmt: skip
+            self._clear()
+            print(text, end="" if self._terminal else "\n", file=self._stream, flush=True)
+
+    def _clear(self) -> None:
+        if self._terminal:
+            control(self._stream, CLEAR_LINE)
 
     def text(self, now: float) -> str:
         """Objects done and in all, their rate, and the time that the rest will take at that rate."""

@@ -1,7 +1,6 @@
-"""Explore an embedding and write what was found: CSV tables, contact sheets, and ``explore.json``."""
+"""Explore an embedding and write what was found: CSV tables, contact sheets, the page, and ``explore.json``."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,17 @@ import numpy as np
 from hpc_astrossl import identity
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.explore.clusters import cluster, scores
-from hpc_astrossl.explore.outliers import Outliers, outliers
+from hpc_astrossl.explore.given import Extra, Given, load
+from hpc_astrossl.explore.outliers import outliers
+from hpc_astrossl.explore.papers import NAMES, Papers, labels_of, stem
 from hpc_astrossl.explore.sheet import Pictures
-from hpc_astrossl.explore.show import Extra, Found, load, show
-from hpc_astrossl.explore.space import Index, space
-from hpc_astrossl.files import rows_as_csv, write_aside, written
+from hpc_astrossl.explore.show import Found, show
+from hpc_astrossl.explore.space import LEAST, Index, space
+from hpc_astrossl.outputs import Files, Outputs
 from hpc_astrossl.store.embedding import Embedding, read
+from hpc_astrossl.terminal import shown
 
-SHOWN = 24  # objects on a contact sheet of outliers
+FORMAT = "astrossl-explored"
 DEFAULT_CLUSTERS = 8  # of k-means where there are no labels to count
 
 
@@ -38,41 +40,77 @@ class Wish:
     page: Extra = field(default_factory=Extra)
     anyway: bool = False  # also where the store, or the run, that the embedding is of is another now
 
+    @property
+    def option(self) -> str:
+        """How messages name where it is written."""
+        return f"--out {self.out}"
+
 
 def explore(wish: Wish) -> dict[str, Any]:
     """Write everything below ``wish.out``; returns what ``explore.json`` holds. InputError for wrong wishes."""
     found, out = read(Path(wish.embedding)), Path(wish.out)
-    rows, tables = _rows_of(found, wish.neighbours_of), load(wish.page, found.object_id)
     _require_finite(found, wish.embedding)
-    made = space(found.features)
-    index = Index(made.values, wish.index)
+    if len(found.object_id) < LEAST:
+        raise InputError(f"{wish.embedding}: the embedding has {len(found.object_id)} objects, {LEAST} are needed")
+    rows = _rows_of(found, wish.neighbours_of)
+    beside = Outputs(verb="explore", record=out / "explore.json", format=FORMAT, older=_older)
+    near = [f"{stem(one)}.{suffix}" for one in wish.neighbours_of for suffix in ("csv", "png")]
+    beside.check([out / name for name in (*NAMES, "explore.html", *near)], wish.option)
+    given = load(wish.page, found.object_id, Path(wish.embedding), anyway=wish.anyway)
     place = wish.store or found.about.get("store")
     store = Path(place) if place else None
     note = identity.hold_embedding(found.about, wish.embedding, store, anyway=wish.anyway)
-    pictures = Pictures(store)
+    told = {"wish": asdict(wish), "embedding": dict(found.about) | ({"note": note} if note else {})}
     try:
         out.mkdir(parents=True, exist_ok=True)
+        with beside.made(wish.option) as batch:
+            papers = Papers(found=found, pictures=Pictures(store), batch=batch, out=out)
+            looked, keep = _looked(wish, papers, rows, given)
+            return batch.put(told | looked, keep)
     except OSError as error:
-        raise InputError(f"--out {out}: cannot be written ({error.strerror})") from None
-    clusters, given = _clusters(wish, found, made.values, out)
+        raise InputError(f"{wish.option}: cannot be written ({error.strerror or error}); make room, or choose another "
+                         "place, and run the same command again") from None  # fmt: skip
+
+
+def _older(told: Mapping[str, Any]) -> Files:
+    """The files of a record of before, which did not list them."""
+    if "format" in told or not {"wish", "embedding", "outliers", "neighbours_by"} <= told.keys():
+        return {}
+    page = told["page"] if isinstance(told.get("page"), dict) else {}
+    folders = [page["thumbnails"]] if isinstance(page.get("thumbnails"), str) else []
+    near = [one["of"] for one in told.get("neighbours", []) if isinstance(one, dict) and isinstance(one.get("of"), str)]
+    sheets = [f"{stem(one)}.{suffix}" for one in near for suffix in ("csv", "png")]
+    return dict.fromkeys([*NAMES, "explore.html", *folders, *sheets])
+
+
+def _looked(wish: Wish, papers: Papers, rows: np.ndarray, given: Given) -> tuple[dict[str, Any], list[Path]]:
+    """Look, and make all files aside; what there is to tell, and folders of before that go on serving."""
+    found, made = papers.found, space(papers.found.features)
+    index = Index(made.values, wish.index)
+    clusters = cluster(made.values, wish.method, _count(wish, found))
+    papers.clusters(clusters)
     scored = outliers(made.values, index)
-    told: dict[str, Any] = {
-        "wish": asdict(wish),
-        "embedding": dict(found.about) | ({"note": note} if note else {}),
+    told = {
         "objects": len(found.object_id),
         "variance_kept": made.kept,
         "neighbours_by": index.about,
-        "clusters": clusters,
-        "outliers": _outliers(wish, found, scored, pictures, out),
-        "neighbours": [_neighbours(wish, found, int(row), index, pictures, out) for row in rows],
-        "pictures": "from the store" if pictures.store else f"none: {pictures.why}",
-    }  # fmt: skip
-    whole = Found(embedding=found, values=made.values, index=index, clusters=given, labels=_labels(found),
-                  outliers=scored, pictures=pictures)  # fmt: skip
-    told["page"] = show(whole, wish.page, tables, out)
-    with written(out / "explore.json"):
-        write_aside(out / "explore.json", (json.dumps(told, indent=1) + "\n").encode())
-    return told
+        "clusters": {"method": wish.method, **scores(made.values, clusters, found.label)},
+        "outliers": papers.outliers(scored, wish.outliers),
+        "neighbours": [papers.neighbours(int(row), index, wish.neighbours) for row in rows],
+        "pictures": "from the store" if papers.pictures.store else f"none: {papers.pictures.why}",
+    }
+    whole = Found(embedding=found, values=made.values, index=index, clusters=clusters, labels=labels_of(found),
+                  outliers=scored, pictures=papers.pictures)  # fmt: skip
+    page, keep = show(whole, wish.page, given, papers.batch)
+    return told | {"page": page}, keep
+
+
+def _count(wish: Wish, found: Embedding) -> int:
+    """Clusters of k-means: as many as are wished, else as there are classes, where there are some."""
+    if wish.clusters is not None:
+        return wish.clusters
+    classes = len(np.unique(found.label[found.label >= 0]))
+    return min(classes if classes > 1 else DEFAULT_CLUSTERS, len(found.label) - 1)
 
 
 def _require_finite(found: Embedding, where: str) -> None:
@@ -80,8 +118,8 @@ def _require_finite(found: Embedding, where: str) -> None:
     odd = ~np.isfinite(found.features).all(axis=1)
     if odd.any():
         raise InputError(
-            f"{where}: features of {int(odd.sum()):,} objects are not finite, first "
-            f"{found.object_id[odd][0]}; make the store again without them, embed it anew"
+            f"{where}: features of {int(odd.sum()):,} objects are not finite, first {shown(found.object_id[odd][0])}; "
+            "make the store again without them, embed it anew"
         )
 
 
@@ -90,58 +128,7 @@ def _rows_of(found: Embedding, ids: Sequence[str]) -> np.ndarray:
     missing = [name for name in ids if name not in row_of]
     if missing:
         raise InputError(
-            f"--neighbours-of {missing[0]}: no object of that id in the embedding; ids there look like "
-            f"{found.object_id[0]}"
+            f"--neighbours-of {shown(missing[0])}: no object of that id in the embedding; ids there look like "
+            f"{shown(found.object_id[0])}"
         )
-    return np.array([row_of[name] for name in ids], dtype=np.int64)
-
-
-def _clusters(wish: Wish, found: Embedding, values: np.ndarray, out: Path) -> tuple[dict[str, Any], np.ndarray]:
-    """What is told of the clusters, and each object's."""
-    count = len(np.unique(found.label[found.label >= 0])) if wish.clusters is None else wish.clusters
-    if wish.clusters is None and count < 2:
-        count = DEFAULT_CLUSTERS
-    given = cluster(values, wish.method, count)
-    _table(
-        out / "clusters.csv",
-        ("object_id", "cluster", "label"),
-        zip(found.object_id, given, _labels(found), strict=True),
-    )
-    return {"method": wish.method, **scores(values, given, found.label)}, given
-
-
-def _outliers(wish: Wish, found: Embedding, scored: Outliers, pictures: Pictures, out: Path) -> list:
-    top, labels = scored.order[: wish.outliers], _labels(found)
-    lines = [
-        (rank, found.object_id[row], f"{scored.isolation[row]:.4f}", f"{scored.distance[row]:.4f}", labels[row])
-        for rank, row in enumerate(top, start=1)
-    ]
-    _table(out / "outliers.csv", ("rank", "object_id", "isolation", "distance", "label"), lines)
-    shown = top[:SHOWN]
-    words = [f"{scored.isolation[row]:.2f}  {scored.distance[row]:.1f}  {labels[row]}" for row in shown]
-    pictures.sheet(out / "outliers.png", found.object_id[shown], words, "Outliers: isolation, distance, label")
-    return [str(found.object_id[row]) for row in top[:10]]
-
-
-def _neighbours(wish: Wish, found: Embedding, row: int, index: Index, pictures: Pictures, out: Path) -> dict[str, Any]:
-    distance, near = (array[0] for array in index.nearest(np.array([row]), wish.neighbours))
-    name, labels = str(found.object_id[row]), _labels(found)
-    stem = "neighbours_" + "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
-    lines = [(place + 1, found.object_id[one], f"{far:.4f}", labels[one])
-             for place, (one, far) in enumerate(zip(near, distance, strict=True))]  # fmt: skip
-    _table(out / f"{stem}.csv", ("rank", "object_id", "distance", "label"), lines)
-    rows = np.array([row, *near])
-    words = [str(labels[row]), *(f"{far:.1f}  {labels[one]}" for one, far in zip(near, distance, strict=True))]
-    pictures.sheet(out / f"{stem}.png", found.object_id[rows], words, f"Nearest neighbours of {name}")
-    return {"of": name, "nearest": [str(found.object_id[one]) for one in near]}
-
-
-def _labels(found: Embedding) -> np.ndarray:
-    """Names of the labels, empty where there is none."""
-    names = np.array([*found.class_names, ""])
-    return names[np.where((found.label >= 0) & (found.label < len(found.class_names)), found.label, -1)]
-
-
-def _table(path: Path, head: Sequence[str], rows: Iterable[Sequence]) -> None:
-    with written(path):
-        write_aside(path, rows_as_csv([head, *rows]).encode())
+    return np.array([row_of[name] for name in dict.fromkeys(ids)], dtype=np.int64)

@@ -5,14 +5,12 @@ import hashlib
 import importlib.resources
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
 from hpc_astrossl.explore.thumbnails import Atlases
-from hpc_astrossl.files import write_aside
 from hpc_astrossl.report.base.pages import render, script_json, stylesheet
 
 SCRIPTS = ("data", "csv", "colours", "plot", "labels", "sheet", "search", "main")  # in the order of their needs
@@ -44,12 +42,12 @@ class Shown:
     notes: Sequence[str] = field(default_factory=tuple)
 
 
-def write(out: Path, shown: Shown) -> Path:
-    """Write ``explore.html`` below ``out``, whole; returns its path."""
+def text(shown: Shown) -> str:
+    """The page."""
     count = f"{len(shown.ids):,}" if len(shown.ids) == shown.of else f"{len(shown.ids):,} of {shown.of:,}"
     script = "\n".join(_part(f"{name}.js") for name in SCRIPTS)
     style = f"{stylesheet()}{_part('page.css')}"
-    text = render(
+    return render(
         __package__,
         "page/page.html",
         title=shown.title,
@@ -61,9 +59,6 @@ def write(out: Path, shown: Shown) -> Path:
         style=Markup(style),
         style_hash=_digest(style),
     )
-    path = out / "explore.html"
-    write_aside(path, text.encode())
-    return path
 
 
 def _part(name: str) -> str:

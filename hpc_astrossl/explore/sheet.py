@@ -1,5 +1,6 @@
 """Contact sheets: cutouts of chosen objects from the store that the embedding was made of."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +28,15 @@ class Pictures:
             except InputError as error:
                 self.why = str(error)
 
-    def sheet(self, path: Path, ids: np.ndarray, words: list[str], title: str) -> bool:
-        """Write a sheet of these objects, in order, with a line of words each; whether it could be written."""
+    def sheet(self, ids: np.ndarray, words: list[str], title: str) -> bytes | None:
+        """A sheet of these objects as PNG, in order, with a line of words each; None where there are no cutouts."""
         rows = self.rows(ids)
         if self.store is None or (rows < 0).any():
-            return False
+            return None
         images = displayed(self.store.images(rows))
         self.store.hold()
         lines = -(-len(ids) // COLUMNS)
-        with style(path.stem):
+        with style():
             figure = canvas(1.35 * min(COLUMNS, len(ids)), 1.8 * lines + 0.3)
             figure.suptitle(title, x=0.01, ha="left", fontsize=9.5)
             for place, (image, name, line) in enumerate(zip(images, ids, words, strict=True)):
@@ -45,8 +46,9 @@ class Pictures:
                 axes.grid(False)
                 axes.spines[:].set_visible(False)
                 axes.set_title(f"{name}\n{line}".replace("$", r"\$"), fontsize=6.5)
-            figure.savefig(path, dpi=150, facecolor=PAPER, metadata={"Software": None})
-        return True
+            stream = io.BytesIO()
+            figure.savefig(stream, format="png", dpi=150, facecolor=PAPER, metadata={"Software": None})
+        return stream.getvalue()
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """Rows of the store, −1 for an object that it does not have."""

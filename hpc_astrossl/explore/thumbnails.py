@@ -1,7 +1,6 @@
 """Thumbnails beside the page: square atlases of 64 objects each, JPEG, at most 3,000 bytes an object."""
 
 import io
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hpc_astrossl.errors import StoreChanged
 from hpc_astrossl.store import Store
 from hpc_astrossl.store.display import displayed
 
@@ -29,26 +27,18 @@ class Atlases:
     bytes_each: float
 
 
-def write(store: Store, rows: np.ndarray, folder: Path) -> Atlases:
-    """Write the atlases of these rows of a store (−1: no cutout, black) below ``folder``, which appears whole.
+def write(store: Store, rows: np.ndarray, folder: Path, aside: Path) -> Atlases:
+    """Write the atlases of these rows of a store (−1: no cutout, black) into ``aside``, which is to be ``folder``.
 
-    StoreChanged when the store was replaced meanwhile: nothing is left of it.
+    StoreChanged when the store was replaced meanwhile.
     """
-    aside = folder.with_name(f".{folder.name}.aside")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    aside.mkdir()
     total = 0
     for number, images in enumerate(_atlases(store, rows)):
         data = _jpeg(images)
         (aside / f"{number:05d}.jpg").write_bytes(data)
         total += len(data)
-    try:
-        store.hold()
-    except StoreChanged:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+    store.hold()
     return Atlases(folder=folder.name, across=ACROSS, bytes_each=total / len(rows))
 
 

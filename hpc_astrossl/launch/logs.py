@@ -1,10 +1,13 @@
 """Where a run or another item has left words: its run folder's log, and the logs of the tasks that made it."""
 
+import re
 from pathlib import Path
 
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.launch.ledger import Ledger
 from hpc_astrossl.launch.plan import REPORT
+
+COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 def find(name: str, workdir: Path) -> list[Path]:
@@ -27,9 +30,9 @@ def find(name: str, workdir: Path) -> list[Path]:
 
 
 def tail(path: Path, lines: int) -> str:
-    """The last lines of a log, with what a progress bar overwrote left out."""
-    text = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(line.rpartition("\r")[2] for line in text[-lines:])
+    """The last lines of a log, without colours and what a progress bar overwrote."""
+    text = COLOUR.sub("", path.read_bytes().decode(errors="replace")).removesuffix("\n").split("\n")
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text[-lines:])
 
 
 def _items(workdir: Path) -> dict[str, list[Path]]:

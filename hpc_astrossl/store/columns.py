@@ -11,8 +11,10 @@ import numpy as np
 
 from hpc_astrossl import npz
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.files import plain_cell
+from hpc_astrossl.files import cell_text, plain_cell
+from hpc_astrossl.terminal import shown
 
+NAMES = ("object_id", "class", "label")  # columns that hold names, though these may be digits
 Columns = Mapping[str, np.ndarray]
 Writer = Callable[[Path, Iterable[Columns], Mapping[str, Any]], None]
 
@@ -101,17 +103,19 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
     except (OSError, ValueError, KeyError, csv.Error, zipfile.BadZipFile, EOFError) as error:
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]} ({error})") from None
     if "object_id" not in found:
-        raise InputError(f"{path}: no column object_id; it has {', '.join(found) or 'none'}")
-    ids = found["object_id"]
-    return {name: ids.astype(str) if name == "object_id" else _plain(column) for name, column in found.items()
+        raise InputError(f"{path}: no column object_id; it has {shown(', '.join(found)) or 'none'}")
+    told = path.suffix == ".csv"  # whether what is a number is told by the words alone
+    return {name: column.astype(str) if name in NAMES else _plain(column, told) for name, column in found.items()
             if column.ndim == 1}  # fmt: skip
 
 
-def _plain(column: np.ndarray) -> np.ndarray:
-    """Numbers where every value that is not empty is one, else text."""
+def _plain(column: np.ndarray, told: bool) -> np.ndarray:
+    """Numbers where every value that is not empty is one (of text: where words tell that alone), else text."""
     if column.dtype.kind in "bifu":
         return column.astype(np.float64)
     words = column.astype(str)
+    if not told:
+        return words
     try:
         return np.array([float(word) if word else np.nan for word in words.tolist()])
     except ValueError:
@@ -121,10 +125,13 @@ def _plain(column: np.ndarray) -> np.ndarray:
 def _read_csv(path: Path) -> dict[str, np.ndarray]:
     with path.open(newline="", encoding="utf-8-sig") as stream:
         rows = csv.reader(stream, strict=True)
-        head = next(rows, [])
-        lines = [line for line in rows if line]
-    if any(len(line) != len(head) for line in lines):
-        raise ValueError("lines of different numbers of values")
+        head, lines = [cell_text(name) for name in next(rows, [])], []
+        for line in rows:
+            if line and len(line) != len(head):
+                raise ValueError(f"line {rows.line_num} has {len(line)} values, the first line {len(head)}")
+            lines += [[cell_text(cell) for cell in line]] if line else []
+    if twice := [name for name in head if head.count(name) > 1]:
+        raise ValueError(f"two columns {shown(twice[0])}")
     return {name: np.array([line[place] for line in lines], dtype=str) for place, name in enumerate(head)}
 
 
@@ -138,9 +145,24 @@ def _read_parquet(path: Path) -> dict[str, np.ndarray]:
             continue
         number = pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
         values = column.to_pylist()
+        if name == "object_id" and None in values:
+            raise ValueError(f"row {values.index(None) + 1} has no object_id")
         missing = np.nan if number else ""
         found[name] = np.array([missing if one is None else one for one in values], dtype=None if number else str)
     return found
+
+
+def about_parquet(path: Path) -> dict[str, Any]:
+    """What ``write_parquet`` was told of a table; empty where pyarrow is not installed.
+
+    OSError, ValueError or KeyError when it is something else.
+    """
+    try:
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError:
+        return {}
+    found = json.loads((pq.read_schema(path).metadata or {})[b"about"])
+    return found if isinstance(found, dict) else {}
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
