@@ -8,8 +8,9 @@ import pytest
 from ingest_survey import RECIPES, Survey
 from PIL import Image
 
+from hpc_astrossl.cli import main
 from hpc_astrossl.cutting import rgb
-from hpc_astrossl.errors import InputError
+from hpc_astrossl.errors import EXIT_DONE, InputError
 from hpc_astrossl.ingest import Options, build
 from hpc_astrossl.specs.recipe import load_recipe
 from hpc_astrossl.store import open_store
@@ -61,6 +62,16 @@ class TestPictures:
         Image.fromarray(pixels).save(path)
         with pytest.raises(InputError, match=rf"shifted by {shift[1]} pixels to the right and {shift[0]} down against"):
             self.make(folder)
+
+    def test_a_picture_of_another_field_is_refused(self, tmp_path):
+        folder = tmp_path / "survey"
+        assert main(["simulate", str(folder), "--fields", "2", "--objects", "150", "--size", "400"]) == EXIT_DONE
+        first, second = (folder / f"SIM-000{number}_trilogy.png" for number in (1, 2))
+        kept = first.read_bytes()
+        first.write_bytes(second.read_bytes())
+        second.write_bytes(kept)
+        with pytest.raises(InputError, match=r"shows nothing of what SIM-000.*_swp.* shows .*: it is of another field"):
+            self.make(folder, "stores.SG.balanced=false")
 
     def test_a_key_that_turns_a_right_picture_is_refused(self, tmp_path):
         with pytest.raises(InputError, match=r"rows run the other way .* set fields\.rgb_top: high"):

@@ -1,4 +1,4 @@
-"""A field's colour picture held against a coadd beside it: the same size, the same end up, and in the same place."""
+"""A field's colour picture held against a coadd beside it: the same sky, size and end up, in the same place."""
 
 from pathlib import Path
 
@@ -11,6 +11,8 @@ ROWS, STRIPS = 24, 9  # of the coadd that are looked at: strips spread over its 
 CLEAR = 0.2  # by so much one way must correlate better than the other
 TALL, REACH = 128, 40  # rows that are looked at for a shift, and how far, pixels
 SEEN = 0.15  # correlation that tells where a picture is
+BRIGHT, LIT = 5, 300  # scatters above the middle, and how many such pixels a coadd needs to be known again
+OWN = 5  # scatters of the correlation elsewhere by which a picture of the same sky stands out at its place
 
 
 def hold(path: Path, picture: np.ndarray, coadd: Image, *, top: str | None) -> None:
@@ -47,12 +49,13 @@ def hold(path: Path, picture: np.ndarray, coadd: Image, *, top: str | None) -> N
 
 
 def _hold_place(path: Path, picture: np.ndarray, coadd: Image) -> None:
-    """RecipeFault when the picture correlates better a few pixels away."""
+    """RecipeFault when the picture correlates better a few pixels away, or nowhere, though there is enough to see."""
     height, width = coadd.shape
-    tall, alike = min(TALL, height), []
+    tall, alike, lit = min(TALL, height), [], 0
     for bottom in np.unique(np.linspace(0, height - tall, 3).astype(int)):
-        strip = np.arcsinh(_scaled(coadd.read(slice(bottom, bottom + tall), slice(0, width))))[::-1]
-        alike.append(_shifts(strip, picture[height - bottom - tall : height - bottom]))
+        strip = _scaled(coadd.read(slice(bottom, bottom + tall), slice(0, width)))[::-1]
+        lit += int((strip > BRIGHT).sum())
+        alike.append(_shifts(np.arcsinh(strip), picture[height - bottom - tall : height - bottom]))
     alike = np.mean(alike, axis=0)
     middle = np.array(alike.shape) // 2
     down, right = (int(place) for place in np.unravel_index(alike.argmax(), alike.shape) - middle)
@@ -61,6 +64,12 @@ def _hold_place(path: Path, picture: np.ndarray, coadd: Image) -> None:
         raise RecipeFault(f"{path}: is shifted by {right} pixels to the right and {down} down against "
                           f"{coadd.path.name} (correlation {best:.2f} there, {here:.2f} as it is); take the picture of "
                           "that very image, or lupton, which makes pictures from three bands")  # fmt: skip
+    elsewhere = np.median(alike)
+    scatter = 1.4826 * np.median(np.abs(alike - elsewhere))
+    if lit >= LIT and best < SEEN and here - elsewhere < OWN * scatter:
+        raise RecipeFault(f"{path}: shows nothing of what {coadd.path.name} shows (correlation {here:.2f}): it is of "
+                          "another field; put each field's picture under its own name, or take lupton, which makes "
+                          "pictures from three bands")  # fmt: skip
 
 
 def _shifts(strip: np.ndarray, colours: np.ndarray) -> np.ndarray:
