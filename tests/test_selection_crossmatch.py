@@ -5,7 +5,8 @@ import pytest
 from astropy import units
 from astropy.coordinates import SkyCoord, search_around_sky
 
-from hpc_astrossl.selection.crossmatch import duplicates, match_spectra, near_any, pairs
+from hpc_astrossl.selection.crossmatch import duplicates, near_any, pairs
+from hpc_astrossl.selection.matching import match_spectra
 
 ARCSEC = 1 / 3600
 

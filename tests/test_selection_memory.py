@@ -30,7 +30,7 @@ catalogue: {file: "part?.parquet", id: id, ra: ra, dec: dec, x: x, y: y, flag: f
             magnitude: "{band}", error: "e{band}", reference: r}
 fields: {rgb: "{field}.png", pixel_scale: 1}
 spectra: {file: spectra.csv, ra: ra, dec: dec, spectral_class: class, warning: warning, radius: 1.5}
-filters: {flags: [0], duplicates: 1.5, magnitudes: {g: [12, 24]}}
+filters: {flags: [0], duplicates: 1.5, repeated_ids: reject, magnitudes: {g: [12, 24]}}
 split: SPLIT
 stores:
   pretext: {detected_in: 2, max_error: 0.1, disjoint_from: [kinds, looks]}
@@ -78,7 +78,7 @@ def release(tmp_path_factory):
     found["ra"][:20] += 360  # an angle all the same
     csv.write_csv(pa.table(found), folder / "spectra.csv")
     for i in range(FIELDS):
-        Image.new("L", (SIDE, SIDE)).save(folder / f"F{i}.png")
+        Image.linear_gradient("L").resize((SIDE, SIDE)).save(folder / f"F{i}.png")
     return folder
 
 

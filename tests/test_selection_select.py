@@ -219,10 +219,14 @@ def test_a_twin_that_fails_elsewhere_removes_nobody(tmp_path):
     recipe, objects = twins(tmp_path, places, TWINS)
     assert select(recipe, objects, tmp_path)["S"].rows.tolist() == [0, 2]
 
-    def outside(store, rows):
-        return objects.object_id == "bright"
+    class Edge:
+        def outside(self, store, rows):
+            return objects.object_id == "bright"
 
-    chosen = select(recipe, objects, tmp_path, outside)["S"]
+        def useless(self, store, rows):
+            return np.full(len(rows), "", dtype=object)
+
+    chosen = select(recipe, objects, tmp_path, Edge())["S"]
     assert chosen.reasons.tolist() == ["near the edge", "", ""]
 
 

@@ -9,12 +9,14 @@ import numpy as np
 
 from hpc_astrossl.cutting import fits, nodata
 from hpc_astrossl.cutting.badfile import BadFile, RecipeFault
+from hpc_astrossl.cutting.grids import differ
 from hpc_astrossl.cutting.sky import Sky, sky_of
 from hpc_astrossl.cutting.windows import windows
 from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.images import BandImages, hdu_of
 from hpc_astrossl.specs.pixels import BesideSpec
 
+BESIDE = 0.5  # pixels that a mask may be off, by its header: it is of whole pixels, and often of an older WCS
 SCALES_AGREE = 0.01  # relatively: a recipe's pixel scale and a header's
 _SCALES = ("PIXSCALE", "PIXSCAL1", "SECPIX", "SECPIX1", "PIXELSCL")  # arcsec per pixel, where there is no WCS
 
@@ -196,4 +198,16 @@ def open_band(spec: BandImages, place: Place, hdu: int | str | None) -> Iterator
                 raise BadFile(f"{path}: the {name} is {other.shape[1]} × {other.shape[0]} pixels, its image "
                               f"{image.shape[1]} × {image.shape[0]}")  # fmt: skip
             others[name] = other
-        yield BandImage(spec, image, others)
+        band = BandImage(spec, image, others)
+        for name, other in others.items():
+            _hold_place(name, other, band)
+        yield band
+
+
+def _hold_place(name: str, other: fits.Image, band: BandImage) -> None:
+    """RecipeFault when a mask, weight or factors lie elsewhere on the sky than their image, by the headers of both."""
+    sky = sky_of(other.headers.image, other.shape, other.path)
+    if band.sky is not None and sky is not None and (words := differ(band.sky, sky, BESIDE)):
+        raise RecipeFault(f"{other.path}: the {name} does not lie on the pixels of {band.image.path.name}: {words}; "
+                          f"take the {name} that belongs to it, or, if only its WCS is old, delete that from the header"
+                          )  # fmt: skip

@@ -1,11 +1,15 @@
 """Whether the bands of a field or object lie on one grid: size, shift, scale, rotation and parity, by their headers."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from hpc_astrossl.cutting.badfile import RecipeFault
-from hpc_astrossl.cutting.bandimage import BandImage
 from hpc_astrossl.cutting.sky import Sky
 from hpc_astrossl.specs.images import BandImages
+
+if TYPE_CHECKING:
+    from hpc_astrossl.cutting.bandimage import BandImage
 
 APART = 0.1  # pixels that grids may differ anywhere
 _CURE = "; give resample in the recipe, and every band is brought to one grid"
@@ -17,7 +21,7 @@ class Reference:
     def __init__(self, spec: BandImages):
         self._spec, self._first = spec, None
 
-    def hold(self, band: BandImage) -> None:
+    def hold(self, band: "BandImage") -> None:
         """RecipeFault if a band's grid is not the first one's."""
         path = band.image.path
         if self._first is None:
@@ -32,13 +36,13 @@ class Reference:
                               f"grid{_CURE}")  # fmt: skip
 
 
-def differ(one: Sky, other: Sky) -> str:
-    """How the pixels of another image of the same size lie on the sky against those of one; "" if alike."""
+def differ(one: Sky, other: Sky, apart: float = APART) -> str:
+    """How the pixels of another image of the same size lie on the sky against those of one; "" if alike, to ``apart``
+    pixels."""
     height, width = one.shape
     x, y = np.meshgrid(np.linspace(1, width, 3), np.linspace(1, height, 3))
     there = other.pixel(*one.sky(x, y))
-    apart = np.hypot(there[0] - x, there[1] - y)
-    if (apart <= APART).all():
+    if (np.hypot(there[0] - x, there[1] - y) <= apart).all():
         return ""
     a, b = (sky.matrix((width + 1) / 2, (height + 1) / 2) for sky in (one, other))
     parts = []

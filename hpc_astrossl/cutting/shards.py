@@ -109,7 +109,7 @@ def write_shards(portion: Portion, advance: Callable[[int], None]) -> Outcome:
                 reasons = None
             except InputError as error:
                 (outcome.notes if rejects else outcome.faults).append(str(error))
-                reasons = np.full(len(unit.rows), _reason(error, unit), dtype=object) if rejects else None
+                reasons = np.full(len(unit.rows), reason_of_unit(error, unit), dtype=object) if rejects else None
             advance(sum([part.take(unit, reasons) for part in filling]))
             list(pool.map(lambda one: one[0].write(one[1]), [(part, n) for part in filling for n in part.full()]))
     return outcome
@@ -125,7 +125,7 @@ def _cut(source: Source, unit: Unit, into: "_Into", row: tuple[int, ...]) -> np.
     return reasons
 
 
-def _reason(error: InputError, unit: Unit) -> str:
+def reason_of_unit(error: InputError, unit: Unit) -> str:
     """What the objects of a field that cannot be used are counted under: what is wrong with it, and its name."""
     reason = reason_of(error)
     return f"{'field unreadable' if reason == DAMAGED else reason}: {unit.name}"

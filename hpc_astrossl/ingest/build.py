@@ -23,7 +23,8 @@ from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import aside_of, remove, sweep, task_note, write_aside
 from hpc_astrossl.ingest import lease, plans
 from hpc_astrossl.ingest.finishing import NothingLeft, finish
-from hpc_astrossl.ingest.planning import Draft, Edges, drafts, summary
+from hpc_astrossl.ingest.looks import Looks
+from hpc_astrossl.ingest.planning import Draft, drafts, summary
 from hpc_astrossl.ingest.plans import Job
 from hpc_astrossl.objects import Objects, joined, subset
 from hpc_astrossl.selection.catalogue import read_objects
@@ -193,9 +194,9 @@ def _select(recipe: Recipe, names: list[str], places: tuple[Path, Path], how: tu
     for note in objects.notes:
         progress.say(note)
     objects = _located(recipe, source, objects, space)
-    edges = Edges(recipe, source, objects)
-    selections = select(recipe, objects, source, edges, space)
-    found = drafts(recipe, (source, out), objects, {name: selections[name] for name in names}, edges.seen, space)
+    looks = Looks(recipe, source, objects)
+    selections = select(recipe, objects, source, looks, space)
+    found = drafts(recipe, (source, out), objects, {name: selections[name] for name in names}, looks.seen, space)
     made = {draft.name: standing for draft in found if (standing := _standing(draft, options))}
     return [draft for draft in found if draft.name not in made], made
 

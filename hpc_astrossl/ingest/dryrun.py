@@ -19,7 +19,8 @@ from hpc_astrossl.ingest.planning import require_some
 from hpc_astrossl.objects import Objects
 from hpc_astrossl.selection import splits
 from hpc_astrossl.selection.catalogue import read_objects
-from hpc_astrossl.selection.select import KEPT, Selection, require_classes, select
+from hpc_astrossl.selection.chosen import KEPT, Selection
+from hpc_astrossl.selection.select import require_classes, select
 from hpc_astrossl.selection.workspace import BLOCK, GB, Workspace
 from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.recipe import Recipe

@@ -15,6 +15,7 @@ from hpc_astrossl import inputs as noting
 from hpc_astrossl import store as stores
 from hpc_astrossl.cutting.badfile import NO_FILE
 from hpc_astrossl.cutting.cutouts import open_source
+from hpc_astrossl.cutting.sky import ARCSEC
 from hpc_astrossl.cutting.source import BLOCK
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import make_aside, rows_as_csv
@@ -25,6 +26,7 @@ from hpc_astrossl.manifest import Record
 from hpc_astrossl.specs import making
 from hpc_astrossl.store.packed import unpack
 
+SCALES_DIFFER = 0.02  # relatively: so much do pixels of one image differ, too, by its projection
 PART = 100_000  # lines that are written at once
 
 
@@ -50,7 +52,9 @@ def finish(job: Job, say: Callable[[str], None] = lambda text: None) -> stores.S
         info.provenance["inputs"]["shards"] = [summary(record.inputs)["digest"] for record in records]
         if info.counts["kept"] == 0:
             raise _nothing_left(job, Counter(reason for _, reason in rejected))
-        writer.write_table(_columns(job, split, labels) | _facts(records, len(split)))
+        facts = _facts(records, len(split))
+        scales = one_scale(job, facts, split)
+        writer.write_table(_columns(job, split, labels) | facts)
         _write_rejected(job.path.with_name(f"{job.name}.rejected.csv"), _left_out(job, rejected))
         if job.encoding is None:
             info = replace(info, statistics=writer.statistics(split))
@@ -58,9 +62,31 @@ def finish(job: Job, say: Callable[[str], None] = lambda text: None) -> stores.S
         writer.finish(info)
         tables = {facts["file"]: facts for facts in job.inputs["tables"]}
         noting.note(job.path, job.folder, tables | files, tree=job.recipe.catalogue.tree, since=begun)
-    for line in equal.words(job.name):
+    for line in (*scales, *equal.words(job.name)):
         say(line)
     return info
+
+
+def one_scale(job: Job, facts: dict[str, np.ndarray], split: np.ndarray) -> list[str]:
+    """What is to be said of images whose headers give them pixels of different sizes; InputError where they are cut
+    from fields, of which one scale is recorded for all."""
+    images, wcs = job.recipe.images, facts.get("wcs")
+    if images is None or images.resample is not None or wcs is None:
+        return []
+    scale = np.sqrt(np.abs(np.linalg.det(wcs[:, 2:].reshape(-1, 2, 2)))) * ARCSEC
+    scale[split == stores.REJECTED] = np.nan
+    if not np.isfinite(scale).any() or np.nanmax(scale) <= np.nanmin(scale) * (1 + SCALES_DIFFER):
+        return []
+    first, last = (int(pick(scale)) for pick in (np.nanargmin, np.nanargmax))
+    ids = job.column("object_id")
+    words = (
+        f"its images have pixels of {scale[first]:.4g} arcsec (object {ids[first]}) to {scale[last]:.4g} "
+        f"(object {ids[last]})"
+    )
+    if job.recipe.fields is None:
+        return [f"{job.name}: {words}; cutouts.resample brings them to one scale"]
+    raise InputError(f"store {job.name}: {words}, so objects of one size differ in them; bring all to one scale, "
+                     "fields.resample: {pixel_scale: …}, or leave those fields out, and say --overwrite")  # fmt: skip
 
 
 class NothingLeft(InputError):

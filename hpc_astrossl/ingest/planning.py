@@ -16,13 +16,13 @@ import numpy as np
 
 from hpc_astrossl import __version__, config, provenance
 from hpc_astrossl.cutting.cutouts import open_source
-from hpc_astrossl.cutting.geometry import over_edge
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects, ranked
 from hpc_astrossl.selection import splits
 from hpc_astrossl.selection.catalogue import table_files
+from hpc_astrossl.selection.chosen import KEPT, Selection
 from hpc_astrossl.selection.crossmatch import Groups
-from hpc_astrossl.selection.select import KEPT, Selection, require_classes
+from hpc_astrossl.selection.select import require_classes
 from hpc_astrossl.selection.workspace import BLOCK, HERE, Workspace, in_order
 from hpc_astrossl.specs.recipe import Recipe, StoreSpec, is_path
 from hpc_astrossl.store import Arrays, open_store
@@ -110,29 +110,6 @@ class Draft:
 def libraries() -> dict[str, str]:
     """Versions of the libraries that pixels and bytes depend on."""
     return {name: importlib.metadata.version(name) for name in LIBRARIES}
-
-
-class Edges:
-    """Which cutouts would reach over the edge of their field; each field's size is read once."""
-
-    def __init__(self, recipe: Recipe, source: Path, objects: Objects):
-        self._place, self._objects = (recipe, source), objects
-        self._known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        self.seen: set[Path] = set()  # images whose headers were asked
-
-    def __call__(self, store: StoreSpec, rows: np.ndarray) -> np.ndarray:
-        """True for those of ``rows`` that do; bool, N of the catalogue."""
-        (recipe, source), count = self._place, len(self._objects)
-        if recipe.fields is None:
-            return np.zeros(count, dtype=bool)
-        asked, outside = self._known.setdefault(store.images, (np.zeros(count, bool), np.zeros(count, bool)))
-        new = rows[~asked[rows]]
-        if len(new):
-            cutter = open_source(recipe, source, self._objects, store.images)
-            outside |= over_edge(recipe, cutter, self._objects, new)
-            self.seen |= {cutter.first(unit)[0] for unit in cutter.units(new)}
-            asked[new] = True
-        return outside
 
 
 def drafts(recipe: Recipe, places: tuple[Path, Path], objects: Objects, chosen: dict[str, Selection],

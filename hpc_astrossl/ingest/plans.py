@@ -23,8 +23,8 @@ from hpc_astrossl.files import make_aside, remove, sync, write_aside
 from hpc_astrossl.ingest.planning import Draft, libraries
 from hpc_astrossl.objects import Objects
 from hpc_astrossl.selection.catalogue import table_files
+from hpc_astrossl.selection.chosen import KEPT
 from hpc_astrossl.selection.columns import BLOCK, Columns, write_columns
-from hpc_astrossl.selection.select import KEPT
 from hpc_astrossl.selection.workspace import in_order
 from hpc_astrossl.specs.recipe import Recipe, is_path
 from hpc_astrossl.store import Arrays

@@ -4,13 +4,14 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import ARRAY_ROW, NO_ROW, Objects
-from hpc_astrossl.selection import photometry
+from hpc_astrossl.selection import doubt, photometry
 from hpc_astrossl.selection.workspace import BLOCK, HERE, Growing, Workspace
 from hpc_astrossl.specs.recipe import Recipe
 from hpc_astrossl.specs.tables import CatalogueSpec
@@ -33,7 +34,7 @@ def read_objects(recipe: Recipe, source: Path, space: Workspace = HERE) -> Objec
     spec = recipe.catalogue
     texts = _texts(recipe)
     wanted = _wanted(spec, texts)
-    kind, faint, done, left = "", Counter(), 0, []
+    kind, told, done, left = "", _Told(), 0, []
     if spec.tree:
         blocks = iter([read_folders(source, spec.file, wanted, left)])
     else:
@@ -47,31 +48,45 @@ def read_objects(recipe: Recipe, source: Path, space: Workspace = HERE) -> Objec
             part = {name: values[start : start + BLOCK] if space.folder else values for name, values in table.items()}
             places = _places(recipe, part, source / spec.file, done)
             done += len(part[spec.id])
-            grown.append(_block(part, spec, texts, source / spec.file, faint) | places)
+            grown.append(_block(part, spec, texts, source / spec.file, told) | places)
     columns = grown.columns()
     if not spec.tree:
         kind = described(paths, reading)
         _check_count(source / spec.file, len(columns["object_id"]), promised(source, spec.file))
-    counts = ", ".join(f"{band} {faint[band]:,}" for band in spec.bands if faint[band])
+    rounded = "" if spec.tree else doubt.rounded(columns["object_id"][: doubt.LOOKED_AT], spec.id, source / spec.file)
     return Objects(
         **{name: columns.pop(name) for name in list(columns) if not name.startswith(_COLUMN)},
         **({} if spec.flag else {"flag": None}),
         columns={name.removeprefix(_COLUMN): values for name, values in columns.items()}, kind=kind,
-        notes=tuple(_notes(spec, counts, left)),
+        notes=tuple(_notes(spec, told, rounded, left)),
     )  # fmt: skip
 
 
-def _notes(spec: CatalogueSpec, faint: str, left: list[str]) -> Iterator[str]:
+@dataclass(kw_only=True)
+class _Told:
+    """What blocks told of brightness: by band, how many fluxes are not positive; by column, how many magnitudes can be
+    none, and the first of them."""
+
+    faint: Counter = field(default_factory=Counter)
+    unlikely: Counter = field(default_factory=Counter)
+    first: dict[str, float] = field(default_factory=dict)
+
+
+def _notes(spec: CatalogueSpec, told: _Told, rounded: str, left: list[str]) -> Iterator[str]:
     """What is to be said of the table."""
-    if faint:
+    if rounded:
+        yield rounded
+    if told.unlikely:
+        yield doubt.unlikely_words([(name, count, told.first[name]) for name, count in told.unlikely.items()])
+    if faint := ", ".join(f"{band} {told.faint[band]:,}" for band in spec.bands if told.faint[band]):
         yield f"flux not positive, counted as undetected: {faint}"
     if left:
         yield f"images that do not fit {spec.file}, so not read: {len(left):,}, the first {left[0]}"
 
 
 def _block(table: dict[str, np.ndarray], spec: CatalogueSpec, texts: dict[str, str], path: Path,
-           faint: Counter) -> dict[str, np.ndarray]:  # fmt: skip
-    """Rows of the table as columns of ``Objects``; ``faint`` counts, by band, fluxes that are not positive."""
+           told: _Told) -> dict[str, np.ndarray]:  # fmt: skip
+    """Rows of the table as columns of ``Objects``; ``told`` counts what is to be said of them."""
     ids = table[spec.id]
     unknown = np.broadcast_to(np.nan, len(ids))
     found = {"object_id": ids, "field": _fields(table, spec, path)}
@@ -80,7 +95,7 @@ def _block(table: dict[str, np.ndarray], spec: CatalogueSpec, texts: dict[str, s
     if spec.origin == 0:
         single |= {name: single[name] + 1 for name in ("x", "y")}
     flag = {"flag": table[spec.flag]} if spec.flag else {}
-    magnitudes, errors = _brightness(table, spec, len(ids), faint)
+    magnitudes, errors = _brightness(table, spec, len(ids), told)
     reference = magnitudes[:, spec.measured.index(spec.reference)] if spec.reference else unknown
     return found | single | flag | {"magnitudes": magnitudes, "errors": errors, "reference": reference}
 
@@ -129,18 +144,30 @@ def _wanted(spec: CatalogueSpec, texts: dict[str, str]) -> dict[str, str]:
 
 
 def _brightness(table: dict[str, np.ndarray], spec: CatalogueSpec, rows: int,
-                faint: Counter) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+                told: _Told) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """(magnitudes, their errors), rows × bands."""
     if spec.flux is None:
         found, errors = (_per_band(table, spec, pattern, rows) for pattern in (spec.magnitude, spec.error))
+        _leave_out(found, spec, told)
         errors[np.isnan(found) | (errors < 0)] = np.nan
         return found, errors
     flux = _per_band(table, spec, spec.flux, rows, sentinels=())
     sigma = _per_band(table, spec, spec.flux_error or spec.flux_ivar, rows, sentinels=())
     if spec.flux_ivar:
         sigma = photometry.sigma(sigma)
-    faint.update(dict(zip(spec.measured, (flux <= 0).sum(axis=0).tolist(), strict=True)))
+    told.faint.update(dict(zip(spec.measured, (flux <= 0).sum(axis=0).tolist(), strict=True)))
     return photometry.magnitudes(flux, spec.unit), photometry.errors(flux, sigma)
+
+
+def _leave_out(magnitudes: np.ndarray, spec: CatalogueSpec, told: _Told) -> None:
+    """Take what can be no magnitude for unknown, counted."""
+    wrong = doubt.unlikely(magnitudes)
+    if wrong.any():
+        for column, mask, values in zip(spec.columns(spec.magnitude), wrong.T, magnitudes.T, strict=True):
+            if mask.any():
+                told.unlikely[column] += int(mask.sum())
+                told.first.setdefault(column, float(values[mask.argmax()]))
+        magnitudes[wrong] = np.nan
 
 
 def _per_band(table: dict[str, np.ndarray], spec: CatalogueSpec, pattern: str | None, rows: int,

@@ -1,4 +1,4 @@
-"""Who is near whom on the sky: duplicates within a catalogue, and spectra matched to objects one to one.
+"""Who is near whom on the sky, within a catalogue and between two; and which ids are the same.
 
 Positions become unit vectors in a k-d tree, so right ascension wraps and the poles are ordinary places. The chord of
 an angle θ is 2 sin(θ/2). All positions are in degrees, all radii in arcsec; a position with NaN is near nothing.
@@ -155,28 +155,47 @@ def duplicates(ids: np.ndarray, position: tuple[np.ndarray, np.ndarray], magnitu
     and each that is kept removes its neighbours, so that no two that are kept are within the radius.
     """
     masks = np.zeros((2, len(ids)), dtype=bool)
-    for mask, rows in zip(masks, repeats(ids, position, magnitude, np.arange(len(ids)), radius), strict=True):
-        mask[rows] = True
+    found = repeats(ids, position, magnitude, np.arange(len(ids)), radius)
+    masks[0, found.same_id], masks[1, found.near] = True, True
     return masks[0], masks[1]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Repeats:
+    """The rows that repeat another one by id, and by position; ``by_id`` has each row with the id of another, and the
+    one that is kept of these; ``pairs`` all rows that repeat, or are repeated by, another, with that; M × 2."""
+
+    same_id: np.ndarray
+    near: np.ndarray
+    by_id: np.ndarray
+    pairs: np.ndarray
+
+
 def repeats(ids: Any, position: tuple[Any, Any], magnitude: Any, rows: Rows, radius: float,
-            space: Workspace = HERE) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """``duplicates`` among some rows of a catalogue, as the rows that repeat another by id, and by position."""
+            space: Workspace = HERE) -> Repeats:  # fmt: skip
+    """``duplicates`` among some rows of a catalogue."""
     repeated, codes = repeated_ids(ids, rows, space)
     order = np.lexsort((repeated, ids[repeated], magnitude[repeated]))
-    first = np.zeros(len(repeated), dtype=bool)
-    first[order[np.unique(codes[order], return_index=True)[1]]] = True
-    same_id = repeated[~first]
+    first, at = np.unique(codes[order], return_index=True, return_inverse=True)[1:]
+    by_id = np.stack([repeated[order], repeated[order][first][at]], axis=1)
+    by_id = by_id[by_id[:, 0] != by_id[:, 1]]
+    same_id = np.sort(by_id[:, 0])
     if radius == 0:
-        return same_id, same_id[:0]
+        return Repeats(same_id=same_id, near=same_id[:0], by_id=by_id, pairs=by_id)
     same_place, close = _neighbours(without(rows, same_id), position, radius, space,
                                     lambda rows: _brightest_first(rows, ids, magnitude))  # fmt: skip
     involved = np.unique(close)
     rank = np.empty(len(involved), dtype=np.int64)
     rank[np.searchsorted(involved, _brightest_first(involved, ids, magnitude))] = np.arange(len(involved))
     fallen = involved[_dominated(rank[np.searchsorted(involved, close)])[rank]]
-    return same_id, np.sort(np.concatenate([same_place[:, 0], fallen]))
+    return Repeats(same_id=same_id, near=np.sort(np.concatenate([same_place[:, 0], fallen])), by_id=by_id,
+                   pairs=np.concatenate([by_id, same_place, close]))  # fmt: skip
+
+
+def separation(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Arcsec between places and others, one by one; NaN where a position is unknown."""
+    chord = np.linalg.norm(_vectors(*one) - _vectors(*other), axis=-1)
+    return np.degrees(2 * np.arcsin(np.minimum(chord / 2, 1))) * 3600
 
 
 def _neighbours(rows: Rows, position: tuple[Any, Any], radius: float, space: Workspace, order,
@@ -214,6 +233,7 @@ def _places(rows: np.ndarray, position: tuple[np.ndarray, np.ndarray]) -> tuple[
     Placeholders may be thousands at one place: as pairs they would fill the memory.
     """
     ra, dec = position[0][rows] % 360 + 0.0, position[1][rows] + 0.0  # -0.0 is 0.0, and 360 is 0
+    ra[np.abs(dec) == 90] = 0.0  # a pole is one place
     order = np.lexsort((dec, ra))
     same = (ra[order][1:] == ra[order][:-1]) & (dec[order][1:] == dec[order][:-1])
     shared = np.concatenate([[False], same]) | np.concatenate([same, [False]])
@@ -299,63 +319,3 @@ def joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     links = np.concatenate([np.stack([np.arange(count), at[inverse]]) for _, at, inverse in first], axis=1)
     graph = coo_array((np.ones(links.shape[1], dtype=bool), tuple(links)), shape=(count, count))
     return connected_components(graph, directed=False)[1]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Match:
-    """What matching spectra to N objects found.
-
-    ``spectrum`` is the row of the object's spectrum, -1 for none; the masks say why an object has none: its
-    ``ambiguous`` spectra disagree about the class, its spectrum went to a ``nearer`` object, or only spectra whose
-    redshift carries a ``warning`` are there.
-    """
-
-    spectrum: np.ndarray
-    ambiguous: np.ndarray
-    nearer: np.ndarray
-    warning: np.ndarray
-
-
-def match_spectra(objects: tuple[np.ndarray, np.ndarray], spectra: tuple[np.ndarray, np.ndarray],
-                  classes: np.ndarray, good: np.ndarray, radius: float) -> Match:  # fmt: skip
-    """The nearest ``good`` spectrum within ``radius`` of each object, one to one.
-
-    Pairs are taken from the nearest on; an object or spectrum that has a partner takes no second one. Repeated spectra
-    of one object are common and harmless as long as they agree about the class; where they do not, the object is
-    ambiguous and its spectra are used for nothing else.
-    """
-    return matched(pairs(*objects, *spectra, radius), len(objects[0]), classes, good)
-
-
-def matched(near: np.ndarray, count: int, classes: np.ndarray, good: np.ndarray) -> Match:
-    """``match_spectra`` of ``count`` objects, from their pairs with spectra."""
-    usable = near[good[near[:, 1]]]
-    ambiguous, warning = np.zeros((2, count), dtype=bool)
-    warning[near[:, 0]] = True
-    warning[usable[:, 0]] = False
-    any_class = np.full(count, "", dtype=classes.dtype)
-    any_class[usable[:, 0]] = classes[usable[:, 1]]
-    ambiguous[usable[classes[usable[:, 1]] != any_class[usable[:, 0]], 0]] = True
-    taken = np.zeros(len(good), dtype=bool)
-    taken[usable[ambiguous[usable[:, 0]], 1]] = True
-    free = usable[~ambiguous[usable[:, 0]] & ~taken[usable[:, 1]]]
-    spectrum = _one_to_one(free, count, len(taken))
-    has = np.zeros(count, dtype=bool)
-    has[usable[:, 0]] = True
-    return Match(spectrum=spectrum, ambiguous=ambiguous, warning=warning, nearer=has & ~ambiguous & (spectrum < 0))
-
-
-def _one_to_one(near: np.ndarray, count: int, others: int) -> np.ndarray:
-    """The partner of each of ``count`` when pairs, nearest first, are taken unless either has a partner; -1 for none.
-
-    In rounds instead of pair by pair: what is the first pair for both of its sides would be taken, whatever the others.
-    """
-    partner, taken = np.full(count, -1, dtype=np.int64), np.zeros(others, dtype=bool)
-    while len(near):
-        first = np.zeros((2, len(near)), dtype=bool)
-        for side in (0, 1):
-            first[side, np.unique(near[:, side], return_index=True)[1]] = True
-        chosen = near[first.all(axis=0)]
-        partner[chosen[:, 0]], taken[chosen[:, 1]] = chosen[:, 1], True
-        near = near[(partner[near[:, 0]] < 0) & ~taken[near[:, 1]]]
-    return partner

@@ -1,9 +1,8 @@
 """Which objects each store takes, with which label, and why the others are left out; before any pixel is read."""
 
 import bisect
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ import numpy as np
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects, subset
-from hpc_astrossl.selection import crossmatch
+from hpc_astrossl.selection import crossmatch, matching
+from hpc_astrossl.selection.chosen import KEPT, Selection
+from hpc_astrossl.selection.repeats import Images, reject_repeats
 from hpc_astrossl.selection.workspace import BLOCK, HERE, Workspace
 from hpc_astrossl.specs.recipe import LabelSpec, Recipe, StoreSpec, is_path
 from hpc_astrossl.store import open_store
@@ -20,73 +21,17 @@ from hpc_astrossl.tables.tables import Reading, files, read_tables
 from hpc_astrossl.tables.texts import NUMBER
 
 Sky = tuple[Any, crossmatch.Places]  # ids, and where the rows that are meant are
-KEPT = ""
-EDGE = "near the edge"
 MANY = 20  # values and reasons that a message lists
 BOOLEANS = {"true": "true", "t": "true", "false": "false", "f": "false"}  # as tables write them
 LEAK = 1.0  # arcsec: nearer than this to an object of a labelled set, the pretext set would know its pixels
 
 
-Outside = Callable[[StoreSpec, np.ndarray], np.ndarray]  # of some rows, those whose cutout is over the edge; bool, N
-
-
-class Selection:
-    """For N objects: the reason to leave each out of a store ("" while it is in), and its class code (-1 for none).
-
-    ``values`` counts the values that the labels were read from, before any filter; empty without labels.
-    """
-
-    def __init__(self, count: int, classes: int = 0, common: "Selection | None" = None):
-        self.codes = np.zeros(count, dtype=np.uint8) if common is None else common.codes.copy()
-        self.words = [KEPT] if common is None else list(common.words)
-        narrow = np.int8 if classes <= 127 else np.int16
-        self.labels = np.full(count, -1, narrow) if classes else np.broadcast_to(np.int16(-1), count)
-        self.values: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    @property
-    def kept(self) -> crossmatch.Masked:
-        """The objects that are in."""
-        return crossmatch.Masked(self.codes == 0)
-
-    @property
-    def rows(self) -> np.ndarray:
-        """Row numbers of the objects that are in, ascending."""
-        return np.flatnonzero(self.codes == 0)
-
-    @property
-    def reasons(self) -> np.ndarray:
-        """The reason of each object, as Python objects: they are of any length."""
-        return np.array(self.words, dtype=object)[self.codes]
-
-    def counts(self) -> dict[str, int]:
-        """How many objects have each reason, KEPT among them, in the order in which they come."""
-        codes, first, counts = np.unique(self.codes, return_index=True, return_counts=True)
-        return {self.words[codes[i]]: int(counts[i]) for i in np.argsort(first).tolist()}
-
-    def reject(self, asked: np.ndarray, reason: str, start: int = 0) -> None:
-        """Give ``reason`` to those that have none yet, the first reason being the one counted: to rows, or to those of
-        a mask, counted from ``start`` on."""
-        if reason not in self.words:
-            self.words.append(reason)
-            if len(self.words) > 256:
-                self.codes = self.codes.astype(np.uint16)
-        if asked.dtype == bool:
-            part = self.codes[start : start + len(asked)]
-            part[asked & (part == 0)] = self.words.index(reason)
-        else:
-            asked = asked[self.codes[asked] == 0]
-            self.codes[asked] = self.words.index(reason)
-
-
-def select(recipe: Recipe, objects: Objects, source: Path, outside: Outside | None = None,
+def select(recipe: Recipe, objects: Objects, source: Path, images: Images | None = None,
            space: Workspace = HERE) -> dict[str, Selection]:  # fmt: skip
     """The selection of every store of the recipe. Reads the spectroscopic table if a store's labels need it.
 
-    Objects that repeat another compete only among those that pass everything else that is known before pixels are
-    read: a twin at the edge of its field (``outside``), say, removes nobody.
+    Objects that repeat another compete only among those that pass everything else: a twin at the edge of its field, or
+    where that has no pixels, as ``images`` tell, removes nobody.
     """
     chosen, known = _alone(recipe, objects)
     spectra = None
@@ -97,7 +42,7 @@ def select(recipe: Recipe, objects: Objects, source: Path, outside: Outside | No
         far[near] = False
         for name in filter(lambda name: _spectral(recipe.stores[name]), chosen):
             chosen[name].reject(far, _no_spectrum(recipe))
-    _between(recipe, objects, chosen, outside, space)
+    reject_repeats(recipe, objects, chosen, images, space)
     if spectra is not None:
         _match(recipe, objects, chosen, spectra, space)
     _keep_apart(recipe, objects, chosen, space)
@@ -152,24 +97,6 @@ def _blocks(objects: Objects) -> Iterator[tuple[int, Objects]]:
     """The objects, so many at a time, with the row of the first."""
     for start in range(0, len(objects), BLOCK):
         yield start, subset(objects, slice(start, start + BLOCK))
-
-
-def _between(recipe: Recipe, objects: Objects, chosen: dict[str, Selection], outside: Outside | None,
-             space: Workspace) -> None:  # fmt: skip
-    """Reject what is over the edge of its field, and then those that repeat a brighter object that is still in, by id
-    or by place; who repeats whom among some rows is found once for stores that ask about the same."""
-    known, radius = {}, recipe.filters.duplicates
-    for name, selection in chosen.items():
-        if outside is not None and len(left := selection.rows):
-            selection.reject(outside(recipe.stores[name], left), EDGE)
-        left = selection.kept
-        key = hashlib.sha256(left.mask).digest()
-        if key not in known:
-            known[key] = crossmatch.repeats(objects.object_id, (objects.ra, objects.dec), objects.reference, left,
-                                            radius, space)  # fmt: skip
-        same_id, near = known[key]
-        selection.reject(same_id, "repeated id")
-        selection.reject(near, f"within {radius:g} arcsec of a brighter object")
 
 
 def _common(recipe: Recipe, objects: Objects, selection: Selection, start: int) -> None:
@@ -296,7 +223,7 @@ def _match(recipe: Recipe, objects: Objects, chosen: dict[str, Selection], spect
         own = near[selection.codes[near[:, 0]] == 0]
         rows, at = np.unique(own[:, 0], return_inverse=True)
         own[:, 0] = at
-        match = crossmatch.matched(own, len(rows), spectra.classes, spectra.good)
+        match = matching.matched(own, len(rows), spectra.classes, spectra.good)
         reasons = np.full(len(rows), _no_spectrum(recipe), dtype=object)
         reasons[match.spectrum >= 0] = KEPT
         reasons[match.warning] = "redshift with a warning"

@@ -28,6 +28,8 @@ class FilterSpec:
     flags: tuple[int, ...] = ()  # allowed values of the catalogue's flag column; empty: all
     duplicates: float = 1.0  # arcsec: of objects nearer than this the brightest is kept; 0: only equal ids
     magnitudes: dict[str, tuple[float, ...]] = field(default_factory=dict)  # band -> [brightest, faintest] allowed
+    # Rows of one id that are not one object, since they lie more than 60 arcsec apart, or have other files or classes.
+    repeated_ids: Literal["stop", "reject"] = field(default="stop", metadata={"identity": "changed"})
 
     def __post_init__(self):
         for band, limits in self.magnitudes.items():

@@ -121,6 +121,8 @@ WORDS: dict[str, dict[str, str]] = {
         "flags": "Values of the flag column that are allowed; empty: all. Needs catalogue.flag.",
         "duplicates": "Of objects nearer than this, the brightest is kept; arcsec, 0 to 60. 0: only equal ids.",
         "magnitudes": "Limits by band: [brightest, faintest], magnitudes.",
+        "repeated_ids": "Rows of one id that are not one object (over 60 arcsec apart, or of other files or classes): "
+        "stop, or reject all but the brightest.",
     },
     "SplitSpec": {
         "by": "stratified: by class and magnitude; object: by a hash of the id; sky: by cells of the sky; column: as "

@@ -12,8 +12,8 @@ from hpc_astrossl.tables.values import NO_TEXT, NO_VALUE, Kind, Unfit, hint
 LONGEST = 255  # characters of a field, as of a file's name: one of a million would make every row as wide in memory
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 BOOLEAN = {"true": "1", "false": "0"}
-# 1.237e+18 is what is left of an id of 19 digits when a program took it for a number; so is a column of 12.0, 13.0.
-_ROUNDED, _WHOLE = r"^[+-]?\d(\.\d*)?[eE]\+?\d\d+$", r"^[+-]?\d+\.0*$"
+# 1.237e+18 is what is left of an id of 19 digits when a program took it for a number; so are 12.0, 13.0 or 13.
+_ROUNDED, _WHOLE = r"^[+-]?\d(\.\d*)?[eE]\+?\d\d+$", r"^[+-]?\d+(\.0*)?$"
 Texts = pa.ChunkedArray | pa.Array
 
 
@@ -40,17 +40,21 @@ def plain(column: Texts) -> Texts:
 
 
 def check_names(column: Texts | np.ndarray) -> None:
-    """Unfit for names that were once floating-point numbers; one of 19 digits is enough, of 12.0 all must be so."""
+    """Unfit for names that were once floating-point numbers: one of 19 digits is enough, or whole numbers of which one
+    is written as 12.0."""
     column = pa.array(column) if isinstance(column, np.ndarray) else column
     dotted = column.filter(pc.match_substring(column, "."))
     exponents = column.filter(pc.match_substring_regex(column, _ROUNDED)) if len(dotted) else dotted
-    known = pc.sum(pc.not_equal(column, "")).as_py() or 0
     wrong = exponents[0] if len(exponents) else None
-    if len(dotted) == known > 0 and pc.all(pc.match_substring_regex(dotted, _WHOLE)).as_py():
+    if len(dotted) and _whole(dotted) and _whole(column.filter(pc.not_equal(column, ""))):
         wrong = dotted[0]
     if wrong is not None:
         raise Unfit(f"{wrong.as_py()!r} was written as a floating-point number, which cannot tell long ids apart; "
                     "write whole numbers or text")  # fmt: skip
+
+
+def _whole(column: Texts) -> bool:
+    return pc.all(pc.match_substring_regex(column, _WHOLE)).as_py()
 
 
 def text_nulls(more: Collection[str]) -> set[str]:
