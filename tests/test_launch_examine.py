@@ -134,6 +134,25 @@ def test_limits_of_a_site(put):
     assert said(found, "a job").works is True
 
 
+@pytest.mark.parametrize(
+    ("sinfo", "line"),
+    [
+        ("cpu*|up|1:00:00|2|4|8000|(null)", "resources: {all: {cpus: 4, memory_gb: 7}}"),
+        ("cpu*|up|0:30:00|2|64|256000|(null)", "resources: {all: {minutes: 30}}"),
+        ("cpu*|up|1:00:00|2|4|8000|(null)\ncpu*|up|1:00:00|2|16|8000|(null)", "resources: {all: {memory_gb: 7}}"),
+        ("cpu*|up|1:00:00|2|64|256000|(null)", ""),
+    ],
+)
+def test_a_task_beyond_the_nodes_is_answered_with_one_that_fits(put, sinfo, line):
+    rows = "\n".join("|".join(row.split("|")[one] for one in (0, 2, 4, 5)) for row in sinfo.split("\n"))
+    put("sinfo", f"case \"$*\" in *version*) echo slurm 25.05.1 ;; *%G*) echo '{sinfo}' ;; *) echo '{rows}' ;; esac")
+    site = ClusterSpec(kind="slurm", resources={"all": {"cpus": 8, "memory_gb": 32, "minutes": 60}})
+    fact = said(list(examine.examine(site)), "a job")
+    assert (fact.put, fact.works) == (line, not line)
+    if line:
+        hold(fact.advice)
+
+
 def test_several_findings_of_one_name_are_all_in_the_json():
     found = _by_name([Finding("shell", None, "a"), Finding("x", True, ""), Finding("shell", None, "b")])
     assert list(found) == ["shell", "x", "shell (2)"]

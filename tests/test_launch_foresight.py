@@ -79,6 +79,13 @@ def test_remarks_name_missing_stores_widened_filters_and_gpus_not_asked_for(tmp_
     said = list(foresight.remarks(planned(recipe, tmp_path), recipe, site, tmp_path))
     assert said[0] == "stores/B.zarr: is not there, and this plan does not make it: submit will refuse"
     assert "stores/A.zarr has 5 channels: the first filters of imagenet-vgg16 take the mean" in said[1]
-    assert said[2].endswith("sent to partition gpu without a GPU; give resources gpus: 1")
+    assert "sent to partition gpu without a GPU; give resources gpus: 1 in the recipe" in said[2]
+    told = ClusterSpec(kind="slurm", gpus_per_node=2)
+    assert (
+        "sent to the default partition without a GPU"
+        in list(foresight.remarks(planned(recipe, tmp_path), recipe, told, tmp_path))[2]
+    )
+    unsaid = ClusterSpec(kind="slurm")
+    assert len(list(foresight.remarks(planned(recipe, tmp_path), recipe, unsaid, tmp_path))) == 2
     enough = jobs(resources={"all": {"gpus": 1}})
     assert not any("partition" in one for one in foresight.remarks(planned(enough, tmp_path), enough, site, tmp_path))

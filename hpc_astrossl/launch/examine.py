@@ -1,6 +1,7 @@
 """What a Slurm site is like, asked of it, held against its cluster file: ``astrossl doctor --cluster NAME``."""
 
 import getpass
+import math
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.launch import client, queue, shell, wants
 from hpc_astrossl.launch.plan import Item, Plan, Stage
 from hpc_astrossl.specs.cluster import ClusterSpec
-from hpc_astrossl.specs.jobs import resources_of
+from hpc_astrossl.specs.jobs import Resources, resources_of
 
 COMMANDS = ("sbatch", "srun", "squeue", "scontrol", "scancel", "sinfo")
 PROBE = "probe"
@@ -203,7 +204,9 @@ def _test_only(cluster: ClusterSpec) -> Fact:
     try:
         queue.check_site(Plan(experiment=PROBE, stages=(stage,)), cluster)
     except InputError as error:
-        return Fact(name="a job", works=False, detail=str(error))
+        put = _fitting(need, cluster)
+        return Fact(name="a job", works=False, detail=str(error), put=put,
+                    why="in place of what stands there" if put else "")  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         options = executors.slurm_options(PROBE, stage, cluster, Path(folder), after="", arrays=1)
         script = Path(folder, "probe.sh")
@@ -214,6 +217,22 @@ def _test_only(cluster: ClusterSpec) -> Fact:
     wanted = f"{need.cpus} CPUs, {need.memory_gb or 'no'} GB, {need.minutes} min"
     put, why = ("", "") if reply.status == 0 else _remedy(words)
     return Fact(name="a job", works=reply.status == 0, detail=f"{wanted}: {words or 'no answer'}", put=put, why=why)
+
+
+def _fitting(need: Resources, cluster: ClusterSpec) -> str:
+    """The line that brings a task within the limits of a kind of node; empty where that is not what is wrong."""
+    try:
+        offers = queue.partitions(str(cluster.sbatch.get("partition") or cluster.partition or "") or None)
+    except InputError:
+        return ""
+    most = max(offers, key=lambda one: (one.cpus or math.inf, one.memory_mb or math.inf), default=queue.Limits())
+    limits = {
+        "cpus": most.cpus and max(1, most.cpus // need.per_node),
+        "memory_gb": most.memory_mb and max(1, most.memory_mb // 1024 // need.per_node),
+        "minutes": most.minutes,
+    }
+    less = {name: limit for name, limit in limits.items() if limit and (getattr(need, name) or 0) > limit}
+    return f"resources: {{all: {{{', '.join(f'{name}: {limit}' for name, limit in less.items())}}}}}" if less else ""
 
 
 def _remedy(words: str) -> tuple[str, str]:

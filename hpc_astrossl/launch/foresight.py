@@ -77,9 +77,11 @@ def remarks(plan: Plan, jobs: JobsSpec, cluster: ClusterSpec | None, workdir: Pa
     yield from dict.fromkeys(_widened(run, workdir) for run in plan.runs if _widened(run, workdir))
     if cluster is not None and cluster.kind == "slurm" and cluster.gpus_per_node != 0:
         without = [stage.name for stage in plan.stages if kind_of(stage.name) in TRAINING and not stage.resources.gpus]
-        if without and cluster.partition and "gpu" in cluster.partition.lower():
+        partition = cluster.partition or "the default partition"
+        if without and (cluster.gpus_per_node or "gpu" in partition.lower()):
+            where = partition if cluster.partition is None else f"partition {partition}"
             stages = ", ".join(without)
-            yield f"{stages}: sent to partition {cluster.partition} without a GPU; give resources gpus: 1"
+            yield f"{stages}: sent to {where} without a GPU; give resources gpus: 1 in the recipe or the cluster file"
 
 
 def _widened(run: RunSpec, workdir: Path) -> str:
