@@ -62,7 +62,7 @@ case "$(uname -sm) $("$python" -c 'import sys; print("%d.%d" % sys.version_info[
 esac
 if [ "$purpose" = test ]; then
     # The wheel that this build is for comes first: the extra [train] is then satisfied and builds nothing.
-    if wheel=$(PYTHON=$(realpath -s "$venv/bin/python") "$here/build_horovod.sh" cpu); then
+    if wheel=$(LC_ALL=C.UTF-8 PYTHON=$(realpath -s "$venv/bin/python") "$here/build_horovod.sh" cpu); then
         pip install --quiet -c "$here/constraints.txt" "$wheel"
         rm -f "$without"
         touch "$venv/.astrossl-horovod"

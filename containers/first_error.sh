@@ -3,7 +3,10 @@
 # A compiler's comes before CMake's and the linker's, and theirs before the last words of whoever called them.
 set -uo pipefail
 
-log=${1:?usage: first_error.sh LOG}
+plain=$(mktemp)
+trap 'rm -f "$plain"' EXIT
+sed 's/\x1b\[[0-9;]*[mK]//g' "${1:?usage: first_error.sh LOG}" > "$plain"  # without colours
+log=$plain
 for pattern in '(^|[^[:alnum:]_])(fatal )?error( C?[0-9]+)?: ' 'CMake Error|undefined reference to|collect2: ' \
     'Killed|No space left on device|make(\[[0-9]+\])?: \*\*\*' '(^|[[:space:]])[A-Za-z]*Error:'; do
     line=$(grep -n -m 1 -E "$pattern" "$log" | cut -d : -f 1)

@@ -99,6 +99,7 @@ def test_horovods_edits_mend_what_newer_compilers_refuse(tmp_path):
          "Compatibility with CMake < 3.5"),
         ("g++: fatal error: Killed signal terminated program cc1plus\nmake[2]: *** [a.o] Error 1\n", "Killed signal"),
         ("x\nld: a.o: undefined reference to `f'\ncollect2: error: ld returned 1\n", "undefined reference"),
+        ("a.cc:3:1: \x1b[01;31m\x1b[Kerror: \x1b[m\x1b[Kexpected ';'\n" + "pip\n" * 30, "error: expected ';'"),
         ("nothing\nof the sort\n", "of the sort"),
     ],
 )  # fmt: skip

@@ -134,6 +134,13 @@ def test_limits_of_a_site(put):
     assert said(found, "a job").works is True
 
 
+def test_a_site_whose_configuration_is_not_for_users(put):
+    put("scontrol", "echo 'permission denied' >&2; exit 1")
+    found = facts(put, sinfo="cpu*|up|1:00|2|16|64000|(null)")
+    assert "set max_array to what the site says" in said(found, "configuration").advice
+    assert said(found, "a job").works is True
+
+
 @pytest.mark.parametrize(
     ("sinfo", "line"),
     [

@@ -9,13 +9,15 @@ import pytest
 
 from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.launch import answers, client, executors, queue
+from hpc_astrossl.launch import answers, client, executors, queue, sending
 from hpc_astrossl.launch.ledger import Entry, Ledger
 from hpc_astrossl.launch.notes import Note, Notes
+from hpc_astrossl.launch.plan import Item, Stage
 from hpc_astrossl.launch.sending import Sending, read_id
 from hpc_astrossl.launch.shell import taken_up
 from hpc_astrossl.launch.state import Lives, last_words
 from hpc_astrossl.specs.cluster import ClusterSpec
+from hpc_astrossl.specs.jobs import Resources
 
 HEADING = "JOBID|STATE|REASON|NAME|COMMAND"
 ENTRY = Entry(kind="slurm", stage="scratch", job="5_1", items=("k",))
@@ -153,6 +155,51 @@ def test_a_limit_on_queued_jobs_is_told_with_what_to_do(put, parcel, words):
     put("squeue", f'#!/bin/sh\necho "{HEADING}"\n')
     with pytest.raises(InputError, match=r"refused the job: .*set max_array in the cluster file below the site"):
         Sending(ledger).send(array, [ENTRY])
+
+
+def test_a_controller_that_heard_and_did_not_answer_may_have_taken_the_array(put, parcel, monkeypatch):
+    monkeypatch.setattr(sending, "LOOKS", (0, 0))
+    array, ledger = parcel
+    put("squeue", f'#!/bin/sh\necho "{HEADING}"\n')
+    for failure, words in (("receive failure", "gave no clear answer"), ("connect failure", "did not reach Slurm")):
+        put("sbatch", f'#!/bin/sh\necho "sbatch: error: Unable to contact slurm controller ({failure})" >&2; exit 1\n')
+        with pytest.raises(InputError, match=words):
+            Sending(ledger).send(array, [ENTRY])
+        assert len(Notes(ledger).all()) == (failure == "receive failure")
+
+
+def test_a_site_that_shows_users_neither_configuration_nor_partitions(put):
+    """A refusal is an answer: the cluster file and sbatch have the last word."""
+    put("scontrol", "#!/bin/sh\necho 'scontrol: permission denied for users' >&2; exit 1\n")
+    put("sinfo", "#!/bin/sh\necho 'sinfo: Access/permission denied' >&2; exit 1\n")
+    assert queue.array_limit(ClusterSpec(kind="slurm", max_array=50)) == 50
+    assert queue.cluster_name() is None
+    assert queue.partitions("gpu") == []
+    put("scontrol", "#!/bin/sh\necho 'Socket timed out' >&2; exit 1\n")
+    put("sinfo", "#!/bin/sh\necho 'Socket timed out' >&2; exit 1\n")
+    for ask in (
+        lambda: queue.array_limit(ClusterSpec(kind="slurm")),
+        queue.cluster_name,
+        lambda: queue.partitions("gpu"),
+    ):
+        with pytest.raises(client.NoAnswer):
+            ask()
+
+
+def test_a_site_that_refuses_the_number_of_nodes(tmp_path):
+    site = ClusterSpec(kind="slurm", sbatch={"nodes": False, "cpus-per-task": False})
+
+    def script(**resources: int) -> str:
+        stage = Stage(name="s", items=(Item(key="k", command=(), produces="p"),), resources=Resources(**resources))
+        return executors.script(1, tmp_path, executors.slurm_options("n", stage, site, tmp_path, after="", arrays=1))
+
+    assert "--nodes" not in script(cpus=1)
+    assert "#SBATCH --cpus-per-task" not in script(cpus=1)
+    assert "#SBATCH --ntasks-per-node=1" in script(cpus=1)
+    with pytest.raises(
+        InputError, match="cpus-per-task: false of the cluster file leaves Slurm's default, 1, and a task wants 4"
+    ):
+        script(cpus=4)
 
 
 def test_variables_of_srun_are_named_and_the_own_cluster_is_no_other(put):

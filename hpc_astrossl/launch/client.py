@@ -22,8 +22,9 @@ SHAPES = {"SLURM_TIME_FORMAT", "SLURM_CLUSTERS", "SLURM_BITSTR_LEN"}
 # Words of a Slurm that was not reached, or fell silent half-way: they say nothing of what was asked.
 SILENT = re.compile(
     "timed out|time out|unable to contact|connection refused|connect failure|connection failure|can't be reached|"
-    "zero bytes|transport endpoint|temporarily|try again|unexpected message|not responding|in standby|broken pipe|"
-    "connection reset",
+    "zero bytes|negative bytes|insane message|transport endpoint|temporar(y|ily)|try again|unexpected message|"
+    "not responding|in standby|broken pipe|connection reset|(send|receive|shutdown) failure|interrupted system call|"
+    "input/output error|no route to host|network is unreachable|host is down|name or service not known",
     re.IGNORECASE,
 )
 

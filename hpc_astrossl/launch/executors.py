@@ -21,7 +21,7 @@ from submitit.slurm.slurm import SlurmJobEnvironment
 from hpc_astrossl.launch import client, gaps, wants
 from hpc_astrossl.launch.ledger import OURS
 from hpc_astrossl.launch.plan import Stage
-from hpc_astrossl.specs.cluster import ClusterSpec
+from hpc_astrossl.specs.cluster import SINGLE, ClusterSpec
 
 YEAR = 365 * 24 * 60  # minutes: on this machine nothing is stopped for its duration
 CONNECTION = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_SACK_KEY", "SLURM_SACK_JWKS"}  # to Slurm itself
@@ -130,6 +130,7 @@ def slurm_options(name: str, stage: Stage, cluster: ClusterSpec, logs: Path, *, 
     need = stage.resources
     delay = min(cluster.signal_delay, need.minutes * 30)
     variables = {**_threads(stage), **cluster.variables, gaps.DELAY: str(delay)}
+    wants.check_left_out(need, cluster)
     parameters = {
         "job_name": name,
         "time": need.minutes,
@@ -150,6 +151,7 @@ def slurm_options(name: str, stage: Stage, cluster: ClusterSpec, logs: Path, *, 
         "wckey": None,  # submitit's own is unknown to sites that keep accounts by it
         "additional_parameters": wants.additional(need, cluster, gaps.SBATCH),
     }
+    parameters |= {option.replace("-", "_"): None for option in SINGLE if cluster.sbatch.get(option) is False}
     return {"python": cluster.python, "attempts": cluster.attempts, "parameters": parameters}
 
 

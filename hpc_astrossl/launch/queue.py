@@ -124,11 +124,24 @@ def _excess(need: Resources, limits: Limits, where: str, *, qos: bool) -> str | 
     return None
 
 
-def cluster_name() -> str | None:
-    """The name of the cluster whose Slurm answers here; None where there is no scontrol. NoAnswer when it is silent."""
+def configuration() -> str | None:
+    """What scontrol tells of the site; None where there is none, or where it is not for users. NoAnswer when silent."""
     if shutil.which("scontrol") is None:
         return None
-    told = re.search(r"^ClusterName\s*=\s*(\S+)[ \t\r]*\n", ask(CONFIG), re.MULTILINE)
+    try:
+        return ask(CONFIG)
+    except NoAnswer:
+        raise
+    except InputError:
+        return None
+
+
+def cluster_name() -> str | None:
+    """The name of the cluster whose Slurm answers here; None where it is not told. NoAnswer when it is silent."""
+    text = configuration()
+    if text is None:
+        return None
+    told = re.search(r"^ClusterName\s*=\s*(\S+)[ \t\r]*\n", text, re.MULTILINE)
     if told is None:
         raise NoAnswer("scontrol show config told no ClusterName; try again when Slurm answers whole")
     return told[1]
@@ -160,7 +173,13 @@ def partitions(name: str | None) -> list[Limits]:
 
     Without a name those of the default partition, and none where the site has no default.
     """
-    lines = [answers.plain(line).split("|") for line in ask(SINFO).splitlines()]
+    try:
+        told = ask(SINFO)
+    except NoAnswer:
+        raise
+    except InputError:
+        return []  # it is not for users here: sbatch has the last word
+    lines = [answers.plain(line).split("|") for line in told.splitlines()]
     parts = [[part.strip() for part in line] for line in lines if len(line) == 4]
     there = {row[0].rstrip("*") for row in parts}
     wanted = [one.strip() for one in name.split(",")] if name else []
@@ -202,10 +221,10 @@ def array_limit(cluster: ClusterSpec, *, lenient: bool = False) -> int:
     MaxArraySize is the largest index and one more; where it is 0 or 1 each task is a job of its own. ``lenient``: the
     cluster file's number when Slurm does not answer. An answer without MaxArraySize is none: it was cut short.
     """
-    if shutil.which("scontrol") is None:
-        return cluster.max_array
     try:
-        told = ask(CONFIG)
+        told = configuration()
+        if told is None:
+            return cluster.max_array
         sizes = re.findall(r"^MaxArraySize\s*=\s*(\d+)[ \t\r]*\n", told, re.MULTILINE)
         if not sizes:
             raise NoAnswer("scontrol show config told no MaxArraySize; try again when Slurm answers whole")

@@ -141,7 +141,10 @@ def read_cluster(reply: client.Reply) -> tuple[str, str] | None:
 
 def _unreached(reply: client.Reply) -> bool:
     """Whether sbatch could not even connect."""
-    return bool(re.search("unable to contact|connection refused|connect failure", reply.err, re.IGNORECASE))
+    words = reply.err.lower()
+    if re.search("(send|receive|shutdown) failure", words):
+        return False  # it connected
+    return bool(re.search("unable to contact|connection refused|connect failure|name or service not known", words))
 
 
 def _hint(words: str) -> str:

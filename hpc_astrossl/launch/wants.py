@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from math import ceil
 
-from hpc_astrossl.specs.cluster import ClusterSpec
+from hpc_astrossl.errors import InputError
+from hpc_astrossl.specs.cluster import SINGLE, ClusterSpec
 from hpc_astrossl.specs.jobs import Resources
 
 MEMORY = {"mem", "mem-per-cpu", "mem-per-gpu"}
@@ -33,6 +34,16 @@ def additional(need: Resources, cluster: ClusterSpec, always: Mapping[str, objec
     if isinstance(own.get("gres"), str) and "gres" in ours:
         own["gres"] = f"{ours['gres']},{own['gres']}"
     return {name: value for name, value in (ours | own).items() if value is not False}
+
+
+def check_left_out(need: Resources, cluster: ClusterSpec) -> None:
+    """InputError when a task wants more than the one that Slurm gives where an option is left out."""
+    for option, wanted in zip(SINGLE, (need.nodes, need.per_node, need.cpus), strict=True):
+        if cluster.sbatch.get(option) is False and wanted > 1:
+            raise InputError(
+                f"sbatch: {option}: false of the cluster file leaves Slurm's default, 1, and a task wants {wanted}; "
+                "give it resources of one, or remove that line"
+            )
 
 
 def _names(value: object, kind: str) -> bool:

@@ -30,6 +30,7 @@ DECIDED = {
     "wait": "astrossl status --watch",
     "wrap": "the recipe",
 }
+SINGLE = ("nodes", "ntasks-per-node", "cpus-per-task")  # may be left out, where one is wanted
 ELSEWHERE = ("clusters", "cluster", "M", "cluster-constraint")
 
 
@@ -111,6 +112,8 @@ class ClusterSpec:
             "submit there",
         )
         require(re.fullmatch(r"[a-z][a-z0-9-]*", name) is not None, f"sbatch: {name!r} is no name of an option")
+        if name in SINGLE and self.sbatch[name] is False:
+            return
         require(name not in DECIDED, f"sbatch: {name} is decided by {DECIDED.get(name)}; remove it")
         # sbatch takes abbreviations.
         whole = next((one for one in (*DECIDED, *ELSEWHERE) if one.startswith(name)), None)
