@@ -78,10 +78,10 @@ def job(workdir, folder, out, **more):
 
 def test_tasks_share_the_parts_and_the_last_one_puts_them_together(workdir, folder, tmp_path):
     whole, shared = tmp_path / "whole.csv", tmp_path / "shared.csv"
-    assert apply.predict(job(workdir, folder, whole)) == 48
-    assert [apply.predict(job(workdir, folder, shared, task=(task, 3))) for task in (2, 0)] == [None, None]
+    assert apply.predict(job(workdir, folder, whole)).objects == 48
+    assert [apply.predict(job(workdir, folder, shared, task=(task, 3))).objects for task in (2, 0)] == [None, None]
     assert not shared.exists()
-    assert apply.predict(job(workdir, folder, shared, task=(1, 3))) == 48
+    assert apply.predict(job(workdir, folder, shared, task=(1, 3))).objects == 48
     assert whole.read_text() == shared.read_text()
 
 
@@ -94,7 +94,7 @@ def test_what_was_made_is_told_as_json(workdir, folder, tmp_path, capsys, verb):
         assert main([*command, "--task", task]) == EXIT_DONE
         told = json.loads(capsys.readouterr().out)
         assert told == {"run": str(folder), "source": source, "out": out, "task": task,
-                        "done": done is not None, "objects": done}  # fmt: skip
+                        "done": done is not None, "objects": done, "left_out": {}, "remarks": []}  # fmt: skip
 
 
 def test_a_second_try_makes_only_what_is_missing(workdir, folder, tmp_path, monkeypatch):
@@ -111,7 +111,7 @@ def test_a_second_try_makes_only_what_is_missing(workdir, folder, tmp_path, monk
     monkeypatch.setattr(parts.Parts, "write", failing)
     with pytest.raises(KeyboardInterrupt):
         apply.predict(job(workdir, folder, out))
-    assert apply.predict(job(workdir, folder, out)) == 48
+    assert apply.predict(job(workdir, folder, out)).objects == 48
     assert [share.turn for share in written] == [0, 1, 2, 3, 3, 4]
     assert len(out.read_text().splitlines()) == 49
 
@@ -151,7 +151,7 @@ def test_parts_of_other_work_are_not_mixed_in(tmp_path):
 def test_interrupted_at_its_end_it_is_finished_by_the_same_command(workdir, folder, tmp_path, monkeypatch, left):
     outs = [tmp_path / "table.csv", tmp_path / "table.npz"]
     work = apply.Job(run=folder, source=workdir / "toy", outs=outs, part_rows=10)
-    assert apply.predict(work) == 48
+    assert apply.predict(work).objects == 48
     whole = [out.read_bytes() for out in outs]
     for out in outs:
         out.unlink()
@@ -163,7 +163,7 @@ def test_interrupted_at_its_end_it_is_finished_by_the_same_command(workdir, fold
         outs[1].unlink()
     if left == "parts being removed":
         (tmp_path / "table.csv.parts").rename(tmp_path / ".table.csv.parts.done")
-    assert apply.predict(work) == 48
+    assert apply.predict(work).objects == 48
     assert [out.read_bytes() for out in outs] == whole
     assert sorted(tmp_path.iterdir()) == [outs[0], tmp_path / "table.csv.json", outs[1]]
     with pytest.raises(InputError, match="is there already"):

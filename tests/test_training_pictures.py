@@ -1,8 +1,10 @@
 """Pictures are made as the images were that a run has learnt: bit for bit, with the same refusals, each once."""
 
+import contextlib
 import functools
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,8 +114,8 @@ def test_a_picture_has_one_answer_through_store_and_folder(ways, folder, learnt,
     monkeypatch.setattr(pictures, "open_loader", functools.partial(open_loader, name=loader))
     learnt(way)
     place = ways[way]
-    assert apply.embed(job(folder, place / "toy.zarr", tmp_path / "store.npz", anyway=True, part_rows=13)) == 24
-    assert apply.embed(job(folder, place / "pictures", tmp_path / "folder.npz", part_rows=20)) == 24
+    assert apply.embed(job(folder, place / "toy.zarr", tmp_path / "store.npz", anyway=True, part_rows=13)).objects == 24
+    assert apply.embed(job(folder, place / "pictures", tmp_path / "folder.npz", part_rows=20)).objects == 24
     store, found = answers(tmp_path / "store.npz"), answers(tmp_path / "folder.npz")
     assert store["object_id"].tolist() == found["object_id"].tolist()
     np.testing.assert_array_equal(store["features"], found["features"])
@@ -159,7 +161,7 @@ def test_crop_and_scale_override_and_are_recorded(ways, folder, learnt, tmp_path
     source, common = ways["crop"] / "pictures", ["--out", str(tmp_path / "a.npz")]
     assert main(["embed", str(folder), str(source), *common, "--crop", "32"]) == EXIT_DONE
     learnt("crop")
-    assert apply.embed(job(folder, source, tmp_path / "b.npz")) == 24
+    assert apply.embed(job(folder, source, tmp_path / "b.npz")).objects == 24
     np.testing.assert_array_equal(answers(tmp_path / "a.npz")["features"], answers(tmp_path / "b.npz")["features"])
     from hpc_astrossl.training.tables import kept
 
@@ -246,7 +248,7 @@ class TestFolders:
         files = sorted(path.relative_to(source).as_posix() for path in source.glob("p*.png"))
         lines = "".join(f"star {n},{file}\n" for n, file in enumerate(files))
         (source / "list.csv").write_text("object_id,file\n" + lines)
-        assert apply.embed(job(folder, source / "list.csv", tmp_path / "a.npz")) == 4
+        assert apply.embed(job(folder, source / "list.csv", tmp_path / "a.npz")).objects == 4
         assert np.load(tmp_path / "a.npz")["object_id"].tolist() == ["star 0", "star 1", "star 2", "star 3"]
         (source / "wrong.csv").write_text("a,b\n1,2\n")
         with pytest.raises(InputError, match="has no column of file names"):
@@ -273,6 +275,44 @@ class TestFolders:
             assert main([*asked[:-1], str(tmp_path / name)]) == EXIT_DONE
         assert not (tmp_path / "b.csv.rejected.csv").exists()  # of an earlier time
         assert (tmp_path / "c.csv.rejected.csv").exists()
+
+    def test_json_counts_what_is_left_out_by_reason(self, source, folder, tmp_path, capsys):
+        (source / "bad.png").write_bytes(b"no image")
+        Image.new("RGB", (48, 48), (5, 5, 5)).save(source / "flat.png")
+        (source / "notes.txt").write_text("a folder is seldom clean\n")
+        asked = ["predict", str(folder), str(source), "--out", str(tmp_path / "a.csv"), "--unreadable", "skip"]
+        assert main([*asked, "--json"]) == EXIT_DONE
+        told = json.loads(capsys.readouterr().out)
+        assert (told["objects"], told["left_out"]) == (6, {"unreadable image": 1, "blank image": 1})
+        assert told["remarks"][0] == "not read: .gif 2, .txt 2"
+        assert "1 of 8 pictures cannot be used; the first is" in told["remarks"][-1]
+
+    def test_who_comes_when_another_has_put_it_together_counts_by_the_list(self, source, folder, tmp_path, monkeypatch):
+        (source / "bad.png").write_bytes(b"no image")
+        work = job(folder, source, tmp_path / "a.csv", wish=Wish(unreadable="skip"))
+        made = parts.Parts.assembling
+
+        @contextlib.contextmanager
+        def late(self):
+            with made(self) as complete:
+                yield complete
+            monkeypatch.setattr(parts.Parts, "assembling", none)
+
+        @contextlib.contextmanager
+        def none(self):
+            yield False
+
+        monkeypatch.setattr(parts.Parts, "assembling", late)
+        first = apply.predict(work)
+        monkeypatch.setattr(apply, "check_outs", lambda *_, **__: None)
+        assert apply.predict(work) == replace(first, remarks=())
+        assert (first.objects, first.left_out) == (6, {"unreadable image": 1})
+
+    def test_a_crop_that_enlarges_is_told(self, source, folder, tmp_path, capsys):
+        asked = ["predict", str(folder), str(source), "--out", str(tmp_path / "a.csv"), "--crop", "20"]
+        assert main(asked) == EXIT_DONE
+        said = capsys.readouterr().err
+        assert "a crop of 20 pixels is less than the 32 of an image: every picture is enlarged" in said
 
     def test_parts_are_kept_when_the_broken_one_is_to_be_skipped(self, source, folder, tmp_path, capsys):
         """The remedy after a refusal: nothing is made twice. Not the other way round: what was skipped is said."""
@@ -324,7 +364,7 @@ class TestParts:
 
     def test_a_file_renamed_between_tasks_is_there_once(self, folder, source, tmp_path):
         out = tmp_path / "a.npz"
-        assert apply.embed(job(folder, source, out, task=(0, 2), part_rows=2)) in (None, 10)
+        assert apply.embed(job(folder, source, out, task=(0, 2), part_rows=2)).objects in (None, 10)
         if not out.exists():
             (source / "p9.png").rename(source / "a0.png")
             (source / "p4.png").unlink()
@@ -345,7 +385,7 @@ class TestParts:
         write = parts.Parts.write
         monkeypatch.setattr(parts.Parts, "write", lambda *a: made.append(1) or write(*a))
         (source / "z.png").unlink()
-        assert apply.embed(job(folder, source, tmp_path / "a.npz", part_rows=2)) == 10
+        assert apply.embed(job(folder, source, tmp_path / "a.npz", part_rows=2)).objects == 10
         assert len(made) <= 1
 
     def test_one_replaced_while_others_are_made_is_made_again(self, folder, source, tmp_path, monkeypatch):
@@ -359,7 +399,7 @@ class TestParts:
                 TestParts.paint(source / "q.png", 78)
 
         monkeypatch.setattr(parts.Parts, "write", meanwhile)
-        assert apply.embed(job(folder, source, tmp_path / "a.npz", part_rows=3)) == 11
+        assert apply.embed(job(folder, source, tmp_path / "a.npz", part_rows=3)).objects == 11
         monkeypatch.undo()
         apply.embed(job(folder, source, tmp_path / "b.npz"))
         np.testing.assert_array_equal(answers(tmp_path / "a.npz")["features"], answers(tmp_path / "b.npz")["features"])

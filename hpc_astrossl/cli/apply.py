@@ -85,18 +85,19 @@ def _job(arguments: Namespace):
     )
 
 
-def _facts(objects: int | None, arguments: Namespace) -> dict:
+def _facts(made, arguments: Namespace) -> dict:
     """What was made, or this task's parts of it, as plain data; ``objects`` null while other tasks have some."""
     return {"run": str(arguments.run), "source": str(arguments.source), "out": [str(out) for out in arguments.out],
-            "task": arguments.task, "done": objects is not None, "objects": objects}  # fmt: skip
+            "task": arguments.task, "done": made.objects is not None, "objects": made.objects,
+            "left_out": made.left_out, "remarks": list(made.remarks)}  # fmt: skip
 
 
-def _tell(objects: int | None, arguments: Namespace) -> None:
+def _tell(made, arguments: Namespace) -> None:
     if arguments.json:
-        print(json.dumps(_facts(objects, arguments), indent=2, ensure_ascii=False))
+        print(json.dumps(_facts(made, arguments), indent=2, ensure_ascii=False))
         return
     names = ", ".join(str(out) for out in arguments.out)
-    if objects is None:
+    if made.objects is None:
         print(f"task {arguments.task} has made its parts; {names} will be there when all tasks have")
     else:
-        print(f"{objects} objects: {names}")
+        print(f"{made.objects:,} objects: {names}")

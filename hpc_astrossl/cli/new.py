@@ -71,15 +71,23 @@ def _of_folders(source: Path | None) -> dict[str, str]:
 
     if not source.is_dir():
         raise InputError(f"--source {source}: no such folder")
-    images = list_images(source).files
+    listing = list_images(source)
+    images = listing.files
     found = Counter(name.split("/")[0] for name in images if name.count("/") == 1)
     other = [name for name in images if name.count("/") != 1]
+    empty = sorted(one.name for one in source.iterdir() if one.is_dir() and one.name not in found
+                   and not one.name.startswith("."))  # fmt: skip
+    others = f"; not read, for their names: {listing.not_read}" if listing.others else ""
     if len(found) < 2:
-        there = f"; the first of {len(images):,} pictures is {images[0]}" if images else ", but no picture"
+        there = f"; the first of {len(images):,} pictures is {images[0]}" if images else f", but no picture{others}"
         raise InputError(f"--source {source}: expected pictures in two folders or more, one a class "
                          f"({source}/CLASS/NAME.jpg), found {len(found)}{there}")  # fmt: skip
     if other:
         print(f"not of the form CLASS/NAME.jpg, so not read: {len(other):,} pictures, the first {other[0]}")
+    if empty:
+        print(f"without pictures, so no classes: {', '.join(empty)}")
+    if others:
+        print(others.removeprefix("; "))
     print("classes: " + ", ".join(f"{name} {count:,}" for name, count in sorted(found.items())))
     return {"source": shlex.quote(str(source)), "classes": _flow({name: [name] for name in sorted(found)})}
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from hpc_astrossl.cutting import rgb
+from hpc_astrossl.cutting import firstlook, rgb
 from hpc_astrossl.cutting.badfile import reason_of
 from hpc_astrossl.cutting.containers import there
 from hpc_astrossl.cutting.source import BLANK, RGB, Unit, blank, blocks
@@ -37,6 +37,10 @@ class FileSource:
     def missing(self, rows: np.ndarray) -> Path | None:
         """The first file of these objects that is not there."""
         return next((path for path in map(self._path, rows) if not path.is_file()), None)
+
+    def remarks(self, rows: np.ndarray) -> list[str]:
+        """What is to be said of these objects' pictures before they are cut."""
+        return firstlook.remarks(len(rows), lambda place: self._path(rows[place]), self._size, self._spec.crop)
 
     def files(self, unit: Unit) -> list[Path]:
         return [path for path in map(self._path, unit.rows) if there(path)]
@@ -82,6 +86,10 @@ class KeptSource(FileSource):
         """As many bytes as the largest of the files needs."""
         sizes = (path.stat().st_size for path in map(self._path, rows) if there(path))
         return (encoded.row_bytes(max(sizes, default=0)),)
+
+    def remarks(self, rows: np.ndarray) -> list[str]:
+        """Nothing: files that are kept as they are have one size, and neither are cut nor resized."""
+        return []
 
     def cut(self, unit: Unit, out: np.ndarray) -> np.ndarray:
         reasons = np.full(len(unit.rows), "", dtype=object)

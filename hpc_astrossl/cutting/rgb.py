@@ -60,13 +60,31 @@ def no_file(path: Path) -> BadFile:
                    NO_FILE)  # fmt: skip
 
 
-def _open(path: Path) -> Image.Image:
+def look(path: Path) -> tuple[int, int]:
+    """(width, height) of an object's image by its header; InputError for what the header tells that is refused."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with _allowed(path) as image:
+                return image.size
+    except FileNotFoundError:
+        raise no_file(path) from None
+
+
+@contextmanager
+def _allowed(path: Path) -> Iterator[Image.Image]:
+    """The image before its pixels are read; InputError when they must not be taken as they are."""
     with _named(path), path.open("rb") as stream:
         if fault := depth.tiff_fault(stream):
             raise InputError(f"{path}: {fault}")
     with _named(path), Image.open(path) as image:
         if fault := depth.fault(image) or _fault(image):
             raise InputError(f"{path}: {fault}")
+        yield image
+
+
+def _open(path: Path) -> Image.Image:
+    with _allowed(path) as image:
         image.load()
         if image.mode == "RGB" and not image.has_transparency_data:
             return image  # a copy of a field is 360 MB

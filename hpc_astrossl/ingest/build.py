@@ -198,7 +198,16 @@ def _select(recipe: Recipe, names: list[str], places: tuple[Path, Path], how: tu
     selections = select(recipe, objects, source, looks, space)
     found = drafts(recipe, (source, out), objects, {name: selections[name] for name in names}, looks.seen, space)
     made = {draft.name: standing for draft in found if (standing := _standing(draft, options))}
+    for remark in dict.fromkeys(line for draft in found if draft.name not in made for line in _remarks(draft)):
+        progress.say(remark)
     return [draft for draft in found if draft.name not in made], made
+
+
+def _remarks(draft: Draft) -> list[str]:
+    """What is to be said of pictures before they are cut."""
+    if draft.recipe.files is None:
+        return []
+    return open_source(draft.recipe, draft.folder, draft.objects, draft.images).remarks(draft.rows)
 
 
 def _located(recipe: Recipe, source: Path, objects: Objects, space: Workspace) -> Objects:

@@ -1,8 +1,8 @@
 """The selection of a recipe without pixels: what would be kept and left out, and how large the stores would be.
 
-Only tables are read, and of an array of cutouts its header, and nothing stays written: columns that are larger than the
-memory allows lie in TMPDIR meanwhile. What only images tell (cutouts over an edge, files that cannot be read, positions
-by the fields' own headers) is left to the making; ``notes`` say so where it matters.
+Only tables are read, the headers of some pictures and that of an array of cutouts, and nothing stays written: columns
+that are larger than the memory allows lie in TMPDIR meanwhile. What only images tell (cutouts over an edge, files that
+cannot be read, positions by the fields' own headers) is left to the making; ``notes`` say so where it matters.
 """
 
 import tempfile
@@ -74,7 +74,7 @@ def _previews(recipe: Recipe, source: Path, how: tuple, space: Workspace) -> lis
     elif recipe.fields is None:
         notes += _files_there(recipe, source, objects, selections)
     together = splits.belonging(recipe.split, objects, space)
-    return [_preview(recipe, name, (objects, together), selections[name], notes)
+    return [_preview(recipe, name, (source, objects, together), selections[name], notes)
             for name in recipe.stores if only in (None, name)]  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def _anywhere(objects: Objects) -> Objects:
 
 def _preview(recipe: Recipe, name: str, known: tuple, selection: Selection,
              notes: list[str]) -> Preview:  # fmt: skip
-    objects, together = known
+    source, objects, together = known
     spec = recipe.stores[name]
     require_some(name, selection)
     require_classes(name, spec.labels, selection)
@@ -121,6 +121,8 @@ def _preview(recipe: Recipe, name: str, known: tuple, selection: Selection,
     length = chunk_rows((len(rows), *row), dtype)[1]
     known = sum((np.isfinite(objects.magnitudes[rows[start : start + BLOCK]]).sum(axis=0)
                  for start in range(0, len(rows), BLOCK)), np.zeros(len(measured), dtype=int))  # fmt: skip
+    if recipe.files is not None:
+        notes = notes + open_source(recipe, source, objects, spec.images).remarks(rows)
     reasons = Counter({reason: count for reason, count in selection.counts().items() if reason != KEPT})
     return Preview(
         store=name,

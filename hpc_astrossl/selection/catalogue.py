@@ -80,8 +80,7 @@ def _notes(spec: CatalogueSpec, told: _Told, rounded: str, left: list[str]) -> I
         yield doubt.unlikely_words([(name, count, told.first[name]) for name, count in told.unlikely.items()])
     if faint := ", ".join(f"{band} {told.faint[band]:,}" for band in spec.bands if told.faint[band]):
         yield f"flux not positive, counted as undetected: {faint}"
-    if left:
-        yield f"images that do not fit {spec.file}, so not read: {len(left):,}, the first {left[0]}"
+    yield from left
 
 
 def _block(table: dict[str, np.ndarray], spec: CatalogueSpec, texts: dict[str, str], path: Path,

@@ -20,8 +20,8 @@ def read_folders(folder: Path, pattern: str, wanted: Mapping[str, str],
     """The wanted columns, as text, one row an image file below ``folder``, in the order of their paths.
 
     In ``pattern`` names in braces are columns, and square brackets enclose what may be absent, as in
-    ``[{split}/]{class}/{id}.jpg``. A column that is absent is empty; ``file`` is always there. ``left`` is given the
-    images that do not fit. InputError if none fits, or a column is unknown.
+    ``[{split}/]{class}/{id}.jpg``. A column that is absent is empty; ``file`` is always there. ``left`` is told, in
+    words, what is not read. InputError if no image fits, or a column is unknown.
     """
     shape = _expression(pattern)
     columns = [*shape.groupindex, FILE]
@@ -29,14 +29,21 @@ def read_folders(folder: Path, pattern: str, wanted: Mapping[str, str],
         if name not in columns:
             raise InputError(f"{folder / pattern}: no column {name!r}; the names of folders and files give: "
                              f"{', '.join(columns)}")  # fmt: skip
-    images = list_images(folder).files
+    listing = list_images(folder)
+    images = listing.files
     rows = [found.groupdict(default="") | {FILE: name} for name in images if (found := shape.fullmatch(name))]
-    if left is not None and len(rows) < len(images):
-        left += [name for name in images if not shape.fullmatch(name)]
+    if left is not None:
+        left += _left(pattern, [name for name in images if not shape.fullmatch(name)], listing)
     if not rows:
         hint = f"; the first of {len(images):,} is {images[0]}" if images else f" with a name in {' '.join(SUFFIXES)}"
         raise InputError(f"{folder}: no image file fits catalogue.file={pattern!r}{hint}")
     return {name: np.array([row[name] for row in rows], dtype=str) for name in wanted}
+
+
+def _left(pattern: str, odd: list[str], listing: "Listing") -> list[str]:
+    """What is not read, in words."""
+    said = [f"images that do not fit {pattern}, so not read: {len(odd):,}, the first {odd[0]}"] if odd else []
+    return said + ([f"not read, for their names: {listing.not_read}"] if listing.others else [])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +56,8 @@ class Listing:
     @property
     def not_read(self) -> str:
         """The others in words, empty when there are none."""
-        return ", ".join(f"{suffix} {count:,}" for suffix, count in self.others.most_common())
+        most = sorted(self.others.items(), key=lambda one: (-one[1], one[0]))
+        return ", ".join(f"{suffix} {count:,}" for suffix, count in most)
 
 
 def list_images(folder: Path) -> Listing:

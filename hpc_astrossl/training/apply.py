@@ -5,6 +5,7 @@ them together. Memory holds the network, one part's answers and a few batches, h
 store's table). An interrupted command is repeated as it was: parts that are there are not made again.
 """
 
+import csv
 import sys
 import zipfile
 import zlib
@@ -133,15 +134,25 @@ class Verb:
     labels: bool
 
 
-def embed(job: Job) -> int | None:
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """What came of it: the number of ``objects`` in the table, None while other tasks have some of them; of those
+    ``left_out`` how many have each reason; what else is to be said of the images."""
+
+    objects: int | None
+    left_out: dict[str, int]
+    remarks: tuple[str, ...]
+
+
+def embed(job: Job) -> Applied:
     """Write ``object_id``, ``label`` and pooled ``features`` (N, 512), in Parquet with ``ra`` and ``dec`` of a store's
-    objects; see ``apply`` for what is returned."""
+    objects."""
     return apply(job, Verb(name="embed", columns=_features, writers=FEATURES, labels=True))
 
 
-def predict(job: Job) -> int | None:
+def predict(job: Job) -> Applied:
     """Write ``object_id`` (in Parquet with ``ra`` and ``dec`` of a store's objects), then ``class`` and a probability a
-    class, or a magnitude a band; see ``apply``."""
+    class, or a magnitude a band."""
     return apply(job, Verb(name="predict", columns=_answers, writers=PREDICTIONS, labels=False))
 
 
@@ -158,8 +169,8 @@ def _answers(trained: Trained, encoded: torch.Tensor) -> Columns:
     return dict(zip(trained.result["bands"], answer.T, strict=True))
 
 
-def apply(job: Job, verb: Verb) -> int | None:
-    """The number of objects when everything is written, None while other tasks have parts to make.
+def apply(job: Job, verb: Verb) -> Applied:
+    """Make this task's parts, and put all together when they are there.
 
     InputError when the run is not done, the source does not suit it, or an output cannot be written.
     """
@@ -181,7 +192,7 @@ def apply(job: Job, verb: Verb) -> int | None:
         if engine.rank == 0:
             made.assemble(there)
         engine.barrier()
-        return engine.gather(made.objects)[0]
+        return engine.gather(made.applied)[0]
 
 
 def _folder(job: Job) -> Path:
@@ -190,7 +201,7 @@ def _folder(job: Job) -> Path:
 
 @dataclass(kw_only=True)
 class _Made:
-    """The parts of one command, until they are put together. ``objects`` is the number of those in the table."""
+    """The parts of one command, until they are put together. ``applied`` is what came of it."""
 
     job: Job
     verb: Verb
@@ -198,7 +209,7 @@ class _Made:
     source: StoreSource | PictureSource
     about: dict[str, Any]
     parts: Parts
-    objects: int | None = None
+    applied: Applied = Applied(objects=None, left_out={}, remarks=())
 
     @property
     def contents(self) -> dict[str, Any]:
@@ -235,20 +246,34 @@ class _Made:
                 if left_out and len(left_out) == len(self.source):
                     raise InputError(f"{self.job.source}: none of {len(left_out):,} images can be used: "
                                      f"{_counted(left_out)}")  # fmt: skip
-                self.objects = len(self.source) - len(left_out)
-                if self.source.not_read:
-                    print(f"{self.job.source}: not read: {self.source.not_read}", file=sys.stderr, flush=True)
+                self.applied = Applied(objects=len(self.source) - len(left_out), left_out=_reasons(left_out),
+                                       remarks=tuple(self.source.remarks()))  # fmt: skip
+                for remark in self.applied.remarks:
+                    print(f"{self.job.source}: {remark}", file=sys.stderr, flush=True)
                 self._tell(left_out)
                 self.source.hold()
                 assemble(self.job.outs, self.parts, self.verb.writers, self.contents)
         if there:
             self.parts.remove()
-        if self.objects is None and all(out.exists() for out in self.job.outs):
-            self.objects = len(self.source)
+        if self.applied.objects is None and all(out.exists() for out in self.job.outs):  # put together by another
+            left_out = self._listed()
+            self.applied = Applied(objects=len(self.source) - len(left_out), left_out=_reasons(left_out), remarks=())
+
+    @property
+    def _list(self) -> Path:
+        """Of those that are left out, beside the first table."""
+        return self.job.outs[0].with_name(self.job.outs[0].name + ".rejected.csv")
+
+    def _listed(self) -> list[tuple[str, str]]:
+        if not self._list.exists():
+            return []
+        with self._list.open(newline="", encoding="utf-8") as stream:
+            head, *rows = csv.reader(stream)
+        return [(one, why) for one, why in rows] if tuple(head) == LEFT_OUT_HEAD else []
 
     def _tell(self, left_out: list[tuple[str, str]]) -> None:
         """Count those that are left out, and list them beside the table; a list of an earlier time goes."""
-        file = self.job.outs[0].with_name(self.job.outs[0].name + ".rejected.csv")
+        file = self._list
         head = rows_as_csv([LEFT_OUT_HEAD])
         if not left_out:
             if file.exists() and file.read_text(errors="replace").startswith(head):
@@ -260,7 +285,11 @@ class _Made:
 
 
 def _counted(left_out: list[tuple[str, str]]) -> str:
-    return ", ".join(f"{reason} {count:,}" for reason, count in Counter(why for _, why in left_out).most_common())
+    return ", ".join(f"{reason} {count:,}" for reason, count in _reasons(left_out).items())
+
+
+def _reasons(left_out: list[tuple[str, str]]) -> dict[str, int]:
+    return dict(Counter(why for _, why in left_out).most_common())
 
 
 def made_by(verb: Verb, folder: Path, trained: Trained) -> dict[str, Any]:

@@ -202,10 +202,10 @@ class PictureSource:
         """Whether what cannot be used is left out."""
         return self._unreadable == "skip"
 
-    @property
-    def not_read(self) -> str:
-        """Other files of the folder, by suffix, in words."""
-        return self.listed.not_read
+    def remarks(self) -> list[str]:
+        """What is to be said of the pictures: which are not read, enlarged, not square, or cannot be used."""
+        others = [f"not read: {self.listed.not_read}"] if self.listed.not_read else []
+        return others + self._source.remarks(np.arange(len(self)))
 
     def shares(self, size: int) -> list[Share]:
         """The parts to make, of what lies there now."""

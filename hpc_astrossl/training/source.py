@@ -37,8 +37,6 @@ class Takes:
 class StoreSource:
     """Every object of a store that has an image."""
 
-    not_read = ""
-
     def __init__(self, path: Path, takes: "Takes", wish: Wish):
         data, statistics = takes.data, takes.statistics
         if wish.given:
@@ -83,6 +81,10 @@ class StoreSource:
     def hold(self) -> None:
         """StoreChanged when the store has been replaced or changed since it was opened."""
         self.store.hold()
+
+    def remarks(self) -> list[str]:
+        """Nothing is to be said of images that are made already."""
+        return []
 
     def shares(self, size: int) -> list[Share]:
         """The parts to make."""
