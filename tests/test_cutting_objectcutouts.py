@@ -283,7 +283,9 @@ stores:
         command = ["preprocess", str(tmp_path / "recipe.yaml"), "--source", str(folder)]
         sets = [word for pair in wrong for word in ("--set", pair)]
         assert cli.main([*command, "--dry-run", *sets]) == 0
-        assert "_g.fits is not there (the first 3 objects were looked at)" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "3 of the first 3 objects have no file; " in said
+        assert "_g.fits is not there" in said
         with pytest.raises(
             InputError, match=r"can be used: no file 3. The first that is not there is .*/fits/._g.fits; "
         ):

@@ -9,6 +9,8 @@ from PIL import Image
 
 from hpc_astrossl.cli import main
 from hpc_astrossl.cutting import firstlook
+from hpc_astrossl.selection import splits
+from hpc_astrossl.specs.recipe import SplitSpec
 
 
 def picture(path: Path, width: int, height: int) -> Path:
@@ -49,11 +51,12 @@ def test_dry_run_and_making_say_the_same_of_pictures(folder, capsys):
         "1 of 11 pictures are smaller than 64 × 64 pixels and are enlarged; the smallest is src/disc/tiny.png, 20 × 30",
         "2 of 11 pictures are not square: of each the largest square in the middle is used",
     ]
-    assert told["notes"][:3] == notes
-    assert told["notes"][3].startswith("1 of 11 pictures cannot be used; the first is src/ball/deep.png: has 16")
+    of_pictures = [note for note in told["notes"] if not note.startswith("no object for")]
+    assert of_pictures[:3] == notes
+    assert of_pictures[3].startswith("1 of 11 pictures cannot be used; the first is src/ball/deep.png: has 16")
     assert main(["preprocess", "r.yaml", "--source", "src", "--out", "out"]) == 0
     said = capsys.readouterr()
-    assert [line for line in said.err.splitlines() if line in told["notes"]] == told["notes"]
+    assert [line for line in said.err.splitlines() if line in told["notes"]] == of_pictures
     assert "kept 10 · left out unreadable image 1" in said.out
     assert main(["preprocess", "r.yaml", "--source", "src", "--out", "out"]) == 0
     assert "pictures" not in capsys.readouterr().err  # it is there: nothing is cut
@@ -74,3 +77,41 @@ def test_good_pictures_need_no_words(tmp_path):
     assert firstlook.remarks(1, lambda _: good, 20, 30) == []
     assert firstlook.remarks(0, lambda _: good, 20, None) == []
     assert firstlook.remarks(1, lambda _: tmp_path / "gone.png", 20, None) == []
+
+
+class TestThin:
+    """Splits without an object, and classes that a split has none of."""
+
+    @pytest.mark.parametrize(("split", "labels", "said"), [
+        ([0, 1, 2, 0, 1, 2], [0, 0, 0, 1, 1, 1], []),
+        ([0, 0, 0], [0, 1, 1], ["no object for validation and test (train 3, validation 0, test 0): nothing can be "
+                                "trained on such a store; give more objects, or other shares (split: {train: 0.6, "
+                                "validation: 0.2, test: 0.2})"]),
+        ([0, 1, 2, 0], [0, 0, 0, 1], ["no object for validation and test in class b: how well such objects are found "
+                                      "is not measured"]),
+        ([0, 0, 2, 2, 1], [0, 1, 0, 1, -1], ["no object for validation in classes a, b"]),
+    ])  # fmt: skip
+    def test_they_are_told(self, split, labels, said):
+        assert splits.thin(SplitSpec(), np.array(split), np.array(labels), ["a", "b"]) == said
+
+    def test_what_the_recipe_leaves_empty_is_meant_so(self):
+        spec = SplitSpec(train=1, validation=0, test=0)
+        assert splits.thin(spec, np.array([0, 0]), np.array([0, 1]), ["a", "b"]) == []
+        by_column = SplitSpec(by="column", column="part", train=1, validation=0, test=0)
+        assert "no object for validation and test" in splits.thin(by_column, np.array([0]), np.array([-1]), [])[0]
+
+    def test_dry_run_making_and_plan_tell_a_newcomer_with_six_pictures(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        for number in range(6):
+            picture(tmp_path / f"src/{('disc', 'ball')[number % 2]}/{number}.png", 80, 80 + number)
+        assert main(["new", "recipe", "folders", "--source", "src", "--out", "r.yaml"]) == 0
+        assert main(["preprocess", "r.yaml", "--source", "src", "--dry-run"]) == 0
+        words = "no object for validation and test (train 6, validation 0, test 0)"
+        assert f"note        {words}: nothing can be trained" in capsys.readouterr().out
+        assert main(["preprocess", "r.yaml", "--source", "src", "--out", "out"]) == 0
+        assert f"images: {words}: nothing can be trained" in capsys.readouterr().err
+        assert main(["new", "jobs", "classes", "--store", "out/images.zarr", "--out", "j.yaml"]) == 0
+        for verb in ("plan", "submit"):
+            assert main([verb, "j.yaml", "--cluster", "local"]) == 2
+            assert f"set images has {words}, and a run needs some of each" in capsys.readouterr().err
+        assert not (tmp_path / "runs").exists()

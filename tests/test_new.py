@@ -101,7 +101,8 @@ class TestFilledIn:
         for name in ("no", "1", "two words", "a: b", "{x}", "größe"):
             (tmp_path / "my pictures" / name).mkdir(parents=True)
             for number in range(3):
-                pixels = np.random.default_rng(number).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+                seed = [number, *name.encode()]
+                pixels = np.random.default_rng(seed).integers(0, 255, (20, 20, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(tmp_path / "my pictures" / name / f"{number}.png")
         Image.fromarray(pixels).save(tmp_path / "my pictures/loose.png")
         out = str(tmp_path / "mine.yaml")
@@ -111,7 +112,8 @@ class TestFilledIn:
         assert "classes: 1 3, a: b 3, größe 3, no 3, two words 3, {x} 3" in said
         command = shlex.split(said[-1])[1:]
         command[command.index("--out") + 1] = str(tmp_path / "stores")
-        assert main([*command, "--set", "size=16"]) == 0
+        shares = "split={train: 0.6, validation: 0.2, test: 0.2}"
+        assert main([*command, "--set", "size=16", "--set", shares]) == 0
         assert (
             "images that do not fit {class}/{name}.{type}, so not read: 1, the first loose.png"
             in capsys.readouterr().err
@@ -123,6 +125,50 @@ class TestFilledIn:
         found = config.load(jobs, reference.KINDS["jobs"])
         assert (found.experiment, found.sets["images"].store, found.sizes) == ("images", str(store), ("all",))
         assert main(["plan", jobs, "--cluster", "local", "--workdir", str(tmp_path)]) == 0
+
+    def pictures(self, folder, *names):
+        for number, name in enumerate(names):
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(number).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(path)
+
+    def test_pictures_that_are_split_already_keep_their_split(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        parts = ("Train", "val", "test")
+        self.pictures(
+            tmp_path / "src", *(f"{part}/{kind}/{n}.png" for part in parts for kind in "ab" for n in range(2))
+        )
+        assert main(["new", "recipe", "folders", "--source", "src", "--out", "mine.yaml"]) == 0
+        said = capsys.readouterr().out
+        assert "split: as the folders Train (train), val (validation), test (test)" in said
+        assert "classes: a 6, b 6" in said
+        assert main(["preprocess", "mine.yaml", "--source", "src", "--out", "out", "--set", "size=16"]) == 0
+        assert open_store("out/images.zarr").info.counts["splits"] == {"train": 4, "validation": 4, "test": 4}
+
+    def test_a_split_without_validation_is_drawn_anew_and_told(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        names = [f"{part}/{kind}/{n}.png" for part in ("train", "test") for kind in "ab" for n in range(10)]
+        self.pictures(tmp_path / "src", *names)
+        assert main(["new", "recipe", "folders", "--source", "src", "--out", "mine.yaml"]) == 0
+        assert (
+            "folders test, train, but none for validation: the split is drawn anew from all pictures. To keep "
+            "theirs, move some pictures into a folder validation and run this again"
+        ) in capsys.readouterr().out
+        assert main(["preprocess", "mine.yaml", "--source", "src", "--dry-run"]) == 0
+        assert "splits      train 32, validation 4, test 4" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(("names", "said"), [
+        (["far/down/a/1.png", "far/down/b/1.png"], "give the folder above the classes: --source 'src x/far/down'"),
+        (["a/1.png", "a/2.png"], "the first of 2 pictures is a/1.png. Where a table says the class of each picture: "
+                                 "astrossl new recipe files"),
+        (["1.png", "2.png"], "found 0; the first of 2 pictures is 1.png. Where a table says"),
+    ])  # fmt: skip
+    def test_a_folder_without_two_classes_is_answered_with_what_to_do(self, tmp_path, monkeypatch, capsys, names, said):
+        monkeypatch.chdir(tmp_path)
+        self.pictures(tmp_path / "src x", *names)
+        assert main(["new", "recipe", "folders", "--source", "src x", "--out", "mine.yaml"]) == 2
+        assert said in capsys.readouterr().err
 
     @pytest.mark.parametrize(("words", "said"), [
         (["recipe", "folders", "--source", "gone"], "--source gone: no such folder"),

@@ -38,6 +38,7 @@ def kinds(file: str) -> list[str]:
 
 def new(arguments: Namespace) -> None:
     """Write the file, and say how it is used. InputError for an unknown kind, or a file that is there."""
+    from hpc_astrossl.cli import foldered
     from hpc_astrossl.errors import InputError, unknown
     from hpc_astrossl.files import write_aside
 
@@ -52,44 +53,11 @@ def new(arguments: Namespace) -> None:
         raise InputError(f"{out}: is there already; give another name with --out, or remove it")
     if not out.parent.is_dir():
         raise InputError(f"{out.parent}: no such folder")
-    words = _of_folders(arguments.source) | _of_store(arguments.store)
+    words = foldered.words(arguments.source) | _of_store(arguments.store)
     text = commented(arguments.file, arguments.kind, out, words)
     write_aside(out, text.encode())
     print(f"{out}: every key has its meaning above it; astrossl help {arguments.file} lists the others")
     print(next(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#   astrossl ")))
-
-
-def _of_folders(source: Path | None) -> dict[str, str]:
-    """What a recipe says of a folder of pictures: each of its folders is a class."""
-    if source is None:
-        return {"source": "SOURCE", "classes": "{star: [star], galaxy: [galaxy]}"}
-    import shlex
-    from collections import Counter
-
-    from hpc_astrossl.errors import InputError
-    from hpc_astrossl.tables.folders import list_images
-
-    if not source.is_dir():
-        raise InputError(f"--source {source}: no such folder")
-    listing = list_images(source)
-    images = listing.files
-    found = Counter(name.split("/")[0] for name in images if name.count("/") == 1)
-    other = [name for name in images if name.count("/") != 1]
-    empty = sorted(one.name for one in source.iterdir() if one.is_dir() and one.name not in found
-                   and not one.name.startswith("."))  # fmt: skip
-    others = f"; not read, for their names: {listing.not_read}" if listing.others else ""
-    if len(found) < 2:
-        there = f"; the first of {len(images):,} pictures is {images[0]}" if images else f", but no picture{others}"
-        raise InputError(f"--source {source}: expected pictures in two folders or more, one a class "
-                         f"({source}/CLASS/NAME.jpg), found {len(found)}{there}")  # fmt: skip
-    if other:
-        print(f"not of the form CLASS/NAME.jpg, so not read: {len(other):,} pictures, the first {other[0]}")
-    if empty:
-        print(f"without pictures, so no classes: {', '.join(empty)}")
-    if others:
-        print(others.removeprefix("; "))
-    print("classes: " + ", ".join(f"{name} {count:,}" for name, count in sorted(found.items())))
-    return {"source": shlex.quote(str(source)), "classes": _flow({name: [name] for name in sorted(found)})}
 
 
 def _of_store(store: Path | None) -> dict[str, str]:
@@ -100,6 +68,7 @@ def _of_store(store: Path | None) -> dict[str, str]:
                 "says": "As it stands it trains on a store of the demo (make demo); name yours below."}  # fmt: skip
     import json
 
+    from hpc_astrossl.cli.foldered import flow
     from hpc_astrossl.errors import InputError
 
     try:
@@ -108,16 +77,9 @@ def _of_store(store: Path | None) -> dict[str, str]:
         raise InputError(f"--store {store}: no store is there; make it first (astrossl preprocess)") from None
     if not about.get("class_names"):
         raise InputError(f"--store {store}: has no classes to learn; make it again, with labels in its recipe")
-    name = _flow(store.stem)
-    return {"experiment": name, "set": name, "store": _flow(str(store)), "size": "all", "workdir": "",
+    name = flow(store.stem)
+    return {"experiment": name, "set": name, "store": flow(str(store)), "size": "all", "workdir": "",
             "says": "sizes: [100, all] trains on 100 labels, too: what more labels are worth."}  # fmt: skip
-
-
-def _flow(value: object) -> str:
-    """A value as YAML in one line, quoted where it must be."""
-    import yaml
-
-    return yaml.safe_dump([value], default_flow_style=True, width=10**6, allow_unicode=True).strip()[1:-1]
 
 
 def commented(file: str, kind: str, out: Path, words: dict[str, str]) -> str:

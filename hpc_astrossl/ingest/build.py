@@ -24,7 +24,7 @@ from hpc_astrossl.files import aside_of, remove, sweep, task_note, write_aside
 from hpc_astrossl.ingest import lease, plans
 from hpc_astrossl.ingest.finishing import NothingLeft, finish
 from hpc_astrossl.ingest.looks import Looks
-from hpc_astrossl.ingest.planning import Draft, drafts, summary
+from hpc_astrossl.ingest.planning import Draft, drafts, remarks, summary
 from hpc_astrossl.ingest.plans import Job
 from hpc_astrossl.objects import Objects, joined, subset
 from hpc_astrossl.selection.catalogue import read_objects
@@ -198,16 +198,9 @@ def _select(recipe: Recipe, names: list[str], places: tuple[Path, Path], how: tu
     selections = select(recipe, objects, source, looks, space)
     found = drafts(recipe, (source, out), objects, {name: selections[name] for name in names}, looks.seen, space)
     made = {draft.name: standing for draft in found if (standing := _standing(draft, options))}
-    for remark in dict.fromkeys(line for draft in found if draft.name not in made for line in _remarks(draft)):
+    for remark in dict.fromkeys(line for draft in found if draft.name not in made for line in remarks(draft)):
         progress.say(remark)
     return [draft for draft in found if draft.name not in made], made
-
-
-def _remarks(draft: Draft) -> list[str]:
-    """What is to be said of pictures before they are cut."""
-    if draft.recipe.files is None:
-        return []
-    return open_source(draft.recipe, draft.folder, draft.objects, draft.images).remarks(draft.rows)
 
 
 def _located(recipe: Recipe, source: Path, objects: Objects, space: Workspace) -> Objects:

@@ -90,10 +90,11 @@ def _array_fits(recipe: Recipe, source: Path, objects: Objects, selections: dict
 
 
 def _files_there(recipe: Recipe, source: Path, objects: Objects, selections: dict[str, Selection]) -> list[str]:
-    """A note when a file of the first objects that would be kept is not there."""
+    """A note when files of the first objects that would be kept are not there."""
     rows = next(iter(selections.values())).rows[:LOOKED_FOR]
-    lost = open_source(recipe, source, objects, next(iter(recipe.stores.values())).images).missing(rows)
-    return [f"{lost} is not there (the first {len(rows):,} objects were looked at)"] if lost else []
+    cutter = open_source(recipe, source, objects, next(iter(recipe.stores.values())).images)
+    lost = [path for row in rows if (path := cutter.missing(np.array([row])))]
+    return [f"{len(lost):,} of the first {len(rows):,} objects have no file; {lost[0]} is not there"] if lost else []
 
 
 def _anywhere(objects: Objects) -> Objects:
@@ -114,6 +115,8 @@ def _preview(recipe: Recipe, name: str, known: tuple, selection: Selection,
         selection.reject(rows[~stay], "beyond the size of the smallest class")
     rows = selection.rows
     split = splits.divide(recipe.split, objects, rows, selection.labels[rows], together)
+    classes = list(spec.labels.classes) if spec.labels else []
+    notes = notes + splits.thin(recipe.split, split, selection.labels[rows], classes)
     bands, measured = recipe.catalogue.bands, recipe.catalogue.measured
     as_bands = spec.images == "bands"
     row = (recipe.size, recipe.size, len(bands) if as_bands else 3)
@@ -130,8 +133,7 @@ def _preview(recipe: Recipe, name: str, known: tuple, selection: Selection,
         kept=len(rows),
         rejected=dict(reasons.most_common()),
         splits={part: int((split == code).sum()) for code, part in enumerate(SPLITS)},
-        classes={one: int((selection.labels[rows] == code).sum())
-                 for code, one in enumerate(spec.labels.classes if spec.labels else ())},
+        classes={one: int((selection.labels[rows] == code).sum()) for code, one in enumerate(classes)},
         magnitudes={band: int(known[column]) for column, band in enumerate(measured)},
         shape=row,
         dtype=str(dtype),

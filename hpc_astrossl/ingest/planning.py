@@ -149,6 +149,16 @@ def _draft(recipe: Recipe, name: str, places: tuple[Path, Path], selection: Sele
     )  # fmt: skip
 
 
+def remarks(draft: Draft) -> list[str]:
+    """What to say of a store before its pixels are read: of its splits, and of pictures that will be resized."""
+    recipe, labels = draft.recipe, draft.recipe.stores[draft.name].labels
+    codes, classes = draft.selection.labels[draft.rows], list(labels.classes) if labels else []
+    said = [f"{draft.name}: {line}" for line in splits.thin(recipe.split, draft.split, codes, classes)]
+    if recipe.files is None:
+        return said
+    return said + open_source(recipe, draft.folder, draft.objects, draft.images).remarks(draft.rows)
+
+
 def _other_stores(spec: StoreSpec) -> dict[str, Any]:
     """The stores of other recipes that this one must not overlap, as they are now."""
     paths = [path for path in spec.disjoint_from if is_path(path)]

@@ -127,7 +127,14 @@ def _check_store(path: Path, run: RunSpec) -> None:
     column, what, remedy = NEEDED.get(run.data.target, ("", "", ""))
     if column and not attributes.get(column):
         raise InputError(f"store {path} has no {what}, so it cannot be learnt with target {run.data.target}; {remedy}")
-    there = attributes.get("counts", {}).get("splits", {}).get("train")
+    counts = attributes.get("counts", {}).get("splits", {})
+    if empty := [name for name, count in counts.items() if count == 0]:
+        told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        raise InputError(
+            f"store {path} of set {run.set} has no object for {' and '.join(empty)} ({told}), and a run needs some of "
+            "each; make it again with more objects, or other shares (split: {train: 0.6, validation: 0.2, test: 0.2})"
+        )
+    there = counts.get("train")
     if there is not None and (run.data.train_size or 0) > there:
         raise InputError(
             f"store {path} has {there} training objects, and set {run.set} is to be trained on {run.data.train_size}; "

@@ -6,7 +6,7 @@ of tasks or the version of a random generator.
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from hpc_astrossl.objects import Objects
 from hpc_astrossl.selection import crossmatch
 from hpc_astrossl.selection.workspace import BLOCK, HERE, Workspace
 from hpc_astrossl.specs.recipe import SplitSpec
+from hpc_astrossl.store import SPLITS
+
+OTHER_SHARES = "split: {train: 0.6, validation: 0.2, test: 0.2}"
 
 
 def draw(ids: np.ndarray, seed: int, purpose: str) -> np.ndarray:
@@ -124,6 +127,27 @@ def _walk(count: int, shares: tuple[float, ...], overall: list[float]) -> list[i
         overall[split] -= 1
         walked.append(split)
     return walked
+
+
+def thin(spec: SplitSpec, split: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """What to say of splits without an object, and of classes that a split has no object of; labels −1 are none.
+
+    A split whose share the recipe has as 0 is meant to be empty.
+    """
+    meant = {name: code for code, name in enumerate(SPLITS) if spec.by == "column" or spec.shares[code]}
+    counts = {name: int((split == code).sum()) for name, code in meant.items()}
+    if empty := [name for name, count in counts.items() if not count]:
+        told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        return [f"no object for {' and '.join(empty)} ({told}): nothing can be trained on such a store; give more "
+                f"objects, or other shares ({OTHER_SHARES})"]  # fmt: skip
+    lost: dict[str, list[str]] = {}
+    for code, name in enumerate(classes):
+        there = set(np.unique(split[labels == code]).tolist())
+        if without := " and ".join(part for part, number in meant.items() if number not in there):
+            lost.setdefault(without, []).append(name)
+    return [f"no object for {without} in {'class' if len(names) == 1 else 'classes'} {', '.join(names)}"
+            + (": how well such objects are found is not measured" if "test" in without else "")
+            for without, names in lost.items()]  # fmt: skip
 
 
 def balance(ids: Any, labels: np.ndarray, seed: int, rows: np.ndarray | None = None) -> np.ndarray:
