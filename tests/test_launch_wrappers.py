@@ -202,6 +202,21 @@ def test_a_site_that_refuses_the_number_of_nodes(tmp_path):
         script(cpus=4)
 
 
+@pytest.mark.parametrize(
+    "site",
+    [
+        {"partition": "debug, urgent"},
+        {"partition": "debug,urgent,"},
+        {"partition": "x", "sbatch": {"partition": "debug ,urgent"}},
+    ],
+)
+def test_several_partitions_stand_in_the_script_as_sbatch_takes_them(tmp_path, site):
+    cluster = ClusterSpec(kind="slurm", **site)
+    stage = Stage(name="s", items=(Item(key="k", command=(), produces="p"),), resources=Resources())
+    text = executors.script(1, tmp_path, executors.slurm_options("n", stage, cluster, tmp_path, after="", arrays=1))
+    assert [line for line in text.splitlines() if "--partition" in line] == ["#SBATCH --partition=debug,urgent"]
+
+
 def test_variables_of_srun_are_named_and_the_own_cluster_is_no_other(put):
     put("scontrol", '#!/bin/sh\necho "ClusterName = alpha"\n')
     shell = {"SRUN_CPUS_PER_TASK": "8", "SLURM_CLUSTERS": "alpha", "SBATCH_EXCLUSIVE": "true"}

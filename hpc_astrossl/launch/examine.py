@@ -73,8 +73,7 @@ def examine(cluster: ClusterSpec) -> Iterator[Fact]:
 
 
 def _partitions(cluster: ClusterSpec) -> Iterator[Fact]:
-    given = str(cluster.sbatch.get("partition") or cluster.partition or "")
-    names = [name.strip() for name in given.split(",") if name.strip()]
+    names = list(cluster.partitions)
     rows = [
         [part.strip() for part in line.split("|")]
         for line in client.ask(["sinfo", "--all", "--noheader", "--format=%P|%a|%l|%D|%c|%m|%G"]).splitlines()
@@ -226,7 +225,7 @@ def _test_only(cluster: ClusterSpec) -> Fact:
 def _fitting(need: Resources, cluster: ClusterSpec) -> str:
     """The line that brings a task within the limits of a kind of node; empty where that is not what is wrong."""
     try:
-        offers = queue.partitions(str(cluster.sbatch.get("partition") or cluster.partition or "") or None)
+        offers = queue.partitions(",".join(cluster.partitions) or None)
     except InputError:
         return ""
     most = max(offers, key=lambda one: (one.cpus or math.inf, one.memory_mb or math.inf), default=queue.Limits())

@@ -95,7 +95,7 @@ def check_site(plan: Plan, cluster: ClusterSpec) -> None:
     _check_image(cluster)
     if shutil.which("sinfo") is None:
         return
-    name = str(cluster.sbatch.get("partition") or cluster.partition or "") or None
+    name = ",".join(cluster.partitions) or None
     if (told := federation()) is not None:
         raise InputError(f"this cluster belongs to the federation {told}: {FEDERATION}")
     offers = partitions(name)

@@ -21,7 +21,7 @@ def additional(need: Resources, cluster: ClusterSpec, always: Mapping[str, objec
     An option given there as false is left out, one given as true stands without a value. GRES of other kinds (a node's
     disk) are asked for beside the GPUs.
     """
-    own = dict(cluster.sbatch)
+    own = {name: value for name, value in cluster.sbatch.items() if name != "partition"}  # stands among the others
     ours = {name: value for name, value in always.items() if not own.get(f"no-{name}")}
     if not any(name in MEMORY or (name in TRES and _names(value, "mem")) for name, value in own.items()):
         ours |= memory(need, cluster)

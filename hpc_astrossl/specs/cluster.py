@@ -64,6 +64,12 @@ class ClusterSpec:
     # true: an option without a value; false: one that is not to be given
 
     @property
+    def partitions(self) -> tuple[str, ...]:
+        """The partitions named, in their order; sbatch takes no blanks between them."""
+        given = str(self.sbatch.get("partition") or self.partition or "")
+        return tuple(name for part in given.split(",") if (name := part.strip()))
+
+    @property
     def variables(self) -> dict[str, str]:
         """What every task finds in its environment."""
         return self.environment | ({SCRATCH: self.scratch} if self.scratch else {})
