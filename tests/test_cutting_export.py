@@ -46,6 +46,21 @@ def test_the_light_is_where_the_header_says(tmp_path, capsys, settings, options)
             assert picture.size == (25, 25)
 
 
+def test_files_of_others_are_kept_and_the_same_cutout_is_the_same_file(tmp_path, capsys):
+    path, *_ = survey(tmp_path)
+    words = ["cutout", str(path), "S0", "S2", "--out", str(tmp_path / "cut")]
+    assert cli.main(words) == 0
+    first = (tmp_path / "cut" / "S0.fits").read_bytes()
+    assert cli.main(words) == 0
+    assert (tmp_path / "cut" / "S0.fits").read_bytes() == first
+    (tmp_path / "cut" / "S2.png").write_text("mine")
+    (tmp_path / "cut" / "S0.fits").unlink()
+    assert cli.main(words) == 2
+    assert "S2.png: is there already, and is another file than this cutout" in capsys.readouterr().err
+    assert (tmp_path / "cut" / "S2.png").read_text() == "mine"
+    assert not (tmp_path / "cut" / "S0.fits").exists()
+
+
 @pytest.mark.parametrize(("ids", "words"), [(["S9"], "unknown object in .* 'S9'"), (["S0", "nothing"], "'nothing'")])
 def test_an_unknown_object_is_refused(tmp_path, capsys, ids, words):
     path, *_ = survey(tmp_path)

@@ -271,3 +271,13 @@ def test_the_command_refuses_an_experiment_without_runs(tmp_path, capsys):
     assert main(["report", "study", "--workdir", str(tmp_path)]) == 2
     assert "no run there is done or begun" in capsys.readouterr().err
     assert not (tmp_path / "reports").exists()
+
+
+def test_a_page_of_others_is_kept(tmp_path, capsys):
+    write_run(tmp_path / "runs" / "study", spec("SG", "scratch"))
+    page = tmp_path / "reports" / "study" / "report.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<h1>mine</h1>")
+    assert main(["report", "study", "--workdir", str(tmp_path)]) == 2
+    assert f"{page}: is there already, and is no report; remove it first" in capsys.readouterr().err
+    assert page.read_text() == "<h1>mine</h1>"

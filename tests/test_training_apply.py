@@ -234,16 +234,19 @@ def test_a_run_that_kept_no_statistics_is_named(tmp_path, capsys):
         ("broken", "a.csv", "broken/a.png: unreadable or truncated image"),
         ("toy", "a.fits", "a.fits: the name must end with one of .csv, .parquet, .npz"),
         ("toy", "there.csv", "there.csv: is there already"),
+        ("toy", "b.csv", "b.csv.json is there already, and tells of no table"),
     ],
 )
 def test_wrong_sources_are_named(workdir, folder, tmp_path, capsys, source, out, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.png").write_bytes(b"no image")
-    (tmp_path / "there.csv").write_text("mine")
+    for name in ("there.csv", "b.csv.json"):
+        (tmp_path / name).write_text("mine")
     place = workdir / "toy" if source == "toy" else tmp_path / source
     assert main(["predict", str(folder), str(place), "--out", str(tmp_path / out)]) == EXIT_INPUT
     assert message in capsys.readouterr().err
+    assert (tmp_path / "b.csv.json").read_text() == "mine"
 
 
 def test_an_unfinished_run_is_named(workdir, tmp_path, capsys):
@@ -281,8 +284,14 @@ def test_numbers_that_are_none_are_named_or_left_out(
     assert main(command) == EXIT_INPUT
     assert f"object {ids[3]}: what the network makes of it is not finite" in capsys.readouterr().err
     assert not out.exists()
+    listed = tmp_path / "out.npz.rejected.csv"
+    listed.write_text("mine")
+    assert main([*command, "--unreadable", "skip"]) == EXIT_INPUT
+    assert f"{listed}: is there already, and is no list of what is left out" in capsys.readouterr().err
+    assert listed.read_text() == "mine"
+    listed.unlink()
     assert main([*command, "--unreadable", "skip"]) == EXIT_DONE
     made = np.load(out)
     assert ids[3] not in made["object_id"]
     assert all(np.isfinite(made[name]).all() for name in made if made[name].dtype.kind == "f")
-    assert f"{ids[3]},pixels without a value" in (tmp_path / "out.npz.rejected.csv").read_text()
+    assert f"{ids[3]},pixels without a value" in listed.read_text()

@@ -19,26 +19,38 @@ UNIT = "1E-5*3631 Jy/arcsec2"
 def export(store: Store, ids: list[str], out: Path, kinds: tuple[str, ...]) -> list[tuple[Path, bool]]:
     """Write the objects ``ids`` into ``out`` as ``kinds`` (fits, png); returns each file, and whether it has a WCS.
 
-    InputError for an id that the store does not have, whose pixels were of no use, or a folder that cannot be written.
+    InputError for an id that the store does not have, whose pixels were of no use, a folder that cannot be written, or
+    a file that is there and holds anything else.
     """
     rows = _rows(store, ids)
     names = [re.sub(r"[^\w.+-]", "_", name) for name in ids]
     if len(set(names)) < len(set(ids)):
         raise InputError(f"{out}: two of the ids give one file name; write them into folders of their own")
     wcs = store.table["wcs"][rows] if "wcs" in store.table else np.full((len(rows), 6), np.nan)
-    images, written = store.images(rows), []
+    images, made, written = store.images(rows), {}, []
     store.hold()
     for image, row, name, terms in zip(images, rows, names, wcs, strict=True):
         for kind in kinds:
             data = _fits(store, image, row, terms) if kind == "fits" else _png(store, image)
-            path = out / f"{name}.{kind}"
-            try:
-                out.mkdir(parents=True, exist_ok=True)
-                files.write_aside(path, data)
-            except OSError as error:
-                raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-            written.append((path, kind == "fits" and bool(np.isfinite(terms).all())))
+            made[out / f"{name}.{kind}"] = data
+            written.append((out / f"{name}.{kind}", kind == "fits" and bool(np.isfinite(terms).all())))
+    _write(out, made)
     return written
+
+
+def _write(out: Path, made: dict[Path, bytes]) -> None:
+    """Write the files, unless one of them is there and is something else."""
+    path = out
+    try:
+        for path, data in made.items():
+            if path.exists() and path.read_bytes() != data:
+                raise InputError(f"{path}: is there already, and is another file than this cutout; remove it first, or "
+                                 "choose another --out")  # fmt: skip
+        out.mkdir(parents=True, exist_ok=True)
+        for path, data in made.items():
+            files.write_aside(path, data)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def _rows(store: Store, ids: list[str]) -> np.ndarray:
@@ -75,7 +87,8 @@ def _fits(store: Store, image: np.ndarray, row: int, terms: np.ndarray) -> bytes
                  "CD1_2": terms[3], "CD2_1": terms[4], "CD2_2": terms[5], "RADESYS": "ICRS"}  # fmt: skip
         header.update(cards)
     stream = io.BytesIO()
-    unit.writeto(stream, checksum=True)
+    unit.add_checksum(when="data sum")  # the usual words are the time: the same object would be another file each time
+    unit.writeto(stream)
     return stream.getvalue()
 
 

@@ -16,6 +16,8 @@ from hpc_astrossl.report.base.table_files import FORMATS, remove_stale, write
 from hpc_astrossl.report.low_data import efficiency
 from hpc_astrossl.report.sections import SECTIONS
 
+PAGE, MARK = "report.html", b'class="kind">astrossl report<'  # what every report says of itself
+
 
 def write_report(experiment: Path, out: Path, projection: str = "tsne") -> Path:
     """Write the report of an experiment's folder below ``out``; return the path of ``report.html``.
@@ -24,6 +26,8 @@ def write_report(experiment: Path, out: Path, projection: str = "tsne") -> Path:
     done or begun, or when ``out`` cannot be written.
     """
     study = read_study(experiment)
+    if (page := out / PAGE).exists() and not _is_ours(page):
+        raise InputError(f"{page}: is there already, and is no report; remove it first, or choose another --out")
     try:
         for folder in ("tables", "figures"):
             (out / folder).mkdir(parents=True, exist_ok=True)
@@ -33,12 +37,19 @@ def write_report(experiment: Path, out: Path, projection: str = "tsne") -> Path:
         raise InputError(f"{out}: the report cannot be written there ({error})") from None
 
 
+def _is_ours(page: Path) -> bool:
+    try:
+        return MARK in page.read_bytes()
+    except OSError:
+        return False
+
+
 def _write(desk: Desk) -> Path:
     sections = [section for make in SECTIONS if (section := make(desk))]
     tables = [table for section in sections for table in (*section.tables, *section.folded)]
     for table in tables:
         write(table, desk.out / "tables")
-    page = desk.out / "report.html"
+    page = desk.out / PAGE
     write_aside(page, _render(desk, sections).encode())
     remove_stale(desk.out / "tables", [table.name for table in tables], FORMATS)
     remove_stale(desk.out / "figures", desk.drawn, FIGURES)

@@ -279,6 +279,9 @@ class _Made:
             if file.exists() and file.read_text(errors="replace").startswith(head):
                 file.unlink()
             return
+        if file.exists() and not file.read_text(errors="replace").startswith(head):
+            raise InputError(f"{file}: is there already, and is no list of what is left out; remove it, and run the "
+                             "same command again")  # fmt: skip
         with written(file):
             write_aside(file, rows_as_csv([LEFT_OUT_HEAD, *left_out]).encode())
         print(f"{len(left_out):,} left out ({_counted(left_out)}), listed in {file}", file=sys.stderr, flush=True)

@@ -67,6 +67,9 @@ def check_outs(outs: list[Path], writers: dict[str, Writer], *, about: dict[str,
         if out.exists() and identities(kept(out) or {}) != identities(about):
             raise InputError(f"--out {out}: is there already, and was made from something else than this run and these "
                              "objects; remove it first, or choose another name")  # fmt: skip
+        if out.suffix == ".csv" and not out.exists() and beside(out).exists() and "verb" not in (kept(out) or {}):
+            raise InputError(f"--out {out}: {beside(out)} is there already, and tells of no table; remove it first, or "
+                             "choose another name")  # fmt: skip
 
 
 def _columns(parts: Parts, suffix: str) -> Iterator[Columns]:
