@@ -20,7 +20,7 @@ from hpc_astrossl.errors import TrainingError
 
 T = TypeVar("T")
 PARTIAL = ".partial"
-NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:inf|nan)")
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:inf|nan)", re.ASCII)
 NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # of a folder, on some network file systems
 DAY = 86400  # seconds after which what another machine began to write is litter, whatever the clocks
 _count = itertools.count()
@@ -165,14 +165,19 @@ def rows_as_csv(rows: Iterable[Iterable[Any]]) -> str:
 
 def plain_cell(cell: Any) -> Any:
     """A cell of a CSV, with an apostrophe before what a spreadsheet would compute."""
-    if not isinstance(cell, str) or not cell.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
-        return cell
-    return cell if NUMBER.fullmatch(cell) else f"'{cell}"
+    return f"'{cell}" if isinstance(cell, str) and _computed(cell) else cell
 
 
 def cell_text(text: str) -> str:
     """What stood in a cell before ``plain_cell``."""
-    return text[1:] if text.startswith("'") and plain_cell(text[1:]) == text else text
+    return text[1:] if text.startswith("'") and _computed(text) else text
+
+
+def _computed(text: str) -> bool:
+    """Whether a spreadsheet would compute it, or would but for apostrophes before it: these get one more, so that each
+    text is read back as what it was."""
+    bare = text.lstrip("'")
+    return bare.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n")) and not NUMBER.fullmatch(bare)
 
 
 def task_note(store: str, task: int, tasks: int) -> str:

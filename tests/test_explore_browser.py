@@ -11,12 +11,16 @@ from training_toys import HEAD, make_run, make_store
 
 from hpc_astrossl.classify import models
 from hpc_astrossl.cli import main
+from hpc_astrossl.labels import read_labels
 from hpc_astrossl.store import embedding, open_store
 from hpc_astrossl.training.run import train
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; apt-get install chromium")
 EVIL = '<img src=x onerror="document.title=1">","=1+1'
 EVIL_CLASS = "<script>document.title=2</script>"
+ODD_IDS = (EVIL, "a,b", 'c"d', "__proto__", "constructor", "=1+1", "'=1+1", "''-a", "'", "'-1", "-12.5", "-INF", "+x",
+           "@x", " =1", "-\u0665", "12345678901234567890", "007", " led by a space", "two\nlines", "\u202ebackwards",
+           "star\u200b", "x" * 10_000, "🙂\u0301")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,7 @@ def work(tmp_path_factory):
 def hostile(tmp_path_factory):
     """A page of objects without cutouts, whose ids and classes would like to be programs."""
     work, source = tmp_path_factory.mktemp("hostile"), np.random.default_rng(0)
-    ids = np.array([EVIL, "a,b", 'c"d', *(f"T{i}" for i in range(37))])
+    ids = np.array([*ODD_IDS, *(f"T{i}" for i in range(40 - len(ODD_IDS)))])
     part = {"object_id": ids, "features": source.normal(size=(40, 4)).astype(np.float32),
             "label": (np.arange(40) % 2).astype(np.int16)}  # fmt: skip
     about = {"run": EVIL_CLASS, "store": None, "class_names": [EVIL_CLASS, "ok"]}
@@ -282,12 +286,15 @@ def test_hostile_ids_and_classes_stay_text(hostile, chromium, tmp_path):
     labels = saved(page, tmp_path)
     given = {line["object_id"]: line["class"] for line in rows_of(labels)}
     assert given[EVIL] == EVIL_CLASS
-    assert {"a,b", 'c"d'} <= set(given)
+    assert list(read_labels(labels)) == page.evaluate("data.ids")
+    assert not any(id.startswith(("=", "+", "@")) for id in given)  # what a spreadsheet would compute
     page.evaluate("localStorage.clear()")
     shown(page, hostile / "out")
     page.give("#open", labels)
     wait(page, "labels.of.size === 40")
+    assert set(page.evaluate("[...labels.of.keys()]")) == set(page.evaluate("data.ids"))
     assert page.evaluate(f"labels.of.get({json.dumps(EVIL)}).name") == EVIL_CLASS
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert page.faults == []
     text = (hostile / "out" / "explore.html").read_text()
     assert "<script>document.title" not in text.split('id="data"')[1].split("</script>")[0]
@@ -307,7 +314,13 @@ def test_a_script_that_was_put_into_the_page_is_not_run(hostile, chromium, tmp_p
         ("id,class\n1,a\n", "no column object_id"),
         ("object_id,class\nT1\n", "line 2 has 1 values, the first line 2"),
         ('object_id,class\nT1,"a\n', "a quoted value does not end"),
-        ("object_id,class\nT1,\n", "an object has no class"),
+        ("object_id,class\nT1,\n", "object T1 has no class"),
+        ("object_id,class\nT1,a\nT1,b\n", "object T1 is called “b”, and “a” further up"),
+        ("object_id,class,class\nT1,a,b\n", "two columns class in its first line"),
+        ("object_id,class\nelsewhere,a\n", "none of its 1 objects is here; is it of another embedding?"),
+        ("rank,object_id\nx,T1\n", "a rank in it is no number"),
+        ("object_id,class\n", "no objects in it"),
+        ("object_id,\x1b[2J\x1b[2J,\x1b[2J\x1b[2J\nT1,1,2\n", "two columns \\u001b[2J\\u001b[2J"),
     ],
 )
 def test_wrong_files_are_named(hostile, chromium, tmp_path, text, words):
@@ -316,6 +329,45 @@ def test_wrong_files_are_named(hostile, chromium, tmp_path, text, words):
     page.give("#open", tmp_path / "bad.csv")
     wait(page, "document.getElementById('said').textContent.startsWith('bad.csv')")
     assert words in said(page)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_labels_and_lists_are_read_as_spreadsheets_write_them(hostile, chromium, tmp_path, separator):
+    page = shown(chromium, hostile / "out")
+    page.evaluate("localStorage.clear()")
+    shown(page, hostile / "out")
+    lines = ["object_id,class,notes,when", "T1,ok,looked at twice,t", ",,,", "'=1+1,__proto__,,"]
+    (tmp_path / "l.csv").write_text("\ufeff" + "".join(f"{line}\r\n" for line in lines).replace(",", separator))
+    (tmp_path / "next.csv").write_text("rank,object_id\n10,T1\n2,T2\n1,'=1+1\n".replace(",", separator))
+    page.give("#open", tmp_path / "l.csv", tmp_path / "next.csv")
+    wait(page, "sheet.rows.length === 3")
+    assert page.evaluate("[...labels.of].map(([id, one]) => [id, one.name])") == [["T1", "ok"], ["=1+1", "__proto__"]]
+    assert page.evaluate("sheet.rows.map(row => data.ids[row])") == ["=1+1", "T2", "T1"]
+    page.evaluate("localStorage.clear()")
+
+
+def test_numbers_and_names_keep_their_digits(hostile, chromium, tmp_path):
+    page = shown(chromium, hostile / "out")
+    head = "object_id,tile,class,number,tiny,infinite"
+    (tmp_path / "t.csv").write_text(f"{head}\nT1,12345678,7,12345678901234567890,1.5e-7,inf\nT2,2,8,1,2,-1\n")
+    page.give("#open", tmp_path / "t.csv")
+    wait(page, "data.columns.some(one => one.name === 'tiny')")
+    row = "data.rowOf.get('T1')"
+    found = page.evaluate(f"data.columns.map(one => [one.name, words(one, {row}), !!one.names])")
+    assert found[-5:] == [["tile", "12345678", False], ["class", "7", True], ["number", "12345678901234567890", True],
+                          ["tiny", "1.5e-7", False], ["infinite", "Infinity", False]]  # fmt: skip
+    again = ["explore", str(hostile / "e.zarr"), "--out", str(tmp_path / "b"), "--table", str(tmp_path / "t.csv")]
+    assert main(again) == 0
+    shown(page, tmp_path / "b")
+    assert page.evaluate(f"data.columns.map(one => [one.name, words(one, {row}), !!one.names])")[-5:] == found[-5:]
+
+
+def test_nothing_is_saved_where_there_are_no_labels(hostile, chromium, tmp_path):
+    page = shown(chromium, hostile / "out")
+    page.evaluate("localStorage.clear()")
+    shown(page, hostile / "out")
+    page.press("s")
+    assert said(page).startswith("there are no labels yet: mark an object and press a class's key")
 
 
 @pytest.mark.parametrize("dark", [False, True])

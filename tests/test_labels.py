@@ -8,6 +8,7 @@ import pytest
 from hpc_astrossl import labels
 from hpc_astrossl.cli import main
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.files import cell_text, plain_cell
 from hpc_astrossl.labels import Label
 
 HEAD = "object_id,class,when,who\n"
@@ -120,3 +121,13 @@ def test_labels_that_fit_no_object_are_told_with_the_first():
     assert labels.words_of(["x"]) == "the label of object x"
     assert labels.words_of(["x\n", "y"]) == "2 labels of objects (the first is x\\u000a)"
     assert "a spreadsheet has rounded" in labels.words_of(["1.5E+18", "y"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["=1", "'=1", "''=1", "'", "''", "-1", "'-1", "- 1", "+a", "@", " =1", "' =1", "\t", "-inf", "-INF", "-\u0665"],
+)
+def test_each_cell_is_read_as_what_it_was(text):
+    made = plain_cell(text)
+    assert cell_text(made) == text
+    assert not made.lstrip(" ").startswith(("=", "+", "@", "\t")) or made != text

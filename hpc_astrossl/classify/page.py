@@ -6,6 +6,7 @@ from typing import Any
 from hpc_astrossl.classify.scores import Share
 from hpc_astrossl.report.base.drawing import ACCENT, LINE, QUIET, SUFFIXES, canvas, keep, style
 from hpc_astrossl.report.base.pages import render
+from hpc_astrossl.terminal import shown
 
 CALIBRATED = {"as learnt": False, "calibrated": True}
 _LOOKS = {
@@ -25,7 +26,8 @@ def draw(told: dict[str, Any], folder: Path) -> str:
 
 def page(told: dict[str, Any], svg: str, figures: str) -> str:
     """The page; ``figures`` is the name of the folder of the figure's files beside it."""
-    return render(__package__, "page.html", told=told, svg=svg, figures=figures, share=share)
+    names = [shown(name) for name in told["classes"]]
+    return render(__package__, "page.html", told=told, names=names, svg=svg, figures=figures, share=share)
 
 
 def share(one: Share | dict[str, Any]) -> str:

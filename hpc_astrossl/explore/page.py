@@ -96,9 +96,13 @@ def _packed(values: np.ndarray, kind: str) -> str:
 
 
 def _column(name: str, values: np.ndarray) -> dict[str, Any]:
-    """Numbers as float32; text as places in a list of names, −1 where it is empty."""
+    """Numbers as float32, but not whole ones that it would round; text as places in a list of names, −1 for none."""
     if values.dtype.kind != "U":
-        return {"name": name, "values": _packed(values, "<f4")}
+        whole = values[np.isfinite(values)].astype(np.float64)
+        whole = whole[whole == np.rint(whole)]
+        if np.array_equal(whole.astype(np.float32), whole):
+            return {"name": name, "values": _packed(values, "<f4")}
+        return {"name": name, "wide": True, "values": _packed(values, "<f8")}
     names, place = np.unique(values, return_inverse=True)
     if len(names) and names[0] == "":
         names, place = names[1:], place - 1

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import cell_text, plain_cell
 from hpc_astrossl.terminal import shown
 
+DIGITS = re.compile(r"[-+]?\d{16,}")  # whole numbers that a float64 may not keep
 NAMES = ("object_id", "class", "label")  # columns that hold names, though these may be digits
 Columns = Mapping[str, np.ndarray]
 Writer = Callable[[Path, Iterable[Columns], Mapping[str, Any]], None]
@@ -112,9 +114,10 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
 def _plain(column: np.ndarray, told: bool) -> np.ndarray:
     """Numbers where every value that is not empty is one (of text: where words tell that alone), else text."""
     if column.dtype.kind in "bifu":
-        return column.astype(np.float64)
+        made = column.astype(np.float64)
+        return column.astype(str) if column.dtype.kind in "iu" and (made.astype(column.dtype) != column).any() else made
     words = column.astype(str)
-    if not told:
+    if not told or any(DIGITS.fullmatch(word) for word in words.tolist()):
         return words
     try:
         return np.array([float(word) if word else np.nan for word in words.tolist()])

@@ -52,14 +52,15 @@ function showLegend(column) {
   const counts = new Array(column.names.length).fill(0);
   let none = 0;
   for (const value of column.values) value < 0 ? none++ : counts[value]++;
-  const entry = (colour, text) => {
+  const entry = (colour, name, count) => {
     const dot = make("i"), span = make("span");
     dot.style.background = css(colour);
-    span.append(dot, text);
+    span.append(dot, named(name), ` ${count.toLocaleString("en")}`);
+    span.title = name;
     legend.append(span);
   };
-  column.names.slice(0, 40).forEach((name, i) => entry(PALETTE[i % PALETTE.length], `${name} ${counts[i].toLocaleString("en")}`));
+  column.names.slice(0, 40).forEach((name, i) => entry(PALETTE[i % PALETTE.length], name, counts[i]));
   if (column.names.length > 40) legend.append(make("span", `and ${column.names.length - 40} more`));
   if (column.names.length > PALETTE.length) legend.append(make("span", "(colours repeat)"));
-  if (none) entry(quietColour(), `none ${none.toLocaleString("en")}`);
+  if (none) entry(quietColour(), "none", none);
 }

@@ -14,7 +14,7 @@ function readData(found) {
   for (const name of ["near", "outliers", "next", "sample"]) found[name] = new Uint32Array(bytes(found[name]));
   for (const name of ["ra", "dec"]) found[name] = found[name] && new Float64Array(bytes(found[name]));
   for (const column of found.columns)
-    column.values = column.names ? new Int32Array(bytes(column.values)) : new Float32Array(bytes(column.values));
+    column.values = new (column.names ? Int32Array : column.wide ? Float64Array : Float32Array)(bytes(column.values));
   found.rowOf = new Map(found.ids.map((id, row) => [id, row]));
   return found;
 }
@@ -23,7 +23,7 @@ function readData(found) {
 function words(column, row) {
   const value = column.values[row];
   if (column.names) return value < 0 ? "" : column.names[value];
-  return Number.isNaN(value) ? "" : String(Number(value.toPrecision(5)));
+  return Number.isNaN(value) ? "" : String(Number.isInteger(value) ? value : Number(value.toPrecision(6)));
 }
 
 // A cutout in a square element: a part of an atlas that lies beside the page. Without atlases it stays black.
@@ -38,12 +38,19 @@ function showThumb(element, row) {
   element.style.backgroundPosition = `${(100 * across) / last}% ${(100 * down) / last}%`;
 }
 
+// Text with what nobody sees written out: control characters, characters without width, marks that turn text around.
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+const visible = text => text.replace(HIDDEN, c => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 function make(name, text, className) {
   const element = document.createElement(name);
-  if (text !== undefined) element.textContent = text;
+  if (text !== undefined) element.textContent = visible(text);
   if (className) element.className = className;
   return element;
 }
 
+// A name from a file, on its own: of a script that runs to the left it leaves what stands beside it alone.
+const named = (name, className) => make("bdi", name, className);
+
 const at = id => document.getElementById(id);
-const say = text => { at("said").textContent = text; };
+const say = text => { at("said").textContent = visible(text); };

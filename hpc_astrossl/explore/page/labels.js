@@ -60,7 +60,14 @@ class Labels {
   load(table) {
     const ids = table.get("object_id"), names = table.get("class"), none = ids.map(() => "");
     const when = table.get("when") ?? none, who = table.get("who") ?? none;
-    if (names.some(name => !name.trim())) throw new Error("an object has no class");
+    const empty = names.findIndex(name => !name.trim());
+    if (empty >= 0) throw new Error(`object ${ids[empty]} has no class`);
+    const seen = new Map();
+    ids.forEach((id, i) => {
+      const other = seen.get(id) ?? names[i].trim();
+      if (other !== names[i].trim()) throw new Error(`object ${id} is called “${names[i].trim()}”, and “${other}” further up; keep one of the two lines`);
+      seen.set(id, other);
+    });
     const before = ids.map(id => [id, this.of.get(id)]);
     const differ = before.filter(([, label], i) => label && label.name !== names[i].trim()).length;
     ids.forEach((id, i) => {

@@ -20,7 +20,7 @@ function recolour() {
 
 function offerColours(choice) {
   const select = at("colour");
-  select.replaceChildren(...columns().map(({ name }) => new Option(name, name)));
+  select.replaceChildren(...columns().map(({ name }) => new Option(visible(name), name)));
   colouring = select.value = columns().some(one => one.name === choice) ? choice : "my labels";
   recolour();
 }
@@ -32,7 +32,8 @@ function refresh() { // labels have changed
     dot.style.background = css(PALETTE[i % PALETTE.length]);
     button.type = "button";
     if (KEYS[i]) button.append(make("kbd", KEYS[i]));
-    button.append(dot, make("span", name), make("span", String(counts.get(name)), "quiet"));
+    button.append(dot, named(name), make("span", String(counts.get(name)), "quiet"));
+    button.title = name;
     button.addEventListener("click", event => label(name, event.shiftKey));
     return button;
   }));
@@ -60,7 +61,7 @@ function openSheet(title, rows) {
   rows = Array.from(rows);
   sheets.set(title, rows);
   const select = at("sheets");
-  select.replaceChildren(...[...sheets.keys()].map(name => new Option(name, name)));
+  select.replaceChildren(...[...sheets.keys()].map(name => new Option(visible(name), name)));
   select.value = title;
   plot.choose(title.startsWith("outliers") ? [] : rows);
   sheet.show(rows);
@@ -95,7 +96,8 @@ function hover(row, event) {
   if (row < 0) return;
   showThumb(box.firstElementChild, row);
   const column = columns().find(one => one.name === colouring);
-  box.lastElementChild.textContent = [data.ids[row], column && words(column, row)].filter(Boolean).join(" · ");
+  const lines = [data.ids[row], column && words(column, row)].filter(Boolean);
+  box.lastElementChild.replaceChildren(...lines.flatMap((line, i) => [...(i ? [" · "] : []), named(line)]));
   const space = at("map").getBoundingClientRect(), x = event.clientX - space.left, y = event.clientY - space.top;
   box.style.left = `${Math.max(0, x + 160 > space.width ? x - 156 : x + 14)}px`;
   box.style.top = `${Math.max(0, Math.min(y + 14, space.height - 190))}px`;
@@ -116,6 +118,7 @@ function takeTool(name) {
 }
 
 function save() {
+  if (!labels.of.size) { say("there are no labels yet: mark an object and press a class's key"); return; }
   const link = make("a");
   link.href = URL.createObjectURL(new Blob([labels.text()], { type: "text/csv" }));
   link.download = "labels.csv";
@@ -127,12 +130,16 @@ function save() {
 // A CSV by what it holds: a ranked list becomes a sheet, labels are laid over those here, any other brings columns.
 function openTable(text, file) {
   const table = readTable(text), ids = table.get("object_id"), names = [...table.keys()];
-  const drawn = ids.filter(id => data.rowOf.has(id)).length;
+  const drawn = ids.filter(id => data.rowOf.has(id)).length, whole = data.objects === data.of;
+  if (!ids.length) throw new Error("no objects in it");
+  if (!drawn && whole) throw new Error(`none of its ${ids.length.toLocaleString("en")} objects is here; is it of another embedding?`);
   const absent = drawn < ids.length ? `; ${(ids.length - drawn).toLocaleString("en")} of its objects are not drawn here` : "";
   if (names.includes("rank")) {
-    openSheet(`next: ${file}`, ids.map(id => data.rowOf.get(id) ?? -1).filter(row => row >= 0));
+    const rank = table.get("rank").map(Number), order = [...ids.keys()].sort((a, b) => rank[a] - rank[b]);
+    if (rank.some(Number.isNaN)) throw new Error("a rank in it is no number");
+    openSheet(`next: ${file}`, order.map(i => data.rowOf.get(ids[i]) ?? -1).filter(row => row >= 0));
     say(`${file}: ${drawn.toLocaleString("en")} objects as a sheet${absent}`);
-  } else if (names.includes("class") && names.every(name => ["object_id", "class", "when", "who"].includes(name))) {
+  } else if (areLabels(names)) {
     const differ = labels.load(table);
     offerColours(colouring);
     say(`${file}: ${ids.length.toLocaleString("en")} labels${differ ? `, ${differ} of them in place of others; undo brings those back` : ""}${absent}`);
@@ -147,6 +154,12 @@ function openTable(text, file) {
     offerColours(fresh.find(name => name.startsWith("class")) ?? fresh[0] ?? colouring);
     say(`${file}: columns ${fresh.join(", ")}${absent}`);
   }
+}
+
+// Labels say when and by whom they were given, or have no further columns; answers of classify have others.
+function areLabels(names) {
+  const known = ["object_id", "class", "when", "who"];
+  return names.includes("class") && !names.includes("unlike") && (names.every(name => known.includes(name)) || names.includes("when") || names.includes("who"));
 }
 
 async function openFiles(files) {
