@@ -129,7 +129,7 @@ def by_class(runs: list[Run], out: Expected) -> None:
         for k, (purity, completeness, f1, support) in enumerate(zip(*made, strict=True)):
             row, table = (names[k], scheme), f"classes_{set_}"
             named = int((said == k).sum())
-            out.put(table, row, "objects", f"{support // seeds:,}")
+            out.put(table, row, "objects", f"{int(support) // seeds:,}")  # a float where it is zero
             if support:
                 interval = wilson(completeness, support / seeds)
                 out.put(table, row, "completeness", f"{completeness:.4f}", bracket(interval))
