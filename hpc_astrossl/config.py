@@ -136,7 +136,7 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
         raise _wrong(value, " or ".join(map(_kind_name, rest)), where)
     if origin is typing.Literal:
         if value not in arguments:
-            raise InputError(f"{where}: found {value!r}; allowed: {', '.join(map(str, arguments))}")
+            raise InputError(f"{where}: found {_shown(value)}; allowed: {', '.join(map(str, arguments))}")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
@@ -149,9 +149,14 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
     return _scalar(value, kind, where)
 
 
+_SCALARS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
 def _kind_name(kind: Any) -> str:
     origin = typing.get_origin(kind)
-    return {dict: "a mapping", tuple: "a list"}.get(origin) or getattr(kind, "__name__", str(kind))
+    return (
+        {dict: "a mapping", tuple: "a list"}.get(origin) or _SCALARS.get(kind) or getattr(kind, "__name__", str(kind))
+    )
 
 
 def _scalar(value: Any, kind: Any, where: str) -> Any:
@@ -160,7 +165,7 @@ def _scalar(value: Any, kind: Any, where: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise _wrong(value, {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[kind], where)
+        raise _wrong(value, _SCALARS[kind], where)
     return value
 
 
@@ -191,7 +196,12 @@ def _record(value: Any, cls: type, where: str) -> Any:
 def _wrong(value: Any, expected: str, where: str) -> InputError:
     brace = isinstance(value, dict) and len(value) == 1 and None in value.values() and expected == "text"
     hint = f'; text that begins with a brace stands in quotes: "{{{next(iter(value))}}}"' if brace else ""
-    return InputError(f"{where}: expected {expected}, found {value!r}{hint}")
+    return InputError(f"{where}: expected {expected}, found {_shown(value)}{hint}")
+
+
+def _shown(value: Any) -> str:
+    """A value as YAML has it where Python calls it otherwise."""
+    return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
 
 
 def plain(spec: Any) -> Any:
@@ -262,7 +272,7 @@ def apply_settings(base: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, A
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key or not all(key.split(".")):
-            raise InputError(f"--set {pair!r}: expected key=value, for example data.batch_size=64")
+            raise InputError(f"--set {pair!r}: expected KEY=VALUE, with a key of this file (astrossl help lists them)")
         _put(result, key.split("."), _set_value(text, f"--set {key}"), f"--set {key}")
     return result
 

@@ -55,7 +55,7 @@ def test_a_part_holds_what_one_store_depends_on():
         ("stores.pretext.detected_in=13", r"stores.pretext: detected_in is 13, catalogue has 12 bands"),
         ("catalogue.error=null", r"stores.pretext: max_error needs catalogue: bands and error"),
         ("stores.SG.labels.column=T", r"give column with source: column, only then"),
-        ("stores.SG.labels.classes.dwarf=[STAR]", r"value STAR belongs to two classes, the second is dwarf"),
+        ("stores.SG.labels.classes.dwarf=[STAR]", r"value STAR belongs to two classes, star and dwarf"),
         ("stores.SG.labels.classes.dwarf=[3..1]", r"range 3..1 is empty"),
         ("split.test=0.2", r"must add up to 1"),
         ("split.by=column", r"give column with by: column, only then"),

@@ -1,6 +1,7 @@
 """Pictures are made as the images were that a run has learnt: bit for bit, with the same refusals, each once."""
 
 import contextlib
+import csv
 import functools
 import json
 import os
@@ -231,12 +232,24 @@ class TestFolders:
         with pytest.raises(InputError, match="shut: cannot be entered"):
             pictures.listed(source)
 
-    def test_two_files_with_one_id_are_refused(self, source, folder):
+    def test_two_files_of_one_name_are_known_by_their_paths(self, source, folder, tmp_path, capsys):
         (source / "more").mkdir()
         file = next(source.glob("p*.png"))
         (source / "more" / file.name).write_bytes(file.read_bytes())
+        assert main(["predict", str(folder), str(source), "--out", str(tmp_path / "a.csv")]) == EXIT_DONE
+        assert "several pictures have one name, so object_id is their path in the folder" in capsys.readouterr().err
+        with (tmp_path / "a.csv").open() as stream:
+            ids = [line["object_id"] for line in csv.DictReader(stream)]
+        assert len(ids) == 7
+        assert {file.name, f"more/{file.name}"} <= set(ids)
+
+    def test_a_table_that_names_two_alike_is_refused(self, source):
+        (source / "more").mkdir()
+        file = next(source.glob("p*.png"))
+        (source / "more" / file.name).write_bytes(file.read_bytes())
+        (source / "list.csv").write_text(f"file\n{file.name}\nmore/{file.name}\n")
         with pytest.raises(InputError, match=f"would both be the object '{file.stem}'; rename one"):
-            pictures.listed(source)
+            pictures.listed(source / "list.csv")
 
     def test_a_name_that_is_no_text_is_named(self, source):
         with open(os.fsencode(source) + b"/caf\xe9.png", "wb"):

@@ -121,7 +121,8 @@ class LabelSpec:
         found: dict[str | float, int] = {}
         for code, (name, values) in enumerate(self.classes.items()):
             for value in (_single(entry) for entry in values if _range(entry) is None):
-                require(value not in found, f"value {value} belongs to two classes, the second is {name}")
+                first = list(self.classes)[found.get(value, code)]
+                require(value not in found, f"value {value} belongs to two classes, {first} and {name}")
                 found[value] = code
         return found
 

@@ -85,7 +85,10 @@ class Listed:
 
 
 def listed(place: Path) -> Listed:
-    """The pictures of a folder, however deep, or those that a table names. InputError when two have one id."""
+    """The pictures of a folder, however deep, or those that a table names; InputError when a table names two alike.
+
+    Those of a folder are known by their names without suffix, or by their paths where two have one name.
+    """
     from hpc_astrossl.tables import folders
 
     if place.is_dir():
@@ -93,7 +96,9 @@ def listed(place: Path) -> Listed:
         if not found.files:
             others = f"; there are others: {found.not_read}" if found.others else ""
             raise InputError(f"{place}: no images in it ({', '.join(folders.SUFFIXES)}){others}")
-        return _listed(place, found.files, [Path(name).stem for name in found.files], found.not_read)
+        ids = [Path(name).stem for name in found.files]
+        paths = len(set(ids)) < len(ids)  # one name in folders of several classes, say
+        return _listed(place, found.files, found.files if paths else ids, found.not_read)
     if place.suffix.lower() in (".npy", ".npz"):
         raise InputError(f"{place}: an array; make a store of it first, by the recipe of the run's own store "
                          "(astrossl preprocess, cutouts: array), and give that")  # fmt: skip
@@ -205,6 +210,8 @@ class PictureSource:
     def remarks(self) -> list[str]:
         """What is to be said of the pictures: which are not read, enlarged, not square, or cannot be used."""
         others = [f"not read: {self.listed.not_read}"] if self.listed.not_read else []
+        if self._place.is_dir() and self.listed.ids == self.listed.files:
+            others.append("several pictures have one name, so object_id is their path in the folder")
         return others + self._source.remarks(np.arange(len(self)))
 
     def shares(self, size: int) -> list[Share]:
