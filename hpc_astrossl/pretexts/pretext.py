@@ -115,15 +115,15 @@ class Pretext:
 
     def usable(self, table: Columns) -> np.ndarray:
         """Every object: nothing about it need be known."""
-        return np.ones(len(table["object_id"]), dtype=bool)
+        return np.ones(len(table["split"]), dtype=bool)
 
     def strata(self, table: Columns) -> np.ndarray:
         """One stratum."""
-        return np.zeros(len(table["object_id"]), dtype=np.int64)
+        return np.zeros(len(table["split"]), dtype=np.int64)
 
     def truth(self, table: Columns) -> np.ndarray:
         """Zeros, int64 (N, 1), until ``renew`` says otherwise."""
-        return np.zeros((len(table["object_id"]), 1), dtype=np.int64)
+        return np.zeros((len(table["split"]), 1), dtype=np.int64)
 
     def prepare(self, truth: np.ndarray) -> None:
         """Nothing to learn from zeros."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hpc_astrossl.selection.workspace import BLOCK, Partitions, Workspace
+from hpc_astrossl.store.sweep import hashes
 
 EACH = 256  # bytes that a position takes while its neighbours are looked for
 LOWEST = 0.01  # degrees: of a zone
@@ -161,18 +162,3 @@ def by_hash(sets: Sequence[tuple[Any, Rows]], space: Workspace) -> Iterator[list
     none = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint64)
     for number in range(max(1, count)):
         yield [into.take(number, 2) or none for into in parts]
-
-
-_ODD = np.random.default_rng(0).integers(0, 1 << 63, 256, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-
-
-def hashes(texts: np.ndarray) -> np.ndarray:
-    """A number of 64 bits for each text, whatever the width of the array; equal ones need not be equal texts."""
-    found = np.zeros(len(texts), dtype=np.uint64)
-    width = texts.dtype.itemsize // 4
-    if not len(texts) or not width:
-        return found
-    letters = np.ascontiguousarray(texts).view(np.uint32).reshape(len(texts), width)
-    for place in range(width):
-        found += letters[:, place].astype(np.uint64) * _ODD[place % 256]
-    return (found ^ (found >> np.uint64(29))) * _ODD[1]

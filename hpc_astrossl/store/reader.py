@@ -85,7 +85,7 @@ class Store:
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of a split (train, validation or test), ascending, int64."""
-        return np.flatnonzero(self.table["split"] == SPLITS.index(split))
+        return self.members(split)[:]
 
     @property
     def identity(self) -> str | None:
@@ -100,18 +100,20 @@ class Store:
         """StoreChanged when the store has been replaced or changed since it was opened."""
         self._seal.hold()
 
-    def members(self) -> RowSet:
-        """``usable`` as a set, a bit a row; the splits are read in stretches, and not kept."""
+    def members(self, split: str | None = None) -> RowSet:
+        """The rows of a split, or of all that are ``usable``, as a set, a bit a row; the column is read in stretches,
+        and not kept."""
         bits = RowSet.room(len(self))
         for start in range(0, len(self), STRETCH):
-            there = self.table.part("split", start, min(start + STRETCH, len(self))) != REJECTED
+            found = self.table.part("split", start, min(start + STRETCH, len(self)))
+            there = found != REJECTED if split is None else found == SPLITS.index(split)
             bits[start // 8 : start // 8 + -(-len(there) // 8)] = np.packbits(there, bitorder="little")
         return RowSet(bits, len(self))
 
     @property
     def usable(self) -> np.ndarray:
         """Row numbers of the objects that have an image, in whatever split; ascending, int64."""
-        return np.flatnonzero(self.table["split"] != REJECTED)
+        return self.members()[:]
 
     def chunk(self, index: int) -> np.ndarray:
         """The images of chunk ``index``: rows ``index * chunk_rows`` on, (rows, height, width, channels).
@@ -193,9 +195,11 @@ class Store:
 
     def _read(self, name: str, rows: slice) -> np.ndarray:
         try:
-            found = self._group[name][rows]
+            array = self._group[name]
+            found, each = array[rows], (array.shards or array.chunks)[0]
             if self._verify:
-                self._seal.hold_array(name)
+                start, stop, _ = rows.indices(array.shape[0])
+                self._seal.hold_array(name, range(start // each, -(-stop // each)))
             self._seal.look()  # after it was read: what was exchanged before, or meanwhile, is noticed
             return found
         except (ValueError, RuntimeError, OSError) as error:
@@ -228,6 +232,10 @@ class Columns(Mapping):
         if name in self._read or name not in self:
             return self[name][start:stop]
         return self._plain(name, slice(start, stop))
+
+    def rows(self, name: str) -> int:
+        """The length of a column, which is not read for that."""
+        return self._store._group[name].shape[0]
 
     def _plain(self, name: str, rows: slice) -> np.ndarray:
         column = self._store._read(name, rows)

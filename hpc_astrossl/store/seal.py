@@ -7,6 +7,7 @@ of an epoch, the manifest is read and hashed again, and every file is looked at.
 import contextlib
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -70,16 +71,27 @@ class Seal:
             self._compare(name, hashlib.sha256(data).hexdigest())
         return data
 
-    def hold_array(self, array: str) -> None:
-        """InputError when a file of a column is not what the store was made with; one that is the same still is not
-        read again."""
+    def hold_array(self, array: str, numbers: range) -> None:
+        """InputError when one of a column's files, of those with chunks of these ``numbers`` along its first axis or
+        with none, is not what the store was made with; one that is the same still is not read again."""
+        own = self._columns.get(array, {})
+        for name in [name for number in (-1, *numbers) for name in own.get(number, ())]:
+            with self._reading(name) as stream:
+                seen = mark(os.fstat(stream.fileno()))
+                if self._hashed.get(name) != seen:
+                    self._compare(name, hashlib.file_digest(stream, "sha256").hexdigest())
+                    self._hashed[name] = seen
+
+    @cached_property
+    def _columns(self) -> dict[str, dict[int, list[str]]]:
+        """The files of each column by the number of their chunks along the first axis, -1 where there is none."""
+        found: dict[str, dict[int, list[str]]] = {}
         for name in self.listed:
-            if name.startswith(f"{array}/"):
-                with self._reading(name) as stream:
-                    seen = mark(os.fstat(stream.fileno()))
-                    if self._hashed.get(name) != seen:
-                        self._compare(name, hashlib.file_digest(stream, "sha256").hexdigest())
-                        self._hashed[name] = seen
+            array, _, rest = name.partition("/")
+            if array != "images":
+                number = re.match(r"c/(\d+)", rest)
+                found.setdefault(array, {}).setdefault(int(number[1]) if number else -1, []).append(name)
+        return found
 
     @contextlib.contextmanager
     def _reading(self, name: str) -> Iterator[BinaryIO]:

@@ -13,7 +13,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.nets import weights
 from hpc_astrossl.pretexts import open_pretext
 from hpc_astrossl.specs.run import RunSpec
-from hpc_astrossl.store import SPLITS, Store, nearest, open_store
+from hpc_astrossl.store import SPLITS, Store, nearest, open_store, sweep
 from hpc_astrossl.training import control
 from hpc_astrossl.training.folder import WEIGHTS, RunFolder, run_path
 from hpc_astrossl.training.lineage import check
@@ -39,9 +39,7 @@ def open_data(run: RunSpec, workdir: Path) -> Data:
     """
     store = open_store(nearest(workdir / run.data.store, partial(print, flush=True)))
     target = open_target(run, store)
-    table = target.columns(store)
-    usable = target.usable(table)
-    rows = {split: (found := store.rows(split))[usable[found]] for split in SPLITS}
+    rows, strata, truth = _known(target, store, strata=run.data.train_size is not None)
     for split, found in rows.items():
         if not len(found):
             raise InputError(f"{store.path}: no object of split {split} can be used for target {run.data.target}; "
@@ -53,12 +51,31 @@ def open_data(run: RunSpec, workdir: Path) -> Data:
                 f"train_size {size} is more than the {len(train)} training objects of {store.path}; "
                 "take a smaller one, or null for all of them"
             )
-        rows["train"] = subset(train, target.strata(table)[train], size, run.seed)
-    truth = target.truth(table)
+        rows["train"] = subset(train, strata, size, run.seed)
     if run.data.control == control.SHUFFLED:
         truth = control.shuffled(truth, rows, run.seed)
     target.prepare(truth[rows["train"]])
     return Data(store=store, target=target, truth=truth, rows=rows)
+
+
+def _known(target: Any, store: Store, *, strata: bool) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """(by split the rows that can be used, what the training subset keeps the proportions of, the truth of every row).
+
+    Columns are gone through in stretches, and not kept.
+    """
+    table, split = target.columns(store), store.table
+    rows, layers, truth = {name: [np.empty(0, dtype=np.int64)] for name in SPLITS}, [np.empty(0, dtype=np.int64)], None
+    for part in sweep.parts(table, len(store)):
+        usable, codes = target.usable(part), split.part("split", part.start, part.stop)
+        for code, name in enumerate(SPLITS):
+            rows[name].append(part.start + np.flatnonzero(usable & (codes == code)))
+        if strata:
+            layers.append(target.strata(part)[rows["train"][-1] - part.start])
+        found = target.truth(part)
+        if truth is None:
+            truth = np.empty((len(store), *found.shape[1:]), dtype=found.dtype)
+        truth[part.start : part.stop] = found
+    return {name: np.concatenate(parts) for name, parts in rows.items()}, np.concatenate(layers), truth
 
 
 def open_target(run: RunSpec, store: Store) -> Any:

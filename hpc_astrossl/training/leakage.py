@@ -20,7 +20,8 @@ from hpc_astrossl.identity import OBJECTS
 from hpc_astrossl.nets import seen as carrying
 from hpc_astrossl.nets.seen import Carried
 from hpc_astrossl.specs.run import RunSpec
-from hpc_astrossl.store import Store, open_store
+from hpc_astrossl.store import Store, open_store, sweep
+from hpc_astrossl.store.reader import Columns
 
 RADIUS = 1.0  # arcsec
 COLUMNS = ("object_id", "ra", "dec")
@@ -81,16 +82,16 @@ def check_leakage(seen: Seen, labelled: Store) -> dict[str, Any]:
     Returns what ``result.json`` tells of the check: the run and its store, objects compared and shared (0; None where
     it is not certain what the run has seen), the radius in arcsec.
     """
-    ids = np.intersect1d(seen.objects["object_id"], labelled.table["object_id"])
+    sides = seen.objects, labelled.table
+    ids = shared_ids(*sides)
     if len(ids):
         raise InputError(_message(seen, labelled, f"{len(ids)} object ids, first {ids[0]}"))
-    near = close_pairs(seen.objects, labelled.table)
+    near = close_pairs(*sides)
     if len(near):
-        first, second = seen.objects["object_id"][near[0][0]], labelled.table["object_id"][near[0][1]]
+        first, second = (_id(objects, row) for objects, row in zip(sides, near[0].tolist(), strict=True))
         words = f"{len(near)} places on the sky within 1″, first {first} and {second}"
         raise InputError(_message(seen, labelled, words))
-    told = {"store": seen.store, "run": seen.run, "compared": len(seen.objects["object_id"]), "shared": 0,
-            "radius": RADIUS}  # fmt: skip
+    told = {"store": seen.store, "run": seen.run, "compared": _count(seen.objects), "shared": 0, "radius": RADIUS}
     return told if seen.certain else told | {"shared": None, "why": identity.UNKNOWN}
 
 
@@ -124,22 +125,65 @@ def _seen_or_to_see(run: RunSpec, workdir: Path) -> Seen:
     return Seen(run=run.run_id, store=run.data.store, objects=open_store(workdir / run.data.store).table)
 
 
-def close_pairs(
-    first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], radius: float = RADIUS
-) -> np.ndarray:
-    """Rows (M, 2) of two tables whose ``ra`` and ``dec`` (degrees) lie within ``radius`` arcsec of each other.
+def _count(objects: Objects) -> int:
+    return objects.rows("ra") if isinstance(objects, Columns) else len(objects["ra"])
+
+
+def _id(objects: Objects, row: int) -> str:
+    return str(
+        objects.part("object_id", row, row + 1)[0] if isinstance(objects, Columns) else objects["object_id"][row]
+    )
+
+
+def shared_ids(first: Objects, second: Objects) -> np.ndarray:
+    """The ids that are in both of two tables, in order. The longer one is gone through in stretches."""
+    few, many = sorted((first, second), key=_count)
+    known = _whole(few, ["object_id"])["object_id"]
+    numbers, found = np.sort(sweep.hashes(known)), [known[:0]]
+    for _, part in sweep.stretches(many, ["object_id"], _count(many)) if len(known) else ():
+        ids = part["object_id"]
+        drawn = sweep.hashes(ids)
+        at = np.minimum(np.searchsorted(numbers, drawn), len(numbers) - 1)
+        maybe = np.unique(ids[numbers[at] == drawn])  # equal hashes need not be equal ids
+        if len(maybe):
+            found.append(np.intersect1d(maybe, known))
+    return np.unique(np.concatenate(found))
+
+
+def close_pairs(first: Objects, second: Objects, radius: float = RADIUS) -> np.ndarray:
+    """Rows (M, 2) of two tables whose ``ra`` and ``dec`` (degrees) lie within ``radius`` arcsec of each other, in
+    order. The longer one is gone through in stretches.
 
     Distances are chords between unit vectors, so that neither the wrap at 0 h nor the poles are special. Objects
     without a position are in no pair.
     """
-    known = [np.flatnonzero(np.isfinite(t["ra"]) & np.isfinite(t["dec"])) for t in (first, second)]
-    if not all(map(len, known)):
-        return np.empty((0, 2), dtype=np.int64)
-    trees = [cKDTree(_vectors(t["ra"][rows], t["dec"][rows])) for t, rows in zip((first, second), known, strict=True)]
-    chord = 2 * np.sin(np.radians(radius / 3600) / 2)
-    found = trees[0].query_ball_tree(trees[1], chord)
-    pairs = [(known[0][i], known[1][j]) for i, partners in enumerate(found) for j in partners]
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    few, many = sorted((first, second), key=_count)
+    known, places = _placed(_whole(few, ["ra", "dec"]))
+    pairs = [np.empty((0, 2), dtype=np.int64)]
+    if len(known):
+        tree, chord = cKDTree(places), 2 * np.sin(np.radians(radius / 3600) / 2)
+        for start, part in sweep.stretches(many, ["ra", "dec"], _count(many)):
+            rows, points = _placed(part)
+            near = np.flatnonzero(np.isfinite(tree.query(points, distance_upper_bound=np.nextafter(chord, 1))[0]))
+            partners = tree.query_ball_point(points[near], chord)
+            pairs += [np.array([(start + row, known[one]) for one in some], dtype=np.int64).reshape(-1, 2)
+                      for row, some in zip(rows[near].tolist(), partners, strict=True)]  # fmt: skip
+    found = np.concatenate(pairs)
+    if few is first:
+        found = found[:, ::-1]
+    return found[np.lexsort((found[:, 1], found[:, 0]))]
+
+
+def _whole(objects: Objects, names: list[str]) -> dict[str, np.ndarray]:
+    """Columns of a table, of which no more is kept than these."""
+    parts = [part for _, part in sweep.stretches(objects, names, _count(objects))]
+    return {name: np.concatenate([part[name] for part in parts]) if parts else np.empty(0) for name in names}
+
+
+def _placed(part: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(rows that have a position, their unit vectors)."""
+    rows = np.flatnonzero(np.isfinite(part["ra"]) & np.isfinite(part["dec"]))
+    return rows, _vectors(part["ra"][rows], part["dec"][rows])
 
 
 def _vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
