@@ -4,6 +4,8 @@ import errno
 import importlib
 import multiprocessing
 import os
+import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +16,11 @@ from pyarrow import csv, parquet
 from hpc_astrossl import cli
 from hpc_astrossl.cutting.progress import Progress
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.selection import catalogue, crossmatch, select, splits, workspace, zones
+from hpc_astrossl.selection import catalogue, crossmatch, select, spectra, splits, workspace, zones
 from hpc_astrossl.selection.workspace import Column, Names, Workspace, in_order
+from hpc_astrossl.selection.zones import Places
 from hpc_astrossl.specs.recipe import load_recipe
+from hpc_astrossl.store import StoreInfo, create, sweep
 from hpc_astrossl.tables import arrow_tables
 
 building = importlib.import_module("hpc_astrossl.ingest.build")  # the package names its function so, too
@@ -85,7 +89,7 @@ def release(tmp_path_factory):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """So that a small table has many."""
-    for module in (catalogue, select, splits, workspace, zones, planning, plans, arrow_tables):
+    for module in (catalogue, select, spectra, splits, workspace, zones, planning, plans, arrow_tables):
         monkeypatch.setattr(module, "BLOCK", 173)
 
 
@@ -113,6 +117,63 @@ def test_with_little_memory_the_plan_is_the_same(tmp_path, release, small_blocks
     assert spilled
     assert len(whole) == 9  # of three stores: objects, what was left out, facts
     assert found == whole
+
+
+def standing(path, release):
+    """A store with some of the release's objects, by id and by place, and others."""
+    objects = catalogue.read_objects(recipe_of(path.parent, SPLITS[0]), release)
+    random = np.random.default_rng(1)
+    known = random.choice(np.flatnonzero(np.isfinite(objects.ra) & (np.abs(objects.dec) <= 90)), 500, replace=False)
+    ids = np.array([f"other {i}" for i in range(500)], dtype=object)
+    ids[:200] = objects.object_id[known[:200]]
+    ra, dec = objects.ra[known], objects.dec[known]
+    dec[:200], dec[400:] = 45 + np.arange(200) / 60, -60.0
+    writer = create(path, shape=(500, 8, 8, 1), dtype=np.dtype("uint8"), bands=0)
+    writer.write_table({"object_id": ids.astype(str), "ra": ra, "dec": dec, "split": np.zeros(500, np.uint8),
+                        "label": np.full(500, -1, np.int16)})  # fmt: skip
+    for start, stop in writer.shards:
+        writer.write_images(start, np.ones((stop - start, 8, 8, 1), np.uint8))
+    writer.finish(StoreInfo(name="s", survey="s", release="r", bands=(), channels=("i",), class_names=(),
+                            pixel_scale=None, counts={}, recipe={}, provenance={"digest": "d"}))  # fmt: skip
+
+
+def test_spectra_and_stores_of_others_need_no_room_either(tmp_path, release, small_blocks, monkeypatch):
+    """They are gone through as the catalogue is: the plan is the same."""
+    monkeypatch.setattr(sweep, "ROWS", 64)
+    standing(tmp_path / "other.zarr", release)
+    recipe = load_recipe(tmp_path / "recipe.yaml", [f"stores.pretext.disjoint_from=[kinds,{tmp_path}/other.zarr]"])
+    whole = planned(recipe, release, tmp_path / "whole", 2)
+    assert planned(recipe, release, tmp_path / "found", LITTLE) == whole
+    objects = catalogue.read_objects(recipe, release)
+    counts = select.select(recipe, objects, release)["pretext"].counts()
+    assert counts[f"in {tmp_path}/other.zarr or within 1 arcsec of it"] > 20
+    space = Workspace(memory=1 << 14, folder=tmp_path / "work")
+    some, all_ = spectra.read_spectra(recipe, release, space), spectra.read_spectra(recipe, release, Workspace())
+    assert isinstance(some.places.ra, Column)
+    for one, other in ((some.places.ra, all_.places.ra), (some.classes, all_.classes), (some.good, all_.good)):
+        np.testing.assert_array_equal(np.asarray(one), other)
+
+
+def test_memory_does_not_grow_with_the_spectra(tmp_path, monkeypatch):
+    """From 20,000 to 120,000, with 500 objects: less than 10 bytes for each one more."""
+    for module in (spectra, zones, arrow_tables):
+        monkeypatch.setattr(module, "BLOCK", 1 << 12)
+    random, peaks = np.random.default_rng(0), {}
+    places = Places(rows=np.arange(500), ra=random.uniform(0, 360, 500), dec=random.uniform(-5, 5, 500))
+    recipe = recipe_of(tmp_path, SPLITS[0])
+    for count in (20_000, 120_000):
+        table = {"ra": random.uniform(0, 360, count), "dec": random.uniform(-90, 90, count),
+                 "class": random.choice(["STAR", "GALAXY"], count), "warning": np.zeros(count, np.int64)}  # fmt: skip
+        parquet.write_table(pa.table(table), tmp_path / "spectra.parquet", row_group_size=5000)
+        named = replace(recipe, spectra=replace(recipe.spectra, file="spectra.parquet"))
+        for turn in range(2):  # the first to have all libraries
+            space = Workspace(memory=1 << 20, folder=tmp_path / f"{count} {turn}")
+            tracemalloc.start()
+            found = spectra.read_spectra(named, tmp_path, space)
+            crossmatch.near_pairs(places, found.places, 1.5, space)
+            peaks[count] = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+    assert (peaks[120_000] - peaks[20_000]) / 100_000 < 10, peaks
 
 
 def test_the_plan_is_not_a_small_one(tmp_path, release):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store import StoreInfo, create, open_store, sweep
+from hpc_astrossl.store import StoreInfo, create, open_store, reader, sweep, writer
 from hpc_astrossl.training.leakage import Seen, check_leakage, close_pairs, shared_ids
 
 checking = importlib.import_module("hpc_astrossl.store.check")  # the package names its function so, too
@@ -29,15 +29,15 @@ def made(path, rows, *, prefix="o", faults=False, north=0.0):
         ra[5::9], dec[5::9] = ra[4::9][: len(ra[5::9])], dec[4::9][: len(ra[5::9])] + 0.5 / 3600
         images[6::11], ra[3::50] = images[5::11][: len(images[6::11])], 400
     images[split == 3] = 0
-    writer = create(path, shape=images.shape, dtype=images.dtype, bands=1)
+    making = create(path, shape=images.shape, dtype=images.dtype, bands=1)
     unknown = np.full((rows, 1), np.nan, dtype=np.float32)
     label = random.integers(-1, 2, rows).astype(np.int16)
-    writer.write_table({"object_id": ids, "ra": ra, "dec": dec, "split": split, "label": label,
+    making.write_table({"object_id": ids, "ra": ra, "dec": dec, "split": split, "label": label,
                         "magnitudes": unknown, "magnitude_errors": unknown})  # fmt: skip
-    for start, stop in writer.shards:
-        writer.write_images(start, images[start:stop])
+    for start, stop in making.shards:
+        making.write_images(start, images[start:stop])
     counts = {"kept": int((split != 3).sum()), "rejected_rows": int((split == 3).sum())}
-    writer.finish(StoreInfo(**vars(INFO) | {"counts": counts}))
+    making.finish(StoreInfo(**vars(INFO) | {"counts": counts}))
     return path
 
 
@@ -96,7 +96,9 @@ class _Labelled:
 
 def test_memory_does_not_grow_with_the_rows(tmp_path, monkeypatch):
     """From 20,000 rows to 100,000: less than a byte a row more, for each of what is asked of a whole store."""
-    in_little(monkeypatch, 1 << 12, 1 << 12)
+    in_little(monkeypatch, 1 << 12, 1 << 13)
+    monkeypatch.setattr(reader, "STRETCH", 1 << 12)
+    monkeypatch.setattr(writer, "TABLE_CHUNK", 1 << 12)
     small, large = (made(tmp_path / f"{rows}.zarr", rows) for rows in (20_000, 100_000))
     labelled = open_store(made(tmp_path / "b.zarr", 500, prefix="other", north=89.0))
     seen = {"members": lambda store: [len(store.members(split)) for split in (None, "train", "test")],

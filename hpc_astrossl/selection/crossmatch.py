@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from hpc_astrossl.selection.workspace import HERE, Workspace
-from hpc_astrossl.selection.zones import Masked, Places, Rows, Zone, by_hash, without, zones
+from hpc_astrossl.selection.zones import Places, Rows, Zone, by_hash, every, without, zones
 
 
 def _vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
@@ -118,7 +118,7 @@ def same_ids(ids: np.ndarray, others: np.ndarray) -> np.ndarray:
     return pc.is_in(_texts(ids), value_set=_texts(others)).to_numpy(zero_copy_only=False)
 
 
-def shared_ids(one: tuple[Any, np.ndarray], other: tuple[Any, np.ndarray], space: Workspace = HERE) -> np.ndarray:
+def shared_ids(one: tuple[Any, Rows], other: tuple[Any, Rows], space: Workspace = HERE) -> np.ndarray:
     """``same_ids`` of two catalogues, given as (ids, rows): the rows of ``one`` whose id is among ``other``'s,
     ascending."""
     found = [np.empty(0, dtype=np.int64)]
@@ -298,7 +298,7 @@ class Groups:
 
 def linked(ids: Any, position: tuple[Any, Any], radius: float, space: Workspace = HERE) -> Groups:
     """``groups`` of a whole catalogue."""
-    rows = Masked(np.ones(len(ids), dtype=bool))
+    rows = every(len(ids))
     repeated, codes = repeated_ids(ids, rows, space)
     _, first, at = np.unique(codes, return_index=True, return_inverse=True)
     links = [np.stack([repeated, repeated[first][at]], axis=1)]

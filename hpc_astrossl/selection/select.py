@@ -3,7 +3,6 @@
 import bisect
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,16 @@ import numpy as np
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects, subset
-from hpc_astrossl.selection import crossmatch, matching
+from hpc_astrossl.selection import apart, spectra
 from hpc_astrossl.selection.chosen import KEPT, Selection
 from hpc_astrossl.selection.repeats import Images, reject_repeats
 from hpc_astrossl.selection.workspace import BLOCK, HERE, Workspace
-from hpc_astrossl.specs.recipe import LabelSpec, Recipe, StoreSpec, is_path
-from hpc_astrossl.store import open_store
-from hpc_astrossl.tables.tables import Reading, files, read_tables
+from hpc_astrossl.selection.zones import Masked
+from hpc_astrossl.specs.recipe import LabelSpec, Recipe, StoreSpec
 from hpc_astrossl.tables.texts import NUMBER
 
-Sky = tuple[Any, crossmatch.Places]  # ids, and where the rows that are meant are
 MANY = 20  # values and reasons that a message lists
 BOOLEANS = {"true": "true", "t": "true", "false": "false", "f": "false"}  # as tables write them
-LEAK = 1.0  # arcsec: nearer than this to an object of a labelled set, the pretext set would know its pixels
 
 
 def select(recipe: Recipe, objects: Objects, source: Path, images: Images | None = None,
@@ -34,18 +30,18 @@ def select(recipe: Recipe, objects: Objects, source: Path, images: Images | None
     where that has no pixels, as ``images`` tell, removes nobody.
     """
     chosen, known = _alone(recipe, objects)
-    spectra = None
-    if any(_spectral(store) for store in recipe.stores.values()):
-        spectra = _read_spectra(recipe, source)
-        near = crossmatch.near_others(_places(objects, known), spectra.places, recipe.spectra.radius, space)
-        far = np.ones(len(objects), dtype=bool)
-        far[near] = False
-        for name in filter(lambda name: _spectral(recipe.stores[name]), chosen):
-            chosen[name].reject(far, _no_spectrum(recipe))
+    spectral = {name: found for name, found in chosen.items() if _spectral(recipe.stores[name])}
+    if spectral:
+        known_spectra = spectra.read_spectra(recipe, source, space)
+        far = spectra.without(recipe, objects, known, known_spectra, space)
+        for found in spectral.values():
+            found.reject(far, spectra.no_spectrum(recipe))
     reject_repeats(recipe, objects, chosen, images, space)
-    if spectra is not None:
-        _match(recipe, objects, chosen, spectra, space)
-    _keep_apart(recipe, objects, chosen, space)
+    for name, classes in spectra.matched(recipe, objects, spectral, known_spectra, space) if spectral else ():
+        _label(chosen[name], recipe.stores[name].labels, classes.rows, classes)
+        if without := len(objects) - len(classes.rows):
+            chosen[name].values = _most_first(Counter(chosen[name].values) + Counter({"": without}))
+    apart.keep_apart(recipe, objects, chosen, space)
     return chosen
 
 
@@ -70,7 +66,7 @@ def _spectral(store: StoreSpec) -> bool:
     return store.labels is not None and store.labels.source == "spectra"
 
 
-def _alone(recipe: Recipe, objects: Objects) -> tuple[dict[str, Selection], crossmatch.Masked]:
+def _alone(recipe: Recipe, objects: Objects) -> tuple[dict[str, Selection], Masked]:
     """What is known of each object by itself, for every store; and the rows that pass the filters of all stores."""
     common = Selection(len(objects))
     for start, block in _blocks(objects):
@@ -189,105 +185,3 @@ def _number(value: str | float) -> float | None:
     if isinstance(value, str) and not NUMBER.fullmatch(value):
         return None
     return float(value)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Spectra:
-    """N spectra: positions in degrees, classes as text, and whether the redshift can be trusted."""
-
-    places: crossmatch.Places
-    classes: np.ndarray
-    good: np.ndarray
-
-
-def _read_spectra(recipe: Recipe, source: Path) -> _Spectra:
-    spec = recipe.spectra
-    wanted = {spec.ra: "number", spec.dec: "number", spec.spectral_class: "label", spec.warning: "number"}
-    reading = Reading(format=spec.format, hdu=spec.hdu, null_words=spec.null_words)
-    table = read_tables(files(source, spec.file), wanted, reading)
-    places = crossmatch.Places(rows=np.arange(len(table[spec.ra])), ra=table[spec.ra], dec=table[spec.dec])
-    return _Spectra(places=places, classes=table[spec.spectral_class], good=table[spec.warning] == 0)
-
-
-def _no_spectrum(recipe: Recipe) -> str:
-    return f"no spectrum within {recipe.spectra.radius:g} arcsec"
-
-
-def _match(recipe: Recipe, objects: Objects, chosen: dict[str, Selection], spectra: _Spectra,
-           space: Workspace) -> None:  # fmt: skip
-    """Give the objects of stores with spectral classes their classes, or the reason to have none."""
-    stores = {name: selection for name, selection in chosen.items() if _spectral(recipe.stores[name])}
-    wanted = np.flatnonzero(np.logical_or.reduce([selection.codes == 0 for selection in stores.values()]))
-    near = crossmatch.near_pairs(_places(objects, wanted), spectra.places, recipe.spectra.radius, space)
-    for name, selection in stores.items():
-        own = near[selection.codes[near[:, 0]] == 0]
-        rows, at = np.unique(own[:, 0], return_inverse=True)
-        own[:, 0] = at
-        match = matching.matched(own, len(rows), spectra.classes, spectra.good)
-        reasons = np.full(len(rows), _no_spectrum(recipe), dtype=object)
-        reasons[match.spectrum >= 0] = KEPT
-        reasons[match.warning] = "redshift with a warning"
-        reasons[match.ambiguous] = "spectra of different classes"
-        reasons[match.nearer] = "the spectrum belongs to a nearer object"
-        alone = selection.codes == 0
-        alone[rows] = False
-        selection.reject(alone, _no_spectrum(recipe))
-        for reason in dict.fromkeys(reasons[reasons != KEPT]):
-            selection.reject(rows[reasons == reason], reason)
-        has = match.spectrum >= 0
-        values = spectra.classes[match.spectrum[has]]
-        _label(selection, recipe.stores[name].labels, rows[has], _Sparse(rows=rows[has], values=values))
-        without = len(objects) - len(values)
-        if without:
-            counts = Counter(selection.values)
-            counts[""] += without
-            selection.values = _most_first(counts)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Sparse:
-    """Values of a few rows, ascending."""
-
-    rows: np.ndarray
-    values: np.ndarray
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        return self.values[np.searchsorted(self.rows, rows)]
-
-
-def _keep_apart(recipe: Recipe, objects: Objects, chosen: dict[str, Selection], space: Workspace) -> None:
-    """Leave out of each store what it shares with those it must be disjoint from, by id or nearer than LEAK."""
-    members = {name: selection.codes == 0 for name, selection in chosen.items()
-               if any(name in store.disjoint_from for store in recipe.stores.values())}  # fmt: skip
-    for name, store in recipe.stores.items():
-        for other in store.disjoint_from:
-            left = chosen[name].rows
-            if is_path(other):
-                shared = _shared(objects, left, _stored(other), space)
-            else:
-                same = members[other][left]
-                shared = _shared(objects, left[~same], _part(objects, np.flatnonzero(members[other])), space)
-                shared = np.concatenate([left[same], shared])
-            chosen[name].reject(shared, f"in {other} or within {LEAK:g} arcsec of it")
-
-
-def _shared(objects: Objects, rows: np.ndarray, others: Sky, space: Workspace) -> np.ndarray:
-    """The rows that have the id of one of ``others``, or are nearer than LEAK to one."""
-    ids, places = others
-    same = crossmatch.shared_ids((objects.object_id, rows), (ids, places.rows), space)
-    near = crossmatch.near_others(_places(objects, rows), places, LEAK, space)
-    return np.union1d(same, near)
-
-
-def _places(objects: Objects, rows: crossmatch.Rows) -> crossmatch.Places:
-    return crossmatch.Places(rows=rows, ra=objects.ra, dec=objects.dec)
-
-
-def _part(objects: Objects, rows: np.ndarray) -> Sky:
-    return objects.object_id, _places(objects, rows)
-
-
-def _stored(path: str) -> Sky:
-    table = open_store(path).table
-    rows = np.arange(len(table["object_id"]))
-    return table["object_id"], crossmatch.Places(rows=rows, ra=table["ra"], dec=table["dec"])

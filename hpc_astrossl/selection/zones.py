@@ -31,6 +31,11 @@ class Masked:
 Rows = np.ndarray | Masked
 
 
+def every(count: int) -> Masked:
+    """All of so many rows."""
+    return Masked(np.broadcast_to(True, count))
+
+
 def pieces(rows: Rows) -> Iterator[np.ndarray]:
     """The rows in stretches, in their order; at least one stretch."""
     if isinstance(rows, Masked):
