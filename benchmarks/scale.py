@@ -9,7 +9,8 @@ more (CPU an object), as a loader does for rank 0 of ``--ranks``; memory is what
 three others are run (``all_cpu_s`` is that of all 100, ``ratio`` over the first one's). Each is a process of its own.
 The old version is left out beyond ``--beside`` rows, the array beyond ``--array``. With ``--folder`` the releases are
 made there, and used again if they are there, instead of in a folder that goes. ``spilled_mb`` is what lay on disk
-meanwhile. Each size is kept in the record as soon as it is done, and takes the place of what was there of that size.
+meanwhile. ``--peers PYTHON`` has spectra matched by lsdb and by astropy as well (``scale_peers.py``), up to
+``--peers-most`` rows. Each size is kept in the record as soon as it is done, and takes the place of what was there of that size.
 
 Prints tables and the exponents by which memory and time grow; writes benchmarks/results/scale.json, where the other
 half of the record stays as it is.
@@ -43,6 +44,8 @@ def main() -> None:
     parser.add_argument("--sections", type=int, default=3)
     parser.add_argument("--stage", nargs="+", type=float, metavar="N", default=[])
     parser.add_argument("--old", type=Path, help="a checkout of another version, to hold the stage against")
+    parser.add_argument("--peers", type=Path, help="a Python that has lsdb and astropy, to match spectra by those")
+    parser.add_argument("--peers-most", type=float, default=3e6)
     parser.add_argument("--folder", type=Path, help="where releases are made, and stay")
     parser.add_argument("--beside", type=float, default=8e6)
     parser.add_argument("--array", type=float, default=1e6)
@@ -95,6 +98,8 @@ def of_stage(options: argparse.Namespace) -> None:
             row = {"objects": count, **_about(), **_step("stage", folder)}
             beside = options.old and count <= options.beside
             row["old"] = _step("stage", folder, code=options.old) if beside else {}
+            peers = ("astropy", "lsdb") if options.peers and count <= options.peers_most else ()
+            row["peers"] = [_peer(name, folder, options.peers) for name in peers]
             row["tasks"] = of_tasks(Path(folder)) if count <= options.array else {}
         known = json.loads(RECORD.read_text()).get("stage", {}).get("rows", []) if RECORD.exists() else []
         rows = [other for other in known if other["objects"] != count] + [row]
@@ -147,6 +152,16 @@ def _step(*words: object, code: Path | None = None) -> dict:
     command = [sys.executable, __file__, "--step", *map(str, words)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=place)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def _peer(name: str, folder: str, python: Path) -> dict:
+    """What a peer needs, in the environment that it is in."""
+    command = [str(python), str(Path(__file__).with_name("scale_peers.py")), name, folder]
+    place = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True, env=place)
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(f"{name:>12}: matched {found['matched']:,} in {found['cpu_s']} s of CPU, {found['peak_mb']:,} MB", flush=True)
+    return found
 
 
 def exponent(rows: list[dict], name: str) -> float:
