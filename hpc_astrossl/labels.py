@@ -16,6 +16,7 @@ COLUMNS = ("object_id", "class", "when", "who")
 NEEDED = COLUMNS[:2]
 SEPARATORS = (",", ";", "\t")  # spreadsheets write the second where a comma stands in numbers
 LOST = re.compile(r"\d[.,]\d+[eE]\+?\d+")  # an id of many digits after a spreadsheet has taken it for a number
+KEPT = 15  # digits of a number that a spreadsheet keeps
 ROUNDED = "a spreadsheet has rounded ids of many digits; take the file as it was, or import that column as text"
 
 
@@ -95,10 +96,17 @@ def _take(found: dict[str, Label], row: list[str], head: list[str], where: str) 
     if "\0" in name + label:
         raise InputError(f"{where}: a NUL character in {shown(name)}, {shown(label)}; take it out")
     if name in found and found[name].name != label:
-        hint = f": {ROUNDED}" if LOST.fullmatch(name) else "; keep one of the two lines"
+        hint = f": {ROUNDED}" if is_rounded(name) else "; keep one of the two lines"
         raise InputError(f"{where}: object {shown(name)} is called {quoted(label)}, and {quoted(found[name].name)} "
                          f"further up{hint}")  # fmt: skip
     found[name] = Label(name=label, when=cells.get("when", ""), who=cells.get("who", ""))
+
+
+def is_rounded(object_id: str) -> bool:
+    """Whether an id looks as one does of which a spreadsheet has kept 15 digits."""
+    return bool(LOST.fullmatch(object_id)) or (
+        object_id.isdecimal() and len(object_id) > KEPT and not object_id[KEPT:].strip("0")
+    )
 
 
 def words_of(missing: Collection[str]) -> str:
@@ -106,7 +114,7 @@ def words_of(missing: Collection[str]) -> str:
     first = next(iter(missing))
     words = "the label" if len(missing) == 1 else f"{len(missing):,} labels"
     of = f"of object {shown(first)}" if len(missing) == 1 else f"of objects (the first is {shown(first)})"
-    return f"{words} {of}{f': {ROUNDED}' if LOST.fullmatch(first) else ''}"
+    return f"{words} {of}{f': {ROUNDED}' if is_rounded(first) else ''}"
 
 
 def write_labels(path: Path, labels: Mapping[str, Label]) -> None:

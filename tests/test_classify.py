@@ -365,3 +365,31 @@ def test_answers_are_not_taken_for_labels(made, capsys, head):
     (made / "labels.csv").write_text(head + "\n" + ",".join(cells.get(name, "1") for name in head.split(",")) + "\n")
     assert run(made) == 2
     assert "these classes are what classify has guessed, not labels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("each", [2, 3, 4])
+def test_fewer_labels_of_every_class_than_folds_make_fewer_folds(made, each):
+    """scikit-learn refuses more folds than the largest class has objects, with its own words."""
+    label = cloud()[1]
+    rows = np.concatenate([np.flatnonzero(label == one)[:each] for one in range(3)])
+    write_labels(made / "labels.csv", label, rows)
+    assert run(made) == 0
+    record = json.loads((made / "classes.json").read_text())
+    assert record["cross_validation"]["folds"] == each
+    assert f"{each}-fold stratified" in (made / "classes.html").read_text()
+
+
+def test_equal_objects_and_one_feature_are_no_trouble(tmp_path, recwarn):
+    source = np.random.default_rng(0)
+    for name, features in (
+        ("a", np.repeat(source.normal(size=(4, 3)), 10, axis=0)),
+        ("b", source.normal(size=(40, 1))),
+    ):
+        work = tmp_path / name
+        work.mkdir()
+        write(work / "e.zarr", features.astype(np.float32))
+        write_labels(work / "labels.csv", np.arange(40) % 2, range(12))
+        assert run(work, "--next", "20") == 0
+        assert len(lines(work / "next.csv")) == 20
+        assert main(["explore", str(work / "e.zarr"), "--out", str(work / "x"), "--map", "pca"]) == 0
+    assert not [one for one in recwarn if "clusters" in str(one.message)]

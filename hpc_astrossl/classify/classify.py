@@ -10,7 +10,7 @@ import numpy as np
 from hpc_astrossl import identity, provenance
 from hpc_astrossl.classify import page, upnext
 from hpc_astrossl.classify.answers import Answers, Ready, answer
-from hpc_astrossl.classify.crossval import FOLDS, REPEATS, Held, cross_validate
+from hpc_astrossl.classify.crossval import REPEATS, Held, cross_validate
 from hpc_astrossl.classify.models import FITS
 from hpc_astrossl.classify.scores import confusion, scores
 from hpc_astrossl.classify.space import SURE, Nearness, take
@@ -178,7 +178,7 @@ def _measured(measured: Mapping[str, Held], chosen: str) -> dict[str, Any]:
         for name, one in measured.items()
     }
     return {
-        "cross_validation": {"folds": FOLDS, "repeats": REPEATS, "stratified": True},
+        "cross_validation": {"folds": held.folds, "repeats": REPEATS, "stratified": True},
         "models": models,
         "chosen": chosen,
         "choice": CHOICE,

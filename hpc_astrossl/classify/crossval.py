@@ -29,6 +29,11 @@ class Held:
     truth: np.ndarray
 
     @property
+    def folds(self) -> int:
+        """How many there were in each repeat."""
+        return int(self.fold.max()) + 1
+
+    @property
     def said(self) -> np.ndarray:
         """Class numbers (repeats × N)."""
         return self.logits.argmax(axis=2)
@@ -62,20 +67,22 @@ class Held:
 
 def cross_validate(fit: Fit, values: np.ndarray, truth: np.ndarray, classes: int) -> Held:
     """Hold out each fifth of the objects three times over, stratified by class and seeded; the folds are the same for
-    every ``fit``. A class of fewer objects than folds is missing in some of them."""
+    every ``fit``. A class of fewer objects than folds is missing in some of them; where all classes are, there are as
+    many folds as the largest class has objects."""
+    folds = min(FOLDS, int(np.bincount(truth).max()))
     logits = np.empty((REPEATS, len(truth), classes), dtype=np.float32)
     fold = np.empty((REPEATS, len(truth)), dtype=np.int64)
-    splits = RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=REPEATS, random_state=SEED)
+    splits = RepeatedStratifiedKFold(n_splits=folds, n_repeats=REPEATS, random_state=SEED)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")  # we say so ourselves
-        folds = list(splits.split(values, truth))
+        parts = list(splits.split(values, truth))
 
     def hold_out(number: int) -> None:
-        train, held = folds[number]
-        logits[number // FOLDS, held] = fit(values[train], truth[train], classes, number).logits(values[held])
-        fold[number // FOLDS, held] = number % FOLDS
+        train, held = parts[number]
+        logits[number // folds, held] = fit(values[train], truth[train], classes, number).logits(values[held])
+        fold[number // folds, held] = number % folds
 
-    _side_by_side(hold_out, len(folds))
+    _side_by_side(hold_out, len(parts))
     return Held(logits=logits, fold=fold, truth=truth)
 
 

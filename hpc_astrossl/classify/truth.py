@@ -1,7 +1,7 @@
 """Labels laid on an embedding: which rows they name, their classes in order, and what is too little of them."""
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 from hpc_astrossl import provenance
 from hpc_astrossl.classify.scores import FEW
 from hpc_astrossl.errors import InputError, unknown
-from hpc_astrossl.labels import LOST, ROUNDED, read_labels, words_of
+from hpc_astrossl.labels import KEPT, ROUNDED, is_rounded, read_labels, words_of
 from hpc_astrossl.store.embedding import Opened
 from hpc_astrossl.terminal import quoted, shown
 
@@ -73,7 +73,8 @@ def lay(path: Path, found: Opened, without: Sequence[str] = ()) -> Truth:
         there = shown(found.object_id[0]) if len(found) else "nothing: it is empty"
         raise InputError(f"{path}: none of its {len(wanted):,} objects is in {found.path}; ids there look like "
                          f"{there}, in the labels like {shown(next(iter(wanted)))}: are they of another embedding?"
-                         f"{f' ({ROUNDED})' if LOST.fullmatch(next(iter(wanted))) else ''}")  # fmt: skip
+                         f"{f' ({ROUNDED})' if is_rounded(next(iter(wanted))) else ''}")  # fmt: skip
+    _require_digits(path, wanted, found)
     ids, times = np.unique(found.object_id[here], return_counts=True)
     if (times > 1).any():
         raise InputError(f"{found.path}: object {shown(ids[times > 1][0])} stands in it {times[times > 1][0]} times; "
@@ -93,6 +94,14 @@ def lay(path: Path, found: Opened, without: Sequence[str] = ()) -> Truth:
     )
     _check(made)
     return made
+
+
+def _require_digits(path: Path, wanted: Iterable[str], found: Opened) -> None:
+    """InputError where all long ids of the labels end in zeros, and those of the embedding do not: a rounded id may be
+    that of another object."""
+    long = [one for one in wanted if one.isdecimal() and len(one) > KEPT]
+    if len(long) > 1 and all(map(is_rounded, long)) and not all(map(is_rounded, found.object_id.tolist())):
+        raise InputError(f"{path}: all ids of more than {KEPT} digits end in zeros, such as {long[0]}: {ROUNDED}")
 
 
 def _ordered(used: set[str], known: Sequence[str]) -> tuple[str, ...]:

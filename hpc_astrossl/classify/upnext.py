@@ -4,8 +4,11 @@ Of ten times as many objects as are wanted, those of the smallest margin, k-mean
 cluster a wanted object; the object nearest to each centre is taken, the least certain first.
 """
 
+import warnings
+
 import numpy as np
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 
 BETA, SEED = 10, 0
 RULE = (
@@ -37,7 +40,9 @@ def choose(places: np.ndarray, margin: np.ndarray, count: int) -> np.ndarray:
     if count == len(places):
         return np.argsort(margin, kind="stable")
     weight = np.maximum(1 - margin, 1e-6)
-    centres = KMeans(count, n_init=1, random_state=SEED).fit(places, sample_weight=weight).cluster_centers_
+    with warnings.catch_warnings():  # equal objects make equal centres, each of which takes an object of its own
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        centres = KMeans(count, n_init=1, random_state=SEED).fit(places, sample_weight=weight).cluster_centers_
     taken: list[int] = []
     free = np.ones(len(places), dtype=bool)
     for centre in centres:

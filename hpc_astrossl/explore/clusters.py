@@ -1,9 +1,11 @@
 """Clusters of an embedding, and how well they agree with labels where there are any."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 from sklearn.cluster import HDBSCAN, KMeans, MiniBatchKMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, silhouette_score
 
 from hpc_astrossl.errors import InputError
@@ -19,7 +21,9 @@ def cluster(values: np.ndarray, method: str, count: int) -> np.ndarray:
             raise InputError(f"--clusters {count}: k-means takes 2 clusters or more, and fewer than the {len(values)} "
                              "objects")  # fmt: skip
         kind = MiniBatchKMeans if len(values) > MINI_BATCH_FROM else KMeans
-        return kind(n_clusters=count, n_init=5, random_state=SEED).fit_predict(values)
+        with warnings.catch_warnings():  # that equal objects make fewer clusters, which is told as their number
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return kind(n_clusters=count, n_init=5, random_state=SEED).fit_predict(values)
     if len(values) > HDBSCAN_UP_TO:
         raise InputError(f"--method hdbscan: its cost grows with the square of the number, {len(values):,} objects are "
                          f"more than {HDBSCAN_UP_TO:,}; take --method kmeans")  # fmt: skip

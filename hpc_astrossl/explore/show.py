@@ -138,6 +138,8 @@ def _notes(found: Found, words: str, drawn: int) -> Sequence[str]:
     if drawn < of:
         notes.append(f"{drawn:,} of {of:,} objects are drawn: crowds are thinned, an object's chance grows with "
                      "its distance to its ten nearest. Neighbours are those among the objects drawn.")  # fmt: skip
+    if twice := of - len(np.unique(found.embedding.object_id)):
+        notes.append(f"{twice:,} objects have the id of another: a label given to one is given to both.")
     store = found.pictures.store
     notes.append(f"Cutouts: {rule(store)}." if store else f"No cutouts: {found.pictures.why}.")
     return notes
