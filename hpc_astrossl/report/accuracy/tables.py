@@ -28,7 +28,7 @@ _LOW_DATA_MEASURES = (("validation", "validation", "accuracy"), ("test", "test",
 _HOW = (
     "Mean ± sample standard deviation (ddof = 1) over n seeds; in brackets the 95% interval of the mean over objects "
     "(Wilson). Bold: above every other scheme by a paired test over seeds and objects (p < 0.05 after Holm's "
-    "correction). Underlined: the largest mean and those that the test cannot tell from it; no mark: it can tell none. "
+    "correction). Underlined: the largest mean and those not significantly below it; no mark: all are level. "
     "Majority: the accuracy of always naming the commonest class of that split."
 )
 _JOINT = (

@@ -39,7 +39,7 @@ def weights(desk: Desk, set_: str) -> list[str]:
 
 
 def best(desk: Desk, set_: str) -> str:
-    """Which scheme leads on a set, what it cannot be told from, and whether it beats the majority."""
+    """Which scheme leads on a set, what is not significantly below it, and whether it beats the majority."""
     found = judged.ranking(desk, set_)
     if found is None:
         return f"{set_}: no scheme has a finished run yet."
@@ -92,8 +92,8 @@ def lead(desk: Desk, set_: str, ranking: judged.Ranking) -> str:
     if not level:
         return f"It is significantly above every other scheme, {delta:.4f} above {second}."
     if len(level) == len(order) - 1:
-        return "No other scheme can be told from it."
-    return f"It cannot be told from {_and(level)}, and is significantly above the others."
+        return "No other scheme is significantly below it."
+    return f"It is significantly above the others, but not above {_and(level)}."
 
 
 def gap(desk: Desk, ours: Cell, theirs: Cell, name: str) -> str:
