@@ -10,10 +10,15 @@ three others are run (``all_cpu_s`` is that of all 100, ``ratio`` over the first
 The old version is left out beyond ``--beside`` rows, the array beyond ``--array``. With ``--folder`` the releases are
 made there, and used again if they are there, instead of in a folder that goes. ``spilled_mb`` is what lay on disk
 meanwhile. ``--peers PYTHON`` has spectra matched by lsdb and by astropy as well (``scale_peers.py``), up to
-``--peers-most`` rows. Each size is kept in the record as soon as it is done, and takes the place of what was there of that size.
+``--peers-most`` rows. Each size is kept in the record as soon as it is done, and takes the place of what was there of
+that size.
+
+``--store 1e6 1e9``: what commands ask of a store of so many rows beside pixels (``scale_store.py``): opening it and the
+objects of each split, the columns of a hundred parts for ``predict``, the leakage check, ``check``; the last two up to
+``--all-most`` rows, since they read all ids. Memory is what a store of 65,536 rows does not take.
 
 Prints tables and the exponents by which memory and time grow; writes benchmarks/results/scale.json, where the other
-half of the record stays as it is.
+parts of the record stay as they are.
 """
 
 import argparse
@@ -43,6 +48,8 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--sections", type=int, default=3)
     parser.add_argument("--stage", nargs="+", type=float, metavar="N", default=[])
+    parser.add_argument("--store", nargs="+", type=float, metavar="N", default=[])
+    parser.add_argument("--all-most", type=float, default=1e7)
     parser.add_argument("--old", type=Path, help="a checkout of another version, to hold the stage against")
     parser.add_argument("--peers", type=Path, help="a Python that has lsdb and astropy, to match spectra by those")
     parser.add_argument("--peers-most", type=float, default=3e6)
@@ -63,10 +70,12 @@ def main() -> None:
         keep("order", of_order(options))
     if options.stage:
         of_stage(options)
+    if options.store:
+        keep("store", of_store(options))
 
 
 def keep(half: str, found: dict) -> None:
-    """Put one half of the record in its place."""
+    """Put one part of the record in its place."""
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     record |= {half: found, "cores": len(os.sched_getaffinity(0))}
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
@@ -127,6 +136,31 @@ def _release(count: int, options: argparse.Namespace) -> Iterator[str]:
     yield str(folder)
 
 
+def of_store(options: argparse.Namespace) -> dict:
+    """Make stores of each size, ask, print, and return the record."""
+    import scale_store
+
+    rows, small = [], scale_store.ROWS
+    with tempfile.TemporaryDirectory(prefix="scale-", dir=options.folder) as folder:
+        scale_store.make(Path(folder) / f"{small}.zarr", small)
+        scale_store.make(Path(folder) / "labelled.zarr", small, prefix="other", seed=1)
+        for count in (max(2, round(count / small)) * small for count in options.store):
+            scale_store.make(Path(folder) / f"{count}.zarr", count)
+            row = {"objects": count}
+            for name in ("info", "predict", *(("leakage", "check") if count <= options.all_most else ())):
+                row[name] = _step("store", folder, name, count)
+                print(f"{count:14,} {name:>8}: {row[name]['memory_mb']:6,} MB, {row[name]['cpu_s']:8.1f} s of CPU; "
+                      f"{row[name]['told']}", flush=True)  # fmt: skip
+            rows.append(row)
+    growth = {}
+    for name in ("info", "predict", "leakage", "check"):
+        some = [row[name] | {"objects": row["objects"]} for row in rows if name in row]
+        growth[name] = exponent(some, "memory_mb")
+    told = ", ".join(f"{name} {value:.2f}" for name, value in growth.items())
+    print("memory grows as objects to the power of:", told)
+    return _about() | {"rows": rows, "exponents": growth}
+
+
 def of_tasks(folder: Path, tasks: int = 100) -> dict:
     """The CPU that an array of tasks spends on the catalogue, from the first and three of the others."""
     first, *others = (_step("task", folder, folder / "out", number, tasks) for number in (1, 2, tasks // 2, tasks))
@@ -141,6 +175,10 @@ def step(name: str, folder: str, *rest: str) -> dict:
 
     if name == "make":
         return scale_stage.make(Path(folder), *map(int, rest)) or {}
+    if name == "store":
+        import scale_store
+
+        return scale_store.step(rest[0], Path(folder), int(rest[1]))
     if name == "task":
         return scale_stage.task(Path(folder), Path(rest[0]), *map(int, rest[1:]))
     return scale_stage.stage(Path(folder))
