@@ -75,6 +75,8 @@ def explore(arguments: Namespace) -> None:
     )
     print(f"{told['objects']} objects, {told['variance_kept']:.0%} of the variance kept")
     print(f"neighbours: {told['neighbours_by']}")
+    for words in told["approximate"]:
+        print(f"approximate: {words}")
     print(f"clusters: {scores}")
     print(f"strangest: {', '.join(map(shown, told['outliers'][:5]))}")
     for one in told["neighbours"]:

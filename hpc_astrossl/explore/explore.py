@@ -9,7 +9,7 @@ import numpy as np
 
 from hpc_astrossl import identity
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.explore.clusters import cluster, scores
+from hpc_astrossl.explore.clusters import MINI_BATCH_FROM, cluster, scores
 from hpc_astrossl.explore.given import Extra, Given, load
 from hpc_astrossl.explore.outliers import outliers
 from hpc_astrossl.explore.papers import NAMES, Papers, labels_of, stem
@@ -17,7 +17,7 @@ from hpc_astrossl.explore.sheet import Pictures
 from hpc_astrossl.explore.show import Found, show
 from hpc_astrossl.explore.space import LEAST, Index, space
 from hpc_astrossl.outputs import Files, Outputs
-from hpc_astrossl.store.embedding import Embedding, read
+from hpc_astrossl.store.embedding import Opened, open_embedding
 from hpc_astrossl.terminal import shown
 
 FORMAT = "astrossl-explored"
@@ -48,7 +48,7 @@ class Wish:
 
 def explore(wish: Wish) -> dict[str, Any]:
     """Write everything below ``wish.out``; returns what ``explore.json`` holds. InputError for wrong wishes."""
-    found, out = read(Path(wish.embedding)), Path(wish.out)
+    found, out = open_embedding(Path(wish.embedding)), Path(wish.out)
     _require_finite(found, wish.embedding)
     if len(found.object_id) < LEAST:
         raise InputError(f"{wish.embedding}: the embedding has {len(found.object_id)} objects, {LEAST} are needed")
@@ -66,6 +66,7 @@ def explore(wish: Wish) -> dict[str, Any]:
         with beside.made(wish.option) as batch:
             papers = Papers(found=found, pictures=Pictures(store), batch=batch, out=out)
             looked, keep = _looked(wish, papers, rows, given)
+            found.hold()
             return batch.put(told | looked, keep)
     except OSError as error:
         raise InputError(f"{wish.option}: cannot be written ({error.strerror or error}); make room, or choose another "
@@ -85,7 +86,7 @@ def _older(told: Mapping[str, Any]) -> Files:
 
 def _looked(wish: Wish, papers: Papers, rows: np.ndarray, given: Given) -> tuple[dict[str, Any], list[Path]]:
     """Look, and make all files aside; what there is to tell, and folders of before that go on serving."""
-    found, made = papers.found, space(papers.found.features)
+    found, made = papers.found, space(papers.found)
     index = Index(made.values, wish.index)
     clusters = cluster(made.values, wish.method, _count(wish, found))
     papers.clusters(clusters)
@@ -93,6 +94,8 @@ def _looked(wish: Wish, papers: Papers, rows: np.ndarray, given: Given) -> tuple
     told = {
         "objects": len(found.object_id),
         "variance_kept": made.kept,
+        "components": made.values.shape[1],
+        "approximate": _approximate(index, clusters, wish.method),
         "neighbours_by": index.about,
         "clusters": {"method": wish.method, **scores(made.values, clusters, found.label)},
         "outliers": papers.outliers(scored, wish.outliers),
@@ -105,7 +108,7 @@ def _looked(wish: Wish, papers: Papers, rows: np.ndarray, given: Given) -> tuple
     return told | {"page": page}, keep
 
 
-def _count(wish: Wish, found: Embedding) -> int:
+def _count(wish: Wish, found: Opened) -> int:
     """Clusters of k-means: as many as are wished, else as there are classes, where there are some."""
     if wish.clusters is not None:
         return wish.clusters
@@ -113,9 +116,17 @@ def _count(wish: Wish, found: Embedding) -> int:
     return min(classes if classes > 1 else DEFAULT_CLUSTERS, len(found.label) - 1)
 
 
-def _require_finite(found: Embedding, where: str) -> None:
+def _approximate(index: Index, clusters: np.ndarray, method: str) -> list[str]:
+    """What is not exact, in words: nothing of few objects."""
+    found = [f"neighbours and distances of outliers: {index.about}"] if index.about.startswith("approximate") else []
+    if method == "kmeans" and len(clusters) > MINI_BATCH_FROM:
+        found.append("clusters: k-means by small batches of objects")
+    return found
+
+
+def _require_finite(found: Opened, where: str) -> None:
     """InputError that names the objects whose features are no numbers: of images with such pixels, as a rule."""
-    odd = ~np.isfinite(found.features).all(axis=1)
+    odd = np.concatenate([~np.isfinite(block).all(axis=1) for _, block in found.blocks()] or [np.empty(0, bool)])
     if odd.any():
         raise InputError(
             f"{where}: features of {int(odd.sum()):,} objects are not finite, first {shown(found.object_id[odd][0])}; "
@@ -123,7 +134,7 @@ def _require_finite(found: Embedding, where: str) -> None:
         )
 
 
-def _rows_of(found: Embedding, ids: Sequence[str]) -> np.ndarray:
+def _rows_of(found: Opened, ids: Sequence[str]) -> np.ndarray:
     row_of = {name: row for row, name in enumerate(found.object_id.tolist())} if ids else {}
     missing = [name for name in ids if name not in row_of]
     if missing:

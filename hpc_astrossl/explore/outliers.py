@@ -8,7 +8,7 @@ from sklearn.ensemble import IsolationForest
 
 from hpc_astrossl.explore.space import SEED, Index
 
-NEIGHBOURS, TREES, BATCH = 10, 200, 8192
+NEIGHBOURS, TREES, BATCH, FOREST = 10, 200, 8192, 1 << 17
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,8 @@ class Outliers:
 def outliers(values: np.ndarray, index: Index) -> Outliers:
     """``isolation``: of a seeded isolation forest. ``distance``: mean distance to the ten nearest neighbours."""
     forest = IsolationForest(n_estimators=TREES, random_state=SEED).fit(values)
-    isolation = -forest.score_samples(values)
+    starts = range(0, len(values), FOREST)
+    isolation = -np.concatenate([forest.score_samples(values[i : i + FOREST]) for i in starts])
     rows = np.arange(len(values))
     parts = [index.nearest(rows[i : i + BATCH], NEIGHBOURS)[0].mean(axis=1) for i in range(0, len(rows), BATCH)]
     distance = np.concatenate(parts)

@@ -13,7 +13,7 @@ from hpc_astrossl.explore.sheet import Pictures
 from hpc_astrossl.explore.space import Index
 from hpc_astrossl.files import rows_as_csv
 from hpc_astrossl.outputs import Batch
-from hpc_astrossl.store.embedding import Embedding
+from hpc_astrossl.store.embedding import Opened
 
 SHOWN = 24  # objects on a contact sheet of outliers
 NAMES = ("clusters.csv", "outliers.csv", "outliers.png")
@@ -24,7 +24,7 @@ LONGEST = 100  # characters of an id in a file's name
 class Papers:
     """What is written of an embedding below ``out``."""
 
-    found: Embedding
+    found: Opened
     pictures: Pictures
     batch: Batch
     out: Path
@@ -76,7 +76,7 @@ def stem(object_id: str) -> str:
     return f"neighbours_{told}"
 
 
-def labels_of(found: Embedding) -> np.ndarray:
+def labels_of(found: Opened) -> np.ndarray:
     """Names of the labels, empty where there is none."""
     names = np.array([*found.class_names, ""])
     return names[np.where((found.label >= 0) & (found.label < len(found.class_names)), found.label, -1)]

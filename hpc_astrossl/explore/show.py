@@ -17,7 +17,7 @@ from hpc_astrossl.explore.sheet import Pictures
 from hpc_astrossl.explore.space import SEED, Index
 from hpc_astrossl.outputs import Batch
 from hpc_astrossl.store.display import rule
-from hpc_astrossl.store.embedding import Embedding
+from hpc_astrossl.store.embedding import Opened
 
 PAGE = "explore.html"
 NEAR, RANKED = 12, 300  # neighbours an object; outliers on their sheet, and objects drawn at random on theirs
@@ -27,7 +27,7 @@ NEAR, RANKED = 12, 300  # neighbours an object; outliers on their sheet, and obj
 class Found:
     """An embedding and what was found in it, for all of its N objects."""
 
-    embedding: Embedding
+    embedding: Opened
     values: np.ndarray
     index: Index
     clusters: np.ndarray

@@ -1,15 +1,18 @@
 """The space in which objects are near or far: standardised features, their principal components, and an index."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import StandardScaler
 
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.store.embedding import Opened
 
 COMPONENTS, SEED, LEAST = 50, 0, 12
+BLOCK, MEMORY = 1 << 14, 1 << 30  # objects at a time; bytes that the values of all may take
+FINE_UP_TO = 2_000_000  # objects, whose values an index holds as they are
+TRAINED = 256  # objects a cell that the cells are found by, as faiss would choose of more
 EXACT_UP_TO = 50_000  # objects; more take the library made for that, where it is installed
 
 
@@ -21,16 +24,52 @@ class Space:
     kept: float
 
 
-def space(features: np.ndarray) -> Space:
-    """Standardise each feature, then keep up to 50 principal components, seeded. InputError when all are alike."""
-    if len(features) < LEAST:
-        raise InputError(f"the embedding has {len(features)} objects, {LEAST} are needed")
-    if not np.ptp(features, axis=0).any():
-        raise InputError(f"all {len(features)} objects of the embedding have the same features: nothing to explore")
-    scaled = StandardScaler(copy=True).fit_transform(features.astype(np.float32))
-    pca = PCA(min(COMPONENTS, *scaled.shape), random_state=SEED)
-    values = np.ascontiguousarray(pca.fit_transform(scaled), dtype=np.float32)
-    return Space(values=values, kept=float(pca.explained_variance_ratio_.sum()))
+def space(features: np.ndarray | Opened) -> Space:
+    """Standardise each feature, then keep up to 50 principal components, fewer of many millions of objects, whose
+    values are to take a gigabyte. InputError when all are alike.
+
+    Features are read in stretches, three times over: for their means, their covariance, and the components.
+    """
+    count = len(features)
+    if count < LEAST:
+        raise InputError(f"the embedding has {count} objects, {LEAST} are needed")
+    mean, inverse = _scaling(features)
+    if not inverse.any():
+        raise InputError(f"all {count} objects of the embedding have the same features: nothing to explore")
+    covariance = sum(scaled.T @ scaled for scaled in (_scaled(block, mean, inverse) for block in _blocks(features)))
+    variances, axes = (found[..., ::-1] for found in np.linalg.eigh(covariance))
+    most = max(2, MEMORY // (4 * count))
+    axes = axes[:, : min(COMPONENTS, most, count, len(mean))]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    values, at = np.empty((count, axes.shape[1]), dtype=np.float32), 0
+    for block in _blocks(features):
+        values[at : at + len(block)] = _scaled(block, mean, inverse) @ axes
+        at += len(block)
+    variances = np.maximum(variances, 0)
+    return Space(values=values, kept=float(variances[: axes.shape[1]].sum() / variances.sum()))
+
+
+def _blocks(features: np.ndarray | Opened) -> Iterator[np.ndarray]:
+    if isinstance(features, Opened):
+        yield from (block for _, block in features.blocks(BLOCK))
+    else:
+        yield from (features[start : start + BLOCK] for start in range(0, len(features), BLOCK))
+
+
+def _scaling(features: np.ndarray | Opened) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, inverse standard deviation) of each feature, float64; of a constant one the latter is 0."""
+    count, shift, total, squares = len(features), None, 0.0, 0.0
+    for block in _blocks(features):
+        shift = block[0].astype(np.float64) if shift is None else shift  # near the mean: squares lose nothing
+        away = block - shift
+        total, squares = total + away.sum(axis=0), squares + np.einsum("ij,ij->j", away, away)
+    spread = np.sqrt(np.maximum(squares / count - (total / count) ** 2, 0))
+    varies = spread > 1e-7 * np.maximum(np.abs(shift + total / count), 1e-30)
+    return shift + total / count, np.divide(1, spread, out=np.zeros_like(spread), where=varies)
+
+
+def _scaled(block: np.ndarray, mean: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    return (block - mean) * inverse
 
 
 class Index:
@@ -47,7 +86,8 @@ class Index:
             self.about = "exact (scikit-learn)"
         else:
             self._built = _inverted(self._faiss, values)
-            self.about = f"approximate (faiss, {self._built.nprobe} of {self._built.nlist} cells)"
+            coarse = ", of values in 8 bits" if len(values) > FINE_UP_TO else ""
+            self.about = f"approximate (faiss, {self._built.nprobe} of {self._built.nlist} cells{coarse})"
 
     def nearest(self, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """(distances, rows) of the ``count`` nearest others of each of ``rows``, (M × count), nearest first."""
@@ -55,9 +95,20 @@ class Index:
         if self._faiss is None:
             distance, found = self._exact.kneighbors(self.values[rows], n_neighbors=count + 1)
         else:
-            squared, found = self._built.search(self.values[rows], count + 1)
-            distance = np.sqrt(np.maximum(squared, 0))
+            distance, found = self._approximately(rows, count + 1)
         return _without_self(distance, found, rows, count)
+
+    def _approximately(self, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The neighbours that faiss names, by their true distances."""
+        asked = self.values[rows]
+        _, found = self._built.search(asked, count)
+        few = np.flatnonzero((found < 0).any(axis=1))  # the cells that were looked at hold fewer
+        if len(few):
+            all_ = self._faiss.SearchParametersIVF(nprobe=self._built.nlist)
+            found[few] = self._built.search(asked[few], count, params=all_)[1]
+        distance = np.linalg.norm(self.values[found] - asked[:, None], axis=2)
+        order = np.argsort(distance, axis=1, kind="stable")
+        return np.take_along_axis(distance, order, axis=1), np.take_along_axis(found, order, axis=1)
 
 
 def _without_self(distance: np.ndarray, found: np.ndarray, rows: np.ndarray, count: int) -> tuple:
@@ -80,10 +131,15 @@ def _faiss(required: bool):
 
 
 def _inverted(faiss, values: np.ndarray):
-    """An inverted file of about √N cells, of which a query looks at 32: near enough, and fast for millions."""
-    cells = max(1, min(int(len(values) ** 0.5), len(values) // 40))
-    index = faiss.IndexIVFFlat(faiss.IndexFlatL2(values.shape[1]), values.shape[1], cells)
-    index.train(values)
-    index.add(values)
+    """An inverted file of about √N cells, of which a query looks at 32: near enough, and fast for millions. Of many
+    millions it holds values in 8 bits."""
+    cells, width = max(1, min(int(len(values) ** 0.5), len(values) // 40)), values.shape[1]
+    if len(values) > FINE_UP_TO:
+        index = faiss.IndexIVFScalarQuantizer(faiss.IndexFlatL2(width), width, cells, faiss.ScalarQuantizer.QT_8bit)
+    else:
+        index = faiss.IndexIVFFlat(faiss.IndexFlatL2(width), width, cells)
+    index.train(values[:: max(1, len(values) // (TRAINED * cells))])
+    for start in range(0, len(values), BLOCK):
+        index.add(values[start : start + BLOCK])
     index.nprobe = min(32, cells)
     return index

@@ -102,6 +102,11 @@ class Opened:
     def __len__(self) -> int:
         return len(self.object_id)
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the labels; empty for a store without."""
+        return tuple(self.about.get("class_names", ()))
+
     def features(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Features of rows ``start`` to ``stop``, (rows × width) float32. InputError when they are damaged."""
         return self._read("features", slice(start, stop))
