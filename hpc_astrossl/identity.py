@@ -31,6 +31,11 @@ def of_store(path: Path) -> str | None:
     return sha256(path / manifest.MANIFEST)
 
 
+def of_before(provenance: Mapping[str, Any]) -> bool:
+    """Whether a store, by its provenance, was made by a recipe before it kept what each of its shards was cut from."""
+    return bool(provenance.get("digest")) and "shards" not in _mapping(provenance.get("inputs"))
+
+
 def short(digest: str | None) -> str:
     """A digest as messages show it."""
     return "none" if digest is None else f"{digest[:DIGITS]}…"

@@ -84,7 +84,7 @@ def _list(arguments: Namespace) -> None:
 def _show(arguments: Namespace, rows: Sequence, unasked: str | None) -> None:
     from dataclasses import asdict
 
-    from hpc_astrossl.launch import status
+    from hpc_astrossl.launch import current, status
 
     counts = status.summary(rows)
     if arguments.json:
@@ -104,8 +104,8 @@ def _show(arguments: Namespace, rows: Sequence, unasked: str | None) -> None:
         print(f"{row.state:<8} {row.key}: {row.reason or 'begun, and not going on'}")
     if any(row.state == status.OUTDATED for row in rows):
         print("what is out of date is made again by astrossl submit … --remake")
-    if unmarked := [row for row in rows if row.state == "done" and row.reason]:
-        print(f"done     {len(unmarked)} runs ({unmarked[0].key}{', …' if unmarked[1:] else ''}): {unmarked[0].reason}")
+    for line in current.unmarked_words(row.key for row in rows if row.state == "done" and row.reason):
+        print(f"done     {line}")
     tell_reasons([(row.key, row.reason) for row in rows if row.state == "skipped"])
     if unasked:
         print(f"Slurm could not be asked, so it is not known what is queued or running: {unasked}")

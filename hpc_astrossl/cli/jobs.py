@@ -134,16 +134,14 @@ def _plan_record(plan, done: set[str], costs) -> dict:
 
 def _tell_standing(found) -> None:
     """What is out of date, with the reasons, and what cannot be held against anything."""
-    from hpc_astrossl.identity import UNKNOWN
     from hpc_astrossl.launch import current
 
     for line in current.told(found.outdated):
         print(f"out of date  {line}")
     if found.outdated:
         print("submit --remake sets these aside and makes them again")
-    if found.unmarked:
-        more = ", …" if found.unmarked[1:] else ""
-        print(f"done  {len(found.unmarked)} runs ({found.unmarked[0]}{more}): {UNKNOWN}")
+    for line in current.unmarked_words(found.unmarked):
+        print(f"done  {line}")
 
 
 def _look_for_leaks(plan, found, workdir: Path) -> list:
@@ -254,7 +252,7 @@ def _standing(arguments: Namespace, plan, jobs, workdir: Path):
     prepare.validate(plan, jobs, workdir, found.outdated if arguments.remake else ())
     if found.outdated and not arguments.remake:
         raise current.refusal(found, plan.experiment)
-    if found.outdated and arguments.dry_run:
+    if found.unmarked or (found.outdated and arguments.dry_run):
         _tell_standing(found)
     return found
 

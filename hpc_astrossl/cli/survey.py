@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+from hpc_astrossl import identity
 from hpc_astrossl.cli import add_verb
 from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT, InputError
 
@@ -197,6 +198,8 @@ def _page(facts: dict) -> str:
     if inputs.get("unverified_images"):
         lines.append(("unverified", f"{inputs['unverified_images']:,} FITS files not held against a DATASUM"))
     commit = f", commit {code['commit']}" if code.get("commit") else ""
+    if identity.of_before(source):
+        lines.append(("marked", f"{identity.UNKNOWN}: which files its shards were cut from cannot be told"))
     lines.append(("made by", f"hpc_astrossl {code.get('version', 'of unknown version')}{commit}"))
     return "\n".join(f"{name:<11} {text}" for name, text in lines)
 

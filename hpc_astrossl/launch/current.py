@@ -24,7 +24,7 @@ from hpc_astrossl.specs.recipe import Recipe, is_path, load_recipe
 class Standing:
     """Keys of the items that are ``done`` from what lies there now; ``outdated`` ones, which are there, and why.
 
-    ``unmarked`` runs are done and were made before identities were kept: whether they are out of date is not known.
+    ``unmarked`` ones are done and were made before identities were kept: whether they are out of date is not known.
     ``stale`` are tasks that left a note, and no shard lies there of what they wrote.
     """
 
@@ -44,9 +44,18 @@ def standing(items: Iterable[Item], experiment: str, workdir: Path) -> Standing:
         if item.store is not None:
             _judge_store(item, item.key in there, stores, workdir, found)
         elif item.key in there and item.trains:
-            _judge_run(item, ground, found)
+            _judge_run(item.key, item.needs, ground, found)
         elif item.key in there:
             found.done.add(item.key)
+    return found
+
+
+def untold(runs: Iterable[str], experiment: str, workdir: Path) -> Standing:
+    """What runs are worth now of which nothing tells what they needed, as of a study that 0.1.0 submitted."""
+    ground, found = Ground(workdir, experiment), Standing()
+    for key in runs:
+        if ground.run(key) is not None:
+            _judge_run(key, (), ground, found)
     return found
 
 
@@ -67,6 +76,8 @@ def _judge_store(item: Item, there: bool, stores: dict[str, str | None], workdir
         found.outdated[item.key] = stores[out]
     elif there or item.key != out:
         found.done.add(item.key)
+        if out not in found.unmarked and identity.of_before(_mapping(_attributes(workdir / out).get("provenance"))):
+            found.unmarked.append(out)
 
 
 def _shards_lie(note: Path, store: Path) -> bool:
@@ -82,20 +93,30 @@ def _shards_lie(note: Path, store: Path) -> bool:
         return False
 
 
-def _judge_run(item: Item, ground: Ground, found: Standing) -> None:
-    made = ground.run(item.key) or Made.of({})
-    reason = identity.misplaced(item.key, made.run) or ground.difference(made, named=True)
-    needs = [key for key in item.needs if key not in found.done]
+def _judge_run(run: str, needed: Iterable[str], ground: Ground, found: Standing) -> None:
+    made = ground.run(run) or Made.of({})
+    reason = identity.misplaced(run, made.run) or ground.difference(made, named=True)
+    needs = [key for key in needed if key not in found.done]
     if reason is None and (late := [key for key in needs if key in found.outdated]):
         reason = f"was made from {late[0]}, which is out of date"
     if reason is None and made.known and needs:
         reason = f"was made from {needs[0]}, which is not there any more"
     if reason is not None:
-        found.outdated[item.key] = reason
+        found.outdated[run] = reason
         return
-    found.done.add(item.key)
+    found.done.add(run)
     if not made.known:
-        found.unmarked.append(item.key)
+        found.unmarked.append(run)
+
+
+def unmarked_words(keys: Iterable[str]) -> list[str]:
+    """A line for stores, and one for runs, that were made before identities were kept."""
+    keys, lines = list(keys), []
+    stores = [key for key in keys if key.endswith(".zarr")]
+    for what, some in (("stores", stores), ("runs", [key for key in keys if key not in stores])):
+        if some:
+            lines.append(f"{len(some)} {what} ({some[0]}{', …' if some[1:] else ''}): {identity.UNKNOWN}")
+    return lines
 
 
 def store_difference(spec: PreprocessSpec, workdir: Path) -> str | None:

@@ -11,7 +11,7 @@ from hpc_astrossl import config
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.identity import UNKNOWN
 from hpc_astrossl.launch import answers
-from hpc_astrossl.launch.current import standing
+from hpc_astrossl.launch.current import standing, untold
 from hpc_astrossl.launch.ledger import Entry, Ledger, unreachable
 from hpc_astrossl.launch.notes import Note, Notes, place
 from hpc_astrossl.launch.plan import REPORT, product_of
@@ -59,8 +59,10 @@ class Picture:
         self.sent = {key: note for note in notes for entry in note.entries for key in entry.items}
         self.latest = {key: entry for entry in self.lives.entries for key in entry.items}
         items = recorded_items(self.known.get("items", []))
-        now = standing(items, experiment, workdir)
-        self.outdated, self.unmarked = now.outdated, set(now.unmarked)
+        now, told = standing(items, experiment, workdir), {item.key for item in items}
+        runs = [record["run_id"] for record in self.known["planned"] if record["run_id"] not in told]
+        alone = untold(runs, experiment, workdir)
+        self.outdated, self.unmarked = now.outdated | alone.outdated, {*now.unmarked, *alone.unmarked}
         self._end = End(self.ledger, self.lives)
 
     def rows(self) -> list[Row]:

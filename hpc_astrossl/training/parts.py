@@ -16,6 +16,7 @@ import numpy as np
 from hpc_astrossl import locks, npz
 from hpc_astrossl.errors import InputError, TrainingError
 from hpc_astrossl.files import write_aside
+from hpc_astrossl.identity import UNKNOWN
 
 Columns = dict[str, np.ndarray]
 PLACE = ("ra", "dec")  # degrees; NaN where unknown
@@ -70,9 +71,10 @@ class Parts:
                 found = self.folder / "about.json"
                 if not found.exists():
                     write_aside(found, self._about.encode())
-                elif found.read_text() != self._about:
-                    raise InputError(f"{self.folder}: holds parts of other work (see its about.json); remove it, or "
-                                     "choose another --out")  # fmt: skip
+                elif (there := found.read_text()) != self._about:
+                    old = '"run"' in there and '"weights_sha256"' not in there
+                    what = UNKNOWN if old else "of other work (see its about.json)"
+                    raise InputError(f"{self.folder}: holds parts {what}; remove it, or choose another --out")
         except FileNotFoundError:
             raise self._gone() from None
         except OSError as error:
