@@ -22,6 +22,8 @@ NOTES = {"bash": """astrossl() { printf '<%s>' "$@"; echo; } >> home/said""",
 # What is typed, and the words that the program is given: Tab is |.
 TYPED = {
     "prep|": "<preprocess>",
+    "preprocess --source=rele|": "<preprocess><--source=release>",
+    "preprocess an\\ od|x": "<preprocess><an odd:name.yaml><x>",
     "com|zs|": "<completion><zsh>",
     "preprocess mine.y|--sou|my\\ pic|": "<preprocess><mine.yaml><--source><my pictures>",
     "preprocess mine.y|--source rele| --dry|": "<preprocess><mine.yaml><--source><release><--dry-run>",
@@ -60,7 +62,7 @@ def lay_out(folder: Path) -> None:
     """A working folder with a bit of everything."""
     for name in ("my pictures", "release", "runs/stars/SG_features_s0-12", "stores/SG.zarr", "jobs/clusters", "home"):
         (folder / name).mkdir(parents=True)
-    for name in ("mine.yaml", "jobs/clusters/ours.yaml"):
+    for name in ("mine.yaml", "an odd:name.yaml", "jobs/clusters/ours.yaml"):
         (folder / name).touch()
 
 

@@ -126,6 +126,27 @@ class TestFilledIn:
         assert (found.experiment, found.sets["images"].store, found.sizes) == ("images", str(store), ("all",))
         assert main(["plan", jobs, "--cluster", "local", "--workdir", str(tmp_path)]) == 0
 
+    def test_names_that_are_numbers_are_names_and_hidden_folders_are_none(self, tmp_path, monkeypatch, capsys):
+        """Folders that other loaders take for classes, and class names that YAML takes for numbers, times or truths."""
+        monkeypatch.chdir(tmp_path)
+        classes = ["007", "7", "1e3", "1000", "1.0", "0x1A", "12:30", "on", "~", "NaN"]
+        self.pictures(tmp_path / "src", *(f"{name}/{n}.png" for name in classes for n in range(3)))
+        self.pictures(tmp_path / "src", ".ipynb_checkpoints/0.png", "__MACOSX/._0.png")
+        assert main(["new", "recipe", "folders", "--source", "src", "--out", "mine.yaml"]) == 0
+        assert "without pictures, so no classes: __MACOSX" in capsys.readouterr().out
+        shares = "split={train: 0.5, validation: 0.25, test: 0.25}"
+        assert main(["preprocess", "mine.yaml", "--source", "src", "--out", "out", "--set", shares]) == 0
+        assert open_store("out/images.zarr").info.counts["classes"] == dict.fromkeys(sorted(classes), 3)
+
+    def test_a_folder_that_is_named_like_a_range_is_refused(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        self.pictures(tmp_path / "src", "-6..-4/1.png", "0..9/1.png")
+        assert main(["new", "recipe", "folders", "--source", "src", "--out", "mine.yaml"]) == 2
+        said = (
+            "src/-6..-4: a recipe reads this name as a range of numbers; rename the folder, for example to '-6 to -4'"
+        )
+        assert said in capsys.readouterr().err
+
     def pictures(self, folder, *names):
         for number, name in enumerate(names):
             path = folder / name

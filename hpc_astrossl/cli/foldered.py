@@ -28,10 +28,21 @@ def words(source: Path | None) -> dict[str, str]:
         raise InputError(f"--source {source}: expected pictures in two folders or more, one a class "
                          f"({source}/CLASS/NAME.jpg), found {len(classes)}{_instead(source, listing)}")  # fmt: skip
     _tell(source, listing, depth)
+    _not_ranges(source, sorted(classes))
     print("classes: " + ", ".join(f"{name} {count:,}" for name, count in sorted(classes.items())))
     split = _split(parts) if parts else SHARES
     return {"source": shlex.quote(str(source)), "pattern": pattern, "split": split,
             "classes": flow({name: [name] for name in sorted(classes)})}  # fmt: skip
+
+
+def _not_ranges(source: Path, classes: Sequence[str]) -> None:
+    """InputError for a folder whose name a recipe reads as a range of numbers."""
+    from hpc_astrossl.specs.recipe import LabelSpec
+
+    for name in classes:
+        if LabelSpec(source="column", column="class", classes={name: (name,), f"not {name}": ("x",)}).ranges():
+            raise InputError(f"{source / name}: a recipe reads this name as a range of numbers; rename the folder, for "
+                             f"example to {name.replace('..', ' to ')!r}")  # fmt: skip
 
 
 def _parts(images: Sequence[str]) -> dict[str, list[str]]:
@@ -92,7 +103,13 @@ def _deep(images: Iterable[str]) -> bool:
 
 
 def flow(value: object) -> str:
-    """A value as YAML in one line, quoted where it must be."""
+    """A value as YAML in one line, quoted where it must be for ``config`` to read it as it is."""
     import yaml
 
-    return yaml.safe_dump([value], default_flow_style=True, width=10**6, allow_unicode=True).strip()[1:-1]
+    from hpc_astrossl.config import safe_yaml
+
+    for style in (None, '"'):  # what PyYAML leaves bare may be a number here, as 1e3
+        text = yaml.safe_dump([value], default_flow_style=True, width=10**6, allow_unicode=True, default_style=style)
+        if safe_yaml(text, "") == [value]:
+            break
+    return text.strip()[1:-1]
