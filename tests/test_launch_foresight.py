@@ -89,3 +89,16 @@ def test_remarks_name_missing_stores_widened_filters_and_gpus_not_asked_for(tmp_
     assert len(list(foresight.remarks(planned(recipe, tmp_path), recipe, unsaid, tmp_path))) == 2
     enough = jobs(resources={"all": {"gpus": 1}})
     assert not any("partition" in one for one in foresight.remarks(planned(enough, tmp_path), enough, site, tmp_path))
+
+
+@pytest.mark.parametrize(("more", "words"), [
+    ({"overrides": {"all": {"data": {"batch_size": 4096}}}},
+     ["set A: batch_size 4,096 is more than its 50 training objects, so that an epoch is one step"]),
+    ({"overrides": {"all": {"data": {"batch_size": 50}}}}, []),
+    ({"sizes": [1, "all"]}, ["set A: 1 training objects cannot show its 2 classes"]),
+    ({}, []),
+])  # fmt: skip
+def test_batches_and_sizes_that_the_set_cannot_fill_are_told(tmp_path, more, words):
+    store(tmp_path / "stores/A.zarr", "uint8", 3)
+    recipe = jobs(**more)
+    assert list(foresight.remarks(planned(recipe, tmp_path), recipe, None, tmp_path)) == words

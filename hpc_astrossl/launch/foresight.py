@@ -13,7 +13,7 @@ from hpc_astrossl.launch.plan import Plan
 from hpc_astrossl.specs.cluster import ClusterSpec
 from hpc_astrossl.specs.jobs import TRAINING, JobsSpec, kind_of
 from hpc_astrossl.specs.recipe import load_recipe
-from hpc_astrossl.specs.run import RunSpec
+from hpc_astrossl.specs.run import DataSpec, RunSpec
 
 BYTES = ("unit", "caffe")  # scalings of uint8 images
 
@@ -75,6 +75,7 @@ def remarks(plan: Plan, jobs: JobsSpec, cluster: ClusterSpec | None, workdir: Pa
         if store not in made and not (workdir / store / "zarr.json").exists():
             yield f"{store}: is not there, and this plan does not make it: submit will refuse"
     yield from dict.fromkeys(_widened(run, workdir) for run in plan.runs if _widened(run, workdir))
+    yield from dict.fromkeys(line for run in plan.runs for line in _too_few(run, workdir))
     if cluster is not None and cluster.kind == "slurm" and cluster.gpus_per_node != 0:
         without = [stage.name for stage in plan.stages if kind_of(stage.name) in TRAINING and not stage.resources.gpus]
         partition = cluster.partition or "the default partition"
@@ -82,6 +83,20 @@ def remarks(plan: Plan, jobs: JobsSpec, cluster: ClusterSpec | None, workdir: Pa
             where = partition if cluster.partition is None else f"partition {partition}"
             stages = ", ".join(without)
             yield f"{stages}: sent to {where} without a GPU; give resources gpus: 1 in the recipe or the cluster file"
+
+
+def _too_few(run: RunSpec, workdir: Path) -> Iterator[str]:
+    """Where a store has fewer training objects than a batch that was asked for, or a size is less than its classes."""
+    try:
+        about = json.loads((workdir / run.data.store / "zarr.json").read_bytes())["attributes"]
+        there, classes = about["counts"]["splits"]["train"], len(about["class_names"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # told by prepare
+    if run.data.batch_size > max(there, DataSpec.batch_size):
+        yield (f"set {run.set}: batch_size {run.data.batch_size:,} is more than its {there:,} training objects, so "
+               "that an epoch is one step")  # fmt: skip
+    if run.data.target == "classes" and (run.data.train_size or there) < classes:
+        yield f"set {run.set}: {run.data.train_size or there:,} training objects cannot show its {classes:,} classes"
 
 
 def _widened(run: RunSpec, workdir: Path) -> str:
