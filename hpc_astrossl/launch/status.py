@@ -174,7 +174,7 @@ class End:
 
     def __call__(self, entry: Entry, begun: bool = True) -> str:
         line = last_words(self._ledger.log_file(entry.job), begun=begun) if entry.job else None
-        words = [f"its log ends with: {line}"] if line else ["it left no log"]
+        words = [f"its log {'ends with' if begun else 'says'}: {line}"] if line else ["it left no log"]
         if entry.kind == "slurm":
             words = [*self._slurm(entry), *words]
         return "; ".join(words)
