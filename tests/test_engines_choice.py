@@ -63,6 +63,7 @@ def test_without_horovod_slurms_ranks_are_torch_distributeds_and_it_is_said():
     assert choose("auto", SLURM, lambda module: False) == ("torch", words)
 
 
+@pytest.mark.horovod
 def test_horovod_that_cannot_be_imported(monkeypatch):
     monkeypatch.setitem(sys.modules, "horovod.torch", None)
     monkeypatch.delitem(sys.modules, "hpc_astrossl.engines.horovod", raising=False)
