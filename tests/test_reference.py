@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.parametrize("kind", reference.KINDS)
 def test_every_key_has_words(kind):
     mute = [one.path for one in reference.keys(kind) if len(one.words) < 8]
+    mute += [one.path for one in reference.keys(kind) if not one.words.endswith(".")]  # a scrap is read twice
     assert mute == [], f"say in specs/words.py, or in a comment beside the field, what these mean: {', '.join(mute)}"
 
 

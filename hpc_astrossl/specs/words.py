@@ -31,6 +31,7 @@ WORDS: dict[str, dict[str, str]] = {
         "dec": "Column with the declination, degrees. Give it together with ra.",
         "x": "Column with the pixel position in the field; the centre of the first pixel is 1. With y.",
         "y": "Column with the pixel position in the field; the centre of the first pixel is 1. With x.",
+        "origin": "Number that x and y give the first pixel: 1 as in FITS, or 0 as in numpy.",
         "flag": "Column with the quality flag that filters.flags looks at.",
         "field": "Column that names the field of an object. Excludes field_pattern.",
         "field_pattern": "Regular expression for the whole id with a group (?P<field>…). Excludes field.",
@@ -51,6 +52,7 @@ WORDS: dict[str, dict[str, str]] = {
         "bands": "Names of the FITS files, with {field} or {id}, and {band}. A single image needs no {field}; a single "
         "band, or files with a unit for each band (hdu), no {band}.",
         "hdu": "Number (from 0) or name of the image in its file; null: the only one.",
+        "unit": "Unit of the pixels. Excludes zero points.",
         "header_zero_point": "hold: a zero_point that is a number, or a unit, which all zero points in an image's "
         "header contradict is refused; ignore: the recipe is right.",
         "zero_points": "File with AB zero points, with {field}; with zero_point_column one table of all fields.",
@@ -66,9 +68,16 @@ WORDS: dict[str, dict[str, str]] = {
         "resample": "One grid for all bands, the object in its middle; null: pixels stay as they are.",
         "size": "Side of each object's image on the sky, by a column of the catalogue; null: the same for all.",
     },
-    "BesideSpec": {"hdu": "Number (from 0) or name of the image in its file; null: the only one."},
+    "BesideSpec": {
+        "file": "Names of the files, with the same words in braces as the images'; null: in the images' own files.",
+        "hdu": "Number (from 0) or name of the image in its file; null: the only one.",
+    },
     "MaskSpec": {"bits": "Bits, or their names in the mask's header, that make a pixel bad; empty: any but 0."},
-    "ResampleSpec": {"method": "spline: cubic, averaged over larger new pixels; nearest: the pixel at the centre."},
+    "ResampleSpec": {
+        "pixel_scale": "Scale of the new pixels, arcsec per pixel. Needed unless each object has a size of its own.",
+        "north_up": "true: north is up and east is left; false: turned and mirrored as the first band is.",
+        "method": "spline: cubic, averaged over larger new pixels; nearest: the pixel at the centre.",
+    },
     "SizeSpec": {
         "column": "Column of the catalogue with the object's size, arcsec.",
         "factor": "What that size is multiplied by.",
@@ -148,6 +157,7 @@ WORDS: dict[str, dict[str, str]] = {
     "LabelSpec": {
         "source": "spectra: of the matched spectrum; column: of a column of the catalogue.",
         "column": "Column with the class. With source: column only.",
+        "allow_empty": "Whether a class may have no object; otherwise such a store is refused.",
         "classes": "Classes in the order of their codes, each with the values that belong to it; -6..-4 and 0.1.. "
         "are ranges.",
     },
