@@ -386,3 +386,27 @@ def test_words_can_be_read_against_the_page(work, chromium, dark):
         return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05); });
     })()"""
     assert min(page.evaluate(ratio)) >= 4.5
+
+
+def test_without_a_class_the_page_says_how_to_begin(hostile, chromium, tmp_path):
+    source = np.random.default_rng(0)
+    part = {"object_id": np.array([f"T{i}" for i in range(20)]), "label": np.full(20, -1, np.int16),
+            "features": source.normal(size=(20, 4)).astype(np.float32)}  # fmt: skip
+    embedding.write(tmp_path / "e.zarr", [part], rows=20, about={"run": "bare", "store": None, "class_names": []})
+    assert main(["explore", str(tmp_path / "e.zarr"), "--out", str(tmp_path / "out"), "--map", "pca"]) == 0
+    page = shown(chromium, tmp_path / "out", 390)
+    classes = "document.getElementById('classes')"
+    assert page.evaluate(f"{classes}.textContent").startswith("No class yet: type one and press Enter")
+    page.press("1")
+    assert said(page).startswith("no class yet: type one")
+    page.evaluate("document.getElementById('class-name').value = 'odd'")
+    page.evaluate("document.getElementById('new-class').requestSubmit()")
+    page.press("2")
+    assert said(page) == "no class has the key 2 yet"
+    page.press("1")
+    assert page.evaluate("labels.counts().get('odd')") == 1
+    page.evaluate("document.getElementById('sheet').lastChild.scrollIntoView()")
+    frame(page)
+    top = page.evaluate(f"{classes}.getBoundingClientRect().top")
+    assert top >= -1  # the classes stay in view of a narrow screen, however far down the sheet
+    assert page.faults == []

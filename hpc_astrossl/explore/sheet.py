@@ -18,7 +18,8 @@ class Pictures:
 
     def __init__(self, path: Path | None):
         self.store: Store | None = None
-        self.why = "the embedding was not made of a store; give --store"
+        self.why = ("the embedding was not made of a store but of pictures; make a store of them and embed that "
+                    "(docs/explore.md), or give one that has the same ids by --store")  # fmt: skip
         if path is not None:
             try:
                 self.store = open_store(path)

@@ -55,7 +55,7 @@ function showLegend(column) {
   const entry = (colour, name, count) => {
     const dot = make("i"), span = make("span");
     dot.style.background = css(colour);
-    span.append(dot, named(name), ` ${count.toLocaleString("en")}`);
+    span.append(dot, named(name), " ", make("span", count.toLocaleString("en"), "quiet"));
     span.title = name;
     legend.append(span);
   };

@@ -37,6 +37,7 @@ function refresh() { // labels have changed
     button.addEventListener("click", event => label(name, event.shiftKey));
     return button;
   }));
+  if (!labels.classes.length) at("classes").append(make("p", "No class yet: type one and press Enter. Its key then labels the marked object.", "quiet"));
   const stored = labels.kept ? "kept in this browser" : "not kept in this browser: save the file";
   at("count").textContent = `${labels.of.size.toLocaleString("en")} labels, ${stored}`;
   at("undo").disabled = !labels.steps.length;
@@ -184,6 +185,7 @@ function pressed(event) {
   const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code)?.[1], key = digit ?? event.key.toLowerCase();
   const place = KEYS.indexOf(key), onMap = event.target === at("map");
   if (key.length === 1 && place >= 0 && place < labels.classes.length) label(labels.classes[place], event.shiftKey);
+  else if (key.length === 1 && place >= 0) say(labels.classes.length ? `no class has the key ${key} yet` : "no class yet: type one beside “add” and press Enter");
   else if (arrows[event.key]) {
     const [dx, dy] = arrows[event.key];
     if (onMap) plot.move(-60 * dx * plot.ratio, -60 * dy * plot.ratio);
