@@ -356,9 +356,14 @@ def test_numbers_and_names_keep_their_digits(hostile, chromium, tmp_path):
     found = page.evaluate(f"data.columns.map(one => [one.name, words(one, {row}), !!one.names])")
     assert found[-5:] == [["tile", "12345678", False], ["class", "7", True], ["number", "12345678901234567890", True],
                           ["tiny", "1.5e-7", False], ["infinite", "Infinity", False]]  # fmt: skip
+    offered = ["7", "8"]  # classes of answers can be given at once
+    assert page.evaluate("labels.classes.slice(-2)") == offered
     again = ["explore", str(hostile / "e.zarr"), "--out", str(tmp_path / "b"), "--table", str(tmp_path / "t.csv")]
     assert main(again) == 0
+    page.evaluate("localStorage.clear()")
     shown(page, tmp_path / "b")
+    assert page.evaluate("labels.classes.slice(-2)") == offered
+    assert page.evaluate("document.getElementById('colour').value") == "class"
     assert page.evaluate(f"data.columns.map(one => [one.name, words(one, {row}), !!one.names])")[-5:] == found[-5:]
 
 

@@ -48,5 +48,5 @@ def _reliability(curves: dict[str, Any]):
         axes.plot(curve["confidence"], curve["accuracy"], label=label, **_LOOKS[name])
     low = min(min(curve["confidence"]) for curve in curves.values())
     axes.set(xlim=(max(0, low - 0.05), 1.01), ylim=(-0.02, 1.02), xlabel="largest probability", ylabel="share right")
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")  # honest curves go up: there is room
     return figure

@@ -6,6 +6,7 @@ class Labels {
     this.key = `astrossl labels ${data.key}`;
     this.of = new Map(); // id -> {name, when, who}
     this.classes = [...data.classes];
+    this.learn();
     this.who = "";
     this.steps = [];
     this.unsaved = new Set(); // ids whose label could not be stored
@@ -114,6 +115,11 @@ class Labels {
     const found = JSON.parse(localStorage.getItem(this.key) ?? "{}");
     const of = new Map((found.rows ?? []).map(([id, name, when, who]) => [id, { name, when, who }]));
     return { of, classes: found.classes ?? [], who: String(found.who ?? "") };
+  }
+
+  learn() { // classes of answers that the page has
+    const answers = data.columns.find(one => one.name === "class" && one.names);
+    if (answers && answers.names.length <= KEYS.length) this.know(answers.names);
   }
 
   know(classes) {

@@ -152,6 +152,8 @@ function openTable(text, file) {
       data.columns.push(column);
       fresh.push(column.name);
     }
+    labels.learn();
+    refresh();
     offerColours(fresh.find(name => name.startsWith("class")) ?? fresh[0] ?? colouring);
     say(`${file}: columns ${fresh.join(", ")}${absent}`);
   }
@@ -223,7 +225,7 @@ function begin() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
   sheets.set("outliers, strangest first", Array.from(data.outliers));
   sheets.set("drawn at random", Array.from(data.sample));
-  offerColours(data.columns.find(one => one.names && one.names.length)?.name);
+  offerColours((data.columns.find(one => one.name === "class") ?? data.columns.find(one => one.names && one.names.length))?.name);
   if (data.next.length) { openSheet("outliers, strangest first", data.outliers); openSheet("next: what to label", data.next); }
   else openSheet("outliers, strangest first", data.outliers);
   refresh();
