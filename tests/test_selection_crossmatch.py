@@ -5,6 +5,7 @@ import pytest
 from astropy import units
 from astropy.coordinates import SkyCoord, search_around_sky
 
+from hpc_astrossl.errors import InputError
 from hpc_astrossl.selection.crossmatch import duplicates, near_any, pairs
 from hpc_astrossl.selection.matching import match_spectra
 
@@ -84,3 +85,13 @@ def test_spectra_that_disagree_make_an_object_ambiguous_and_repeats_do_not():
     assert match.ambiguous.tolist() == [True, False, False, False]
     assert match.warning.tolist() == [False, False, True, False]
     assert not match.nearer.any()
+
+
+def test_placeholders_that_are_not_quite_equal_are_refused_before_memory_is_asked_for():
+    count = 30_000
+    ra, dec = 10 + np.arange(count) * 1e-9, np.full(count, 5.0)
+    ids = np.arange(count).astype(str)
+    with pytest.raises(
+        InputError, match=r"30,000 objects lie within 1 arcsec of ra 10, dec 5, .*leave their"
+    ):
+        duplicates(ids, (ra, dec), np.zeros(count), 1.0)

@@ -17,8 +17,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from hpc_astrossl.errors import InputError
 from hpc_astrossl.selection.workspace import HERE, Workspace
 from hpc_astrossl.selection.zones import Places, Rows, Zone, by_hash, every, without, zones
+
+CROWD, ASKED = 10_000, 1000  # rows from which on it is looked whether they crowd, and how many of them are asked
+MOST_PAIRS = 100_000_000  # of 16 bytes, and as much again while they are sorted
 
 
 def _vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
@@ -253,7 +257,22 @@ def _followers(shared: np.ndarray, place: np.ndarray, order: np.ndarray) -> tupl
 def _close(ra: np.ndarray, dec: np.ndarray, radius: float) -> np.ndarray:
     """Pairs of one catalogue nearer than ``radius``: rows (index, larger index); int64, M × 2."""
     rows, tree = _tree(ra, dec)
+    _refuse_crowds(ra[rows], dec[rows], tree, radius)
     return rows[tree.query_pairs(_chord(radius), output_type="ndarray").reshape(-1, 2)]
+
+
+def _refuse_crowds(ra: np.ndarray, dec: np.ndarray, tree: cKDTree, radius: float) -> None:
+    """InputError where pairs would be too many to hold: no sky has so many objects in one place. Equal positions are
+    not among these; a few rows, in steps over all, tell what the others have."""
+    if len(ra) < CROWD:
+        return
+    asked = np.linspace(0, len(ra) - 1, ASKED).astype(np.int64)
+    near = tree.query_ball_point(_vectors(ra[asked], dec[asked]), _chord(radius), return_length=True)
+    if near.mean() * len(ra) / 2 > MOST_PAIRS:
+        most = asked[near.argmax()]
+        raise InputError(f"{near.max():,} objects lie within {radius:g} arcsec of ra {ra[most]:g}, dec {dec[most]:g}, "
+                         "as placeholders do that are not all equal: leave their positions empty in the table, or set "
+                         "filters.duplicates and split.together, the radii that are asked, smaller")  # fmt: skip
 
 
 def _dominated(pairs: np.ndarray) -> np.ndarray:
