@@ -11,6 +11,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.report.base import arrays
 from hpc_astrossl.report.base.arrays import Cutouts, Features, Predictions
 from hpc_astrossl.report.base.runs import read_study
+from hpc_astrossl.report.curves import section as curves
 from hpc_astrossl.report.features import projection
 from hpc_astrossl.report.objects import examples as objects
 from hpc_astrossl.report.pretext import tables as pretext
@@ -150,3 +151,12 @@ def test_features_that_cannot_be_projected_say_so(count, words):
     found = Features(label=np.zeros(count, int), features=np.ones((count, 3)))
     with pytest.raises(InputError, match=words):
         projection.project(found)
+
+
+def test_curves_of_another_run_are_not_taken(run, tmp_path):
+    noted = dataclasses.replace(run, files={"metrics.jsonl": provenance.sha256(run.folder / "metrics.jsonl")})
+    assert curves.metrics(noted) == curves.metrics(run)
+    other = write_run(tmp_path, spec("SG", "features-magnitudes", seed=1), epochs=3)
+    (run.folder / "metrics.jsonl").write_bytes((other / "metrics.jsonl").read_bytes())
+    with pytest.raises(InputError, match=r"metrics\.jsonl cannot be read: .*it is not the file that its run wrote"):
+        curves.metrics(noted)

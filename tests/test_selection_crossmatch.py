@@ -91,7 +91,5 @@ def test_placeholders_that_are_not_quite_equal_are_refused_before_memory_is_aske
     count = 30_000
     ra, dec = 10 + np.arange(count) * 1e-9, np.full(count, 5.0)
     ids = np.arange(count).astype(str)
-    with pytest.raises(
-        InputError, match=r"30,000 objects lie within 1 arcsec of ra 10, dec 5, .*leave their"
-    ):
+    with pytest.raises(InputError, match=r"30,000 objects lie within 1 arcsec of ra 10, dec 5, .*leave their"):
         duplicates(ids, (ra, dec), np.zeros(count), 1.0)

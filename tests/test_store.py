@@ -77,7 +77,8 @@ class Slices:
 
 
 def test_a_table_is_written_a_chunk_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("hpc_astrossl.store.writer.TABLE_CHUNK", 90)
+    for module in ("writer", "arrays"):
+        monkeypatch.setattr(f"hpc_astrossl.store.{module}.TABLE_CHUNK", 90)
     whole = columns(700) | {"object_id": np.array([f"{'é' * (i % 7)}{i}" for i in range(700)])}
     path = build(tmp_path / "s.zarr", columns={name: Slices(values, 90) for name, values in whole.items()})
     store = open_store(path)

@@ -174,3 +174,13 @@ def test_a_store_that_may_only_be_read_is_staged_for_any_user_and_nothing_else_s
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"True {scratch} {shared}: copied to")
     assert len(list(scratch.iterdir())) == 1
+
+
+@pytest.mark.parametrize("folder", ["$ASTROSSL_NOT_SET/scratch", "scratch"])
+def test_a_folder_of_a_variable_that_is_not_set_is_not_made(store, tmp_path, monkeypatch, folder):
+    monkeypatch.setenv(SCRATCH, folder)
+    monkeypatch.chdir(tmp_path)
+    said = []
+    assert nearest(store, said.append) == store
+    assert "is no absolute path, or names a variable that is not set here" in said[0]
+    assert not (tmp_path / folder.partition("/")[0]).exists()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store import StoreInfo, create, open_store, reader, sweep, writer
+from hpc_astrossl.store import StoreInfo, arrays, create, open_store, reader, sweep, writer
 from hpc_astrossl.training.leakage import Seen, check_leakage, close_pairs, shared_ids
 
 checking = importlib.import_module("hpc_astrossl.store.check")  # the package names its function so, too
@@ -98,7 +98,8 @@ def test_memory_does_not_grow_with_the_rows(tmp_path, monkeypatch):
     """From 20,000 rows to 100,000: less than a byte a row more, for each of what is asked of a whole store."""
     in_little(monkeypatch, 1 << 12, 1 << 13)
     monkeypatch.setattr(reader, "STRETCH", 1 << 12)
-    monkeypatch.setattr(writer, "TABLE_CHUNK", 1 << 12)
+    for module in (writer, arrays):
+        monkeypatch.setattr(module, "TABLE_CHUNK", 1 << 12)
     small, large = (made(tmp_path / f"{rows}.zarr", rows) for rows in (20_000, 100_000))
     labelled = open_store(made(tmp_path / "b.zarr", 500, prefix="other", north=89.0))
     seen = {"members": lambda store: [len(store.members(split)) for split in (None, "train", "test")],

@@ -27,6 +27,10 @@ def nearest(path: Path, say: Callable[[str], None]) -> Path:
     if not scratch or not listed.is_file():
         return path
     folder, digest = Path(os.path.expandvars(scratch)), provenance.sha256(listed)
+    if not folder.is_absolute():  # a variable that is not set, too: a folder of that name would come to be here
+        say(f"{path}: read where it lies: {SCRATCH}={scratch} is no absolute path, or names a variable that is not set "
+            "here; correct scratch in the cluster file")  # fmt: skip
+        return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for copy in _names(folder, path, digest):

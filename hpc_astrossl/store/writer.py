@@ -7,45 +7,24 @@ stays; any other is deleted and written anew, since Zarr cannot heal a damaged o
 import contextlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
-from numcodecs.zstd import Zstd
-from zarr.codecs import Crc32cCodec, TransposeCodec, ZstdCodec
 
 from hpc_astrossl import manifest
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.manifest import PIXELS, Record
 from hpc_astrossl.store import claim, encoded
-from hpc_astrossl.store.blocks import PLANES_FIRST, Blocks, Layout, sums_of
+from hpc_astrossl.store.arrays import Arrays, begin_extra, empty, form
+from hpc_astrossl.store.blocks import Blocks, Layout, sums_of
 from hpc_astrossl.store.encoded import Encoding
-from hpc_astrossl.store.layout import AXES, EXTRA, SPLITS, TABLE, TABLE_CHUNK, StoreInfo, chunk_rows, hashed
+from hpc_astrossl.store.layout import EXTRA, SPLITS, TABLE, TABLE_CHUNK, StoreInfo, hashed
 from hpc_astrossl.store.packed import pack, unpack
-from hpc_astrossl.store.shardfile import Form, ShardFile
+from hpc_astrossl.store.shardfile import ShardFile
 from hpc_astrossl.store.statistics import moments, statistics
-
-LEVEL = 1  # of Zstandard
-COMPRESSIONS = {"none": [], "zstd": [ZstdCodec(level=LEVEL)]}  # by the name that a recipe gives them
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arrays:
-    """What a new store is to hold: images of ``shape`` (N, height, width, channels) and ``bands`` magnitudes an object.
-
-    With an ``encoding``, images are kept as JPEG or PNG files: ``shape`` is then (N, ``encoded.row_bytes`` of the
-    largest file) of uint8, and shards are written by ``write_encoded``. ``compression`` is one of COMPRESSIONS; None
-    leaves pixels as they are and spares the zeros behind files.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    bands: int
-    encoding: Encoding | None = None
-    compression: str | None = None
 
 
 class _Utf8:
@@ -74,7 +53,7 @@ class StoreWriter:
             self._group = zarr.open_group(self.folder, mode="r+", zarr_format=3)
             self._arrays = {name: self._group[name] for name in ("images", *TABLE) if name in self._group}
         images = self._arrays["images"]
-        self.rows, self.shard, self._form = images.shape[0], images.shards[0], _form(images)
+        self.rows, self.shard, self._form = images.shape[0], images.shards[0], form(images)
 
     @property
     def shards(self) -> list[tuple[int, int]]:
@@ -208,15 +187,7 @@ class StoreWriter:
 
     def _begin_extra(self, name: str, values: np.ndarray) -> None:
         shutil.rmtree(self.folder / name, ignore_errors=True)  # of one who died while finishing
-        rows, tail = min(self.rows, TABLE_CHUNK), values.shape[1:]
-        self._arrays[name] = self._group.create_array(
-            name,
-            shape=values.shape,
-            chunks=(rows, *tail),
-            dtype=EXTRA[name][0],
-            dimension_names=_axes(name),
-            **_options(),
-        )
+        self._arrays[name] = begin_extra(self._group, name, values.shape)
 
     def finish(self, info: StoreInfo) -> Path:
         """Write attributes and manifest, sync, and move the store to its name, replacing an older one."""
@@ -252,14 +223,6 @@ class StoreWriter:
         return self._partial / claim.RECORDS / f"{_name(number)}.json"
 
 
-def _form(array: zarr.Array) -> Form:
-    """How the shards of an array lie in their files, as ``_empty`` has said."""
-    layout = Layout.of(array)
-    pack = None if layout.codec is None else Zstd(level=LEVEL).encode
-    return Form(chunk=array.chunks[0], chunks=layout.chunks, shape=array.shape[1:], dtype=array.dtype,
-                planes_first=layout.order == PLANES_FIRST, pack=pack)  # fmt: skip
-
-
 def _name(number: int) -> str:
     return f"images-{number:05d}"
 
@@ -288,7 +251,7 @@ def join(path: Path, arrays: Arrays, *, plan: dict[str, Any], replace: bool = Fa
     if replace and claim.partial(path).exists() and not claim.agrees(path, plan):
         abandon(path)
     try:
-        claim.begin(path, plan, lambda folder: _empty(folder, arrays))
+        claim.begin(path, plan, lambda folder: empty(folder, arrays))
         return StoreWriter(path)
     except (KeyError, FileNotFoundError):  # the group or an array went while it was opened
         raise _gone(path) from None
@@ -318,50 +281,3 @@ def ending(path: Path) -> Iterator[None]:
 def abandon(path: Path) -> None:
     """Remove a store in the making."""
     claim.remove(path)
-
-
-def _empty(folder: Path, arrays: Arrays) -> None:
-    """The group and its arrays, without any chunk."""
-    group, shape, dtype = zarr.create_group(folder, zarr_format=3), arrays.shape, np.dtype(arrays.dtype)
-    chunk, shard = chunk_rows(shape, dtype)
-    options = _options()
-    usual = "none" if arrays.encoding is None else "zstd"
-    pixels = options | {"compressors": [*COMPRESSIONS[arrays.compression or usual], Crc32cCodec()]}
-    if planes_first(arrays):
-        pixels |= {"filters": [TransposeCodec(order=PLANES_FIRST)]}
-    tail = shape[1:]
-    array = group.create_array(
-        "images",
-        shape=shape,
-        dtype=dtype,
-        chunks=(chunk, *tail),
-        shards=(shard, *tail),
-        dimension_names=_axes("images" if arrays.encoding is None else "encoded"),
-        **pixels,
-    )
-    if arrays.encoding is not None:
-        array.attrs.put(arrays.encoding.attributes())
-    rows = min(shape[0], TABLE_CHUNK)
-    for name, (kind, per_band) in TABLE.items():
-        if per_band and not arrays.bands:
-            continue
-        tail = (arrays.bands,) if per_band else ()
-        group.create_array(name, shape=(shape[0], *tail), chunks=(rows, *tail), dtype=kind,
-                           dimension_names=_axes(name), **options)  # fmt: skip
-
-
-def _axes(name: str) -> tuple[str, ...]:
-    return AXES.get(name, ("object",))
-
-
-def _options() -> dict[str, Any]:
-    """Every inner chunk carries its own checksum; an all-zero chunk is written, so that a missing one is a fault."""
-    return {"compressors": [ZstdCodec(level=1), Crc32cCodec()], "config": {"write_empty_chunks": True}}
-
-
-def planes_first(arrays: Arrays) -> bool:
-    """Whether chunks lie in their files as (rows, channels, height, width): bands do, which surveys deliver one by one.
-
-    Colours lie pixel by pixel, as decoders give them and DALI wants them.
-    """
-    return arrays.encoding is None and np.dtype(arrays.dtype).itemsize > 1

@@ -26,6 +26,7 @@ WEIGHTS = identity.WEIGHTS
 AGAIN = "train it again (astrossl submit --remake makes again all that is out of date), or bring the old one back"
 MOVE = "astrossl submit --remake sets it aside and makes it again, or move its folder away"
 ANYWAY = f"{AGAIN}, or add --anyway to use the run as it is"
+METRICS = "metrics.jsonl"
 EVENTS = "events.out.tfevents.0.astrossl"  # TensorBoard looks for the first two words
 
 
@@ -157,7 +158,7 @@ class RunFolder:
 
     def begin_metrics(self, records: list[dict[str, Any]]) -> None:
         """``metrics.jsonl`` as of a checkpoint: what was written after it will be written again."""
-        self.write("metrics.jsonl", "".join(json.dumps(r) + "\n" for r in records).encode())
+        self.write(METRICS, "".join(json.dumps(r) + "\n" for r in records).encode())
         now = time.time()
         self.write(EVENTS, events.opening(now) + b"".join(events.epoch(record, now) for record in records))
 
@@ -165,7 +166,7 @@ class RunFolder:
         """One more line of ``metrics.jsonl``, and the same for TensorBoard."""
         if self.writes:
             self.check()
-            with _written(self.path / "metrics.jsonl"), (self.path / "metrics.jsonl").open("a") as stream:
+            with _written(self.path / METRICS), (self.path / METRICS).open("a") as stream:
                 stream.write(json.dumps(record) + "\n")
             with _written(self.path / EVENTS), (self.path / EVENTS).open("ab") as stream:
                 stream.write(events.epoch(record, time.time()))
@@ -182,11 +183,9 @@ class RunFolder:
     def write_result(self, result: dict[str, Any]) -> None:
         """``result.json``, the last file of a run; among the digests of its files stands one of what it says itself."""
         if self.writes:
-            own = {
-                identity.CONFIG: provenance.sha256(self.path / identity.CONFIG),
-                identity.RESULT: identity.seal(result),
-            }
-            result["files"] |= own
+            there = [name for name in (identity.CONFIG, METRICS) if (self.path / name).exists()]
+            result["files"] |= {name: provenance.sha256(self.path / name) for name in there}
+            result["files"][identity.RESULT] = identity.seal(result)
         self.write(identity.RESULT, (json.dumps(result, indent=1) + "\n").encode())
 
     def write(self, name: str, data: bytes | memoryview) -> None:

@@ -11,7 +11,7 @@ import torch
 from contracts.stores import damage, make_store, rewrite
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.loading import Batch, Loader, LoaderSpec, making, open_loader, order, pixels, sections
-from hpc_astrossl.store import writer
+from hpc_astrossl.store import arrays
 
 ROWS = 103  # a prime: every batch size leaves a tail
 
@@ -78,7 +78,7 @@ class LoaderContract:
     def interleaved(cls, tmp_path_factory):
         """Bands pixel by pixel, as earlier versions wrote them."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(writer, "planes_first", lambda arrays: False)
+            patch.setattr(arrays, "planes_first", lambda arrays: False)
             path = tmp_path_factory.mktemp("interleaved") / "store"
             store = make_store(path, rows=ROWS, shape=(8, 8, 12), dtype="float32")
         assert not store.planes_first

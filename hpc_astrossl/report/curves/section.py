@@ -1,5 +1,6 @@
 """Learning curves: a panel a scheme on the page, and those of any run on demand."""
 
+import hashlib
 import json
 import math
 
@@ -43,9 +44,12 @@ def curves(desk: Desk) -> Section | None:
 
 
 def metrics(run: Run) -> Lines:
-    """The lines of ``metrics.jsonl``; InputError when it is missing or damaged."""
+    """The lines of ``metrics.jsonl``; InputError when it is missing, damaged, or another run's."""
     try:
-        lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        data = (run.folder / "metrics.jsonl").read_bytes()
+        if (digest := run.files.get("metrics.jsonl")) and hashlib.sha256(data).hexdigest() != digest:
+            raise ValueError("it is not the file that its run wrote")
+        lines = [json.loads(line) for line in data.decode().splitlines()]
         return [{key: float(line[key]) for key in ("epoch", "train_loss", "validation_loss")} for line in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"metrics.jsonl cannot be read: {error!r}") from None
