@@ -139,7 +139,8 @@ def _wanted(spec: CatalogueSpec, texts: dict[str, str]) -> dict[str, str]:
     numbers = [name for name in (spec.ra, spec.dec, spec.x, spec.y, spec.flag) if name]
     for pattern in (spec.magnitude, spec.error, spec.flux, spec.flux_error, spec.flux_ivar):
         numbers += spec.columns(pattern) if pattern else []
-    return texts | dict.fromkeys(names, "text") | dict.fromkeys(numbers, "number")
+    angles = dict.fromkeys([name for name in (spec.ra, spec.dec) if name], "angle")
+    return texts | dict.fromkeys(names, "text") | dict.fromkeys(numbers, "number") | angles
 
 
 def _brightness(table: dict[str, np.ndarray], spec: CatalogueSpec, rows: int,

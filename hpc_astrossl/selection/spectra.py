@@ -39,7 +39,7 @@ class Sparse:
 def read_spectra(recipe: Recipe, source: Path, space: Workspace) -> Spectra:
     """Read the recipe's spectra below ``source``, block by block."""
     spec = recipe.spectra
-    wanted = {spec.ra: "number", spec.dec: "number", spec.spectral_class: "label", spec.warning: "number"}
+    wanted = {spec.ra: "angle", spec.dec: "angle", spec.spectral_class: "label", spec.warning: "number"}
     reading = Reading(format=spec.format, hdu=spec.hdu, null_words=spec.null_words)
     grown = Growing(space, names=["classes"])
     for table in read_blocks(files(source, spec.file), wanted, reading):

@@ -1,5 +1,6 @@
 """Read columns of Parquet and Feather files, a block of rows at a time, as Arrow reads them."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hpc_astrossl.tables import streams, texts
 from hpc_astrossl.tables.values import EXPECTED, Unfit, Wanted, element
 
 BLOCK = 1 << 17  # rows of a file at once
+ASTROPY = b"table_meta_yaml"  # where astropy keeps the header of a table that it writes as Parquet
 
 
 class ArrowTable:
@@ -33,6 +35,17 @@ class ArrowTable:
     def names(self) -> Sequence[str]:
         """Column names in order."""
         return self._schema.names
+
+    @property
+    def units(self) -> dict[str, str]:
+        """As Arrow's fields say, or astropy's header among the metadata."""
+        found = {
+            field.name: (field.metadata or {}).get(b"unit", b"").decode(errors="replace") for field in self._schema
+        }
+        about = (self._schema.metadata or {}).get(ASTROPY, b"").decode(errors="replace")
+        for name, unit in re.findall(r"^- \{name: ([^,}]+), unit: ([^,}]+)", about, re.MULTILINE):
+            found[name] = unit
+        return found
 
     def read(self, wanted: Wanted) -> Iterator[dict[str, np.ndarray]]:
         """Blocks of names and labels as str arrays, numbers as float64; nulls are "" and NaN. InputError for other

@@ -74,6 +74,7 @@ class FieldTable:
             reader.read(_lines(_text(path), format, readme is not None))
         self._columns = {column.name: column for column in reader.cols}
         self._nulls = {"", *NULLS[format], *nulls}
+        self.units = {name: str(getattr(column, "unit", None) or "") for name, column in self._columns.items()}
 
     @property
     def names(self) -> list[str]:
@@ -136,6 +137,7 @@ class _Arrays:
 
     path: Path
     columns: dict[str, Callable[[], np.ma.MaskedArray]]
+    units: dict[str, str]
 
     @property
     def names(self) -> list[str]:
@@ -190,7 +192,9 @@ def votables(path: Path, wanted: Wanted, hdu: int | str | None = None) -> _Array
         places = {place: name for place, name in enumerate(fields) if name in bases}
         _check_cells(path, number, {place: name for place, name in places.items()
                                     if table.fields[place].datatype in ("float", "double")})  # fmt: skip
-    return _Arrays(path, {name: lambda at=at: table.array[at] for name, at in fields.items()})
+    units = {field.ID: str(field.unit or "") for field in table.fields}
+    return _Arrays(path, {name: lambda at=at: table.array[at] for name, at in fields.items()},
+                   {name: units[at] for name, at in fields.items()})  # fmt: skip
 
 
 def _check_cells(path: Path, number: int, places: dict[int, str]) -> None:
@@ -252,10 +256,11 @@ def ecsv(path: Path, wanted: Wanted, nulls: Sequence[str]) -> Layout | _Arrays:
             raise InputError(f"{path}, line {lines.number}: the names are not those of its ECSV header")
     plain = all(element(name, list(columns))[1] is None and "subtype" not in columns.get(name, {})
                 and f"{name}.mask" not in columns for name in wanted)  # fmt: skip
+    units = {name: str(column.get("unit") or "") for name, column in columns.items()}
     if plain:
         floats = frozenset(name for name, column in columns.items() if str(column.get("datatype")).startswith("float"))
-        return Layout(path=path, delimiter=None if delimiter == " " else delimiter, header=tuple(columns),
+        return Layout(path=path, delimiter=None if delimiter == " " else delimiter, header=tuple(columns), units=units,
                       start=place[0], line=place[1], nulls={None: tuple(nulls)}, floats=floats)  # fmt: skip
     with _reading(path):
         table = Table.read(_text(path).splitlines(), format="ascii.ecsv")
-    return _Arrays(path, {name: lambda name=name: table[name] for name in table.colnames})
+    return _Arrays(path, {name: lambda name=name: table[name] for name in table.colnames}, units)

@@ -42,6 +42,7 @@ class Layout:
     nulls: Mapping[str | None, tuple[str, ...]] = field(default_factory=dict)
     widths: Mapping[int, int] = field(default_factory=dict)
     floats: frozenset[str] = frozenset()
+    units: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def named(self) -> bool:

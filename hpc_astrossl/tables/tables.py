@@ -6,14 +6,15 @@ become arrays block by block. Every fault of a file is an InputError that opens 
 
 import csv
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.tables import (
+    angles,
     arrow_tables,
     fits_tables,
     hats,
@@ -50,6 +51,7 @@ class _Opened:
     format: str
     header: Sequence[str]
     read: Callable[[Wanted], Iterator[dict[str, np.ndarray]]]
+    units: Mapping[str, str | None] = field(default_factory=dict)  # as the table declares them, by column
 
 
 def files(source: Path, pattern: str) -> list[Path]:
@@ -101,6 +103,8 @@ def read_tables(paths: Sequence[Path], wanted: Wanted, reading: Reading = Readin
 
 def read_blocks(paths: Sequence[Path], wanted: Wanted, reading: Reading = Reading()) -> Iterator[dict[str, np.ndarray]]:
     """``read_tables`` a block of rows at a time. What astropy reads is one block, whatever its size."""
+    turned = [name for name, kind in wanted.items() if kind == "angle"]
+    wanted = wanted | dict.fromkeys(turned, "number")
     if len(paths) > 1:
         headers_ = [(path, _open(path, wanted, reading).header) for path in paths]
         for path, header in headers_[1:]:
@@ -110,11 +114,12 @@ def read_blocks(paths: Sequence[Path], wanted: Wanted, reading: Reading = Readin
                 raise InputError(f"{path}: other columns than {headers_[0][0].name}: {odd[0]!r} is {where}; files that "
                                  "one pattern stands for must have the same columns")  # fmt: skip
     for path in paths:
-        yield from _read(path, wanted, reading)
+        yield from _read(path, wanted, reading, turned)
 
 
 def read_table(path: Path, wanted: Wanted, **options) -> dict[str, np.ndarray]:
-    """The wanted columns of a table: names and labels as str arrays ("" for a null), numbers as float64 (NaN).
+    """The wanted columns of a table: names and labels as str arrays ("" for a null), numbers as float64 (NaN), angles
+    as well, in degrees.
 
     ``options`` are those of ``Reading``. InputError for a missing file or column, a row of another length, a field that
     is no number, a name that is a floating-point number, a table without rows.
@@ -122,14 +127,15 @@ def read_table(path: Path, wanted: Wanted, **options) -> dict[str, np.ndarray]:
     return read_tables([path], wanted, Reading(**options))
 
 
-def _read(path: Path, wanted: Wanted, reading: Reading) -> Iterator[dict[str, np.ndarray]]:
+def _read(path: Path, wanted: Wanted, reading: Reading, turned: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
     table, rows = _open(path, wanted, reading), 0
+    factors = {name: angles.factor(table.units.get(element(name, table.header)[0])) for name in turned}
     for name in wanted:
         _check_column(path, table.header, name)
     try:
         for block in table.read(wanted):
             rows += len(next(iter(block.values()), ()))
-            yield block
+            yield block | {name: block[name] * factor for name, factor in factors.items() if factor != 1}
     except _FAULTS as error:
         raise _unreadable(path, table.format, error) from None
     if not rows:
@@ -157,7 +163,8 @@ def _open(path: Path, wanted: Wanted, reading: Reading) -> _Opened:
 def _opened(path: Path, format: str, wanted: Wanted, reading: Reading) -> _Opened:
     if format == "fits":
         layout = fits_tables.layout(path, wanted, reading.hdu)
-        return _Opened(format=format, header=layout.names, read=lambda wanted: fits_tables.read(layout, wanted))
+        return _Opened(format=format, header=layout.names, read=lambda wanted: fits_tables.read(layout, wanted),
+                       units={column.name: column.unit for column in layout.columns})  # fmt: skip
     if format in ("parquet", "feather"):
         table = arrow_tables.ArrowTable(path, format)
     elif format in sniff.LINES:
@@ -165,10 +172,11 @@ def _opened(path: Path, format: str, wanted: Wanted, reading: Reading) -> _Opene
     else:
         table = _astropy(path, format, wanted, reading)
     if isinstance(table, Layout):
-        return _Opened(format=format, header=table.header, read=lambda wanted: text_tables.read(table, wanted))
+        return _Opened(format=format, header=table.header, read=lambda wanted: text_tables.read(table, wanted),
+                       units=table.units)  # fmt: skip
     if format in ("parquet", "feather"):
-        return _Opened(format=format, header=table.names, read=table.read)
-    return _Opened(format=format, header=table.names, read=lambda wanted: iter([table.read(wanted)]))
+        return _Opened(format=format, header=table.names, read=table.read, units=table.units)
+    return _Opened(format=format, header=table.names, read=lambda wanted: iter([table.read(wanted)]), units=table.units)
 
 
 def _astropy(path: Path, format: str, wanted: Wanted, reading: Reading):

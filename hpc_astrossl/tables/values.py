@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-Kind = Literal["text", "label", "number"]
+Kind = Literal["text", "label", "number", "angle"]  # an angle is a number, in degrees whatever its unit in the table
 Wanted = Mapping[str, Kind]  # column, or an element of one such as MAG_APER[1] -> as what it is read
 NO_VALUE = ("", "null", "NULL", "--", "masked")  # of numbers in text tables
 NO_TEXT = ("", "null", "NULL", "--", "nan", "NaN")  # of names and labels there
