@@ -301,3 +301,10 @@ def test_a_disk_without_room_is_named(tmp_path, release, monkeypatch):
 def test_a_memory_that_is_none():
     with pytest.raises(InputError, match="memory_gb must be positive, found 0"):
         building.Options(memory_gb=0)
+
+
+def test_what_is_odd_about_the_spectra_is_told(tmp_path):
+    recipe, told = recipe_of(tmp_path, SPLITS[0]), []
+    (tmp_path / "spectra.csv").write_text("ra,dec,class,warning\n1,2,STAR,0")
+    spectra.read_spectra(recipe, tmp_path, Workspace(say=told.append))
+    assert told == ["spectra.csv (CSV): the last line of spectra.csv has no line break: look whether it was cut off"]

@@ -482,3 +482,17 @@ def test_what_source_extractor_writes(tmp_path):
             values = table[base][:, int(place[:-1])] if place else table[base]
             close = {"rtol": 1e-3, "atol": 2e-3} if kind == "ASCII_HEAD" else {"rtol": 0, "atol": 0}  # it rounds
             np.testing.assert_allclose(read[name], np.asarray(values, dtype=float), **close, err_msg=f"{kind} {name}")
+
+
+@pytest.mark.parametrize("info", ['name="QUERY_STATUS" value="OVERFLOW"', 'value="OVERFLOW"\n name="QUERY_STATUS"'])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_votable_that_is_a_part_of_the_answer_is_told(tmp_path, info, packed):
+    rows = "".join(f"<TR><TD>{i}</TD></TR>" for i in range(60_000))  # the word stands at the end, after a megabyte
+    text = ('<?xml version="1.0"?><VOTABLE version="1.4"><RESOURCE><INFO name="QUERY_STATUS" value="OK"/>'
+            f'<TABLE><FIELD name="id" datatype="int"/><DATA><TABLEDATA>{rows}</TABLEDATA></DATA></TABLE>'
+            f"<INFO {info}/></RESOURCE></VOTABLE>")  # fmt: skip
+    path = tmp_path / "t.vot"
+    path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+    assert "t.vot is a part of what was asked for: the server stopped at its limit" in described([path], Reading())
+    path.write_text(text.replace("OVERFLOW", "OK"))
+    assert "limit of rows" not in described([path], Reading())

@@ -13,7 +13,7 @@ from hpc_astrossl.selection.chosen import KEPT, Selection
 from hpc_astrossl.selection.workspace import BLOCK, Growing, Workspace
 from hpc_astrossl.selection.zones import Places, Rows, every
 from hpc_astrossl.specs.recipe import Recipe
-from hpc_astrossl.tables.tables import Reading, files, read_blocks
+from hpc_astrossl.tables.tables import Reading, described, files, read_blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +41,17 @@ def read_spectra(recipe: Recipe, source: Path, space: Workspace) -> Spectra:
     spec = recipe.spectra
     wanted = {spec.ra: "angle", spec.dec: "angle", spec.spectral_class: "label", spec.warning: "number"}
     reading = Reading(format=spec.format, hdu=spec.hdu, null_words=spec.null_words)
-    grown = Growing(space, names=["classes"])
-    for table in read_blocks(files(source, spec.file), wanted, reading):
+    grown, paths = Growing(space, names=["classes"]), files(source, spec.file)
+    for table in read_blocks(paths, wanted, reading):
         rows = len(table[spec.ra])
         for start in range(0, rows, BLOCK) if space.folder and rows else [0]:  # astropy gives a table in one block
             stop = start + BLOCK if space.folder else rows
             part = {name: values[start:stop] for name, values in table.items()}
             grown.append({"ra": part[spec.ra], "dec": part[spec.dec], "classes": part[spec.spectral_class],
                           "good": part[spec.warning] == 0})  # fmt: skip
+    kind, _, odd = described(paths, reading).partition("; ")
+    if odd:
+        space.say(f"{spec.file} ({kind}): {odd}")
     found = grown.columns()
     return Spectra(places=Places(rows=every(len(found["ra"])), ra=found["ra"], dec=found["dec"]),
                    classes=found["classes"], good=found["good"])  # fmt: skip

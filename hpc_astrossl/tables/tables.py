@@ -6,6 +6,7 @@ become arrays block by block. Every fault of a file is an InputError that opens 
 
 import csv
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -84,7 +85,22 @@ def described(paths: Sequence[Path], reading: Reading) -> str:
     words = str(replace(found, format=sniff.check(paths[0], found, reading.format)))
     cut = [path.name for path in paths if found.format in sniff.LINES and not _ends(path)]
     odd = f"; the last line of {cut[0]} has no line break: look whether it was cut off" if cut else ""
+    over = [path.name for path in paths if found.format == "votable" and _overflowed(path)]
+    if over:
+        odd += f"; {over[0]} is a part of what was asked for: the server stopped at its limit of rows (OVERFLOW)"
     return words + odd
+
+
+def _overflowed(path: Path) -> bool:
+    """Whether a VOTable says that it does not hold all rows (DALI 1.1, section 4.4.1), which it may at its end."""
+    before = b""
+    with streams.unpacked(path) as stream:
+        while block := stream.read(1 << 20):
+            told = re.findall(rb"<INFO\b[^>]*>", before + block)
+            if any(b"QUERY_STATUS" in tag and b"OVERFLOW" in tag for tag in told):
+                return True
+            before = block[-1000:]
+    return False
 
 
 def _ends(path: Path) -> bool:
