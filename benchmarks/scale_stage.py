@@ -94,7 +94,8 @@ def task(folder: Path, out: Path, number: int, tasks: int) -> dict:
     recipe, options = _recipe(), build.Options(task=number, tasks=tasks, workers=1)
     begun = time.monotonic(), time.process_time()
     jobs, _ = build._planned(recipe, list(recipe.stores), (folder, out), options, Progress())
-    objects = sum(len(portion) for portion in build._portions(list(jobs.values()), folder, options))
+    portions = importlib.import_module("hpc_astrossl.ingest.portions").portions
+    objects = sum(len(portion) for portion in portions(list(jobs.values()), folder, options))
     return {"objects": objects} | _used(begun)
 
 

@@ -40,7 +40,7 @@ def test_who_was_killed_goes_on_without_reading_it_again(source, tmp_path, whole
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(building, "_portions", killed)
+        patch.setattr(building, "portions", killed)
         with pytest.raises(KeyboardInterrupt):
             building.build(*_recipe(source, tmp_path), building.Options(tasks=2, workers=1))
     assert preprocess(source, tmp_path, "--task", "2/2") == 0

@@ -3,14 +3,11 @@
 import contextlib
 import errno
 import json
-import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from hpc_astrossl import identity, provenance
 from hpc_astrossl import store as stores
@@ -18,53 +15,23 @@ from hpc_astrossl.cutting import workers
 from hpc_astrossl.cutting.cutouts import open_source
 from hpc_astrossl.cutting.locate import locate
 from hpc_astrossl.cutting.progress import Progress
-from hpc_astrossl.cutting.shards import Hashes, Portion, Target
+from hpc_astrossl.cutting.shards import Hashes
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import aside_of, remove, sweep, task_note, write_aside
 from hpc_astrossl.ingest import lease, plans
 from hpc_astrossl.ingest.finishing import NothingLeft, finish
 from hpc_astrossl.ingest.looks import Looks
+from hpc_astrossl.ingest.options import Options
 from hpc_astrossl.ingest.planning import Draft, drafts, remarks, summary
 from hpc_astrossl.ingest.plans import Job
-from hpc_astrossl.objects import Objects, joined, subset
+from hpc_astrossl.ingest.portions import groups, portions
+from hpc_astrossl.objects import Objects
 from hpc_astrossl.selection.catalogue import read_objects
 from hpc_astrossl.selection.select import select
 from hpc_astrossl.selection.workspace import GB, Growing, Workspace
 from hpc_astrossl.specs.recipe import Recipe
 
-FIELDS = 4  # for each process at least: one at the border of two shares is read by both
 _OUT_OF_REACH = {errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.ENOSPC, errno.ENOTDIR, errno.EROFS}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What of the work is done here, and how: store ``only``, part ``task`` of ``tasks`` (from 1), so many processes.
-
-    ``workers`` None means the cores that this process may use. ``memory_gb`` is what the selection may take: what it
-    needs beyond that lies in files beside the stores while it is made.
-    """
-
-    only: str | None = None
-    task: int = 1
-    tasks: int = 1
-    workers: int | None = None
-    overwrite: bool = False
-    memory_gb: float = 2
-
-    def __post_init__(self):
-        if not 1 <= self.task <= self.tasks:
-            raise InputError(f"task {self.task}/{self.tasks}: expected I/N with 1 ≤ I ≤ N")
-        if self.workers is not None and self.workers < 1:
-            raise InputError(f"workers must be at least 1, found {self.workers}")
-        if not self.memory_gb > 0:
-            raise InputError(f"memory_gb must be positive, found {self.memory_gb:g}")
-        if self.overwrite and self.tasks > 1:
-            raise InputError("--overwrite is for one process: a task that comes late would remove what others made. "
-                             "Remove the old store, then start the tasks")  # fmt: skip
-
-    def own(self, count: int) -> range:
-        """Which of ``count`` shards this task writes: one after another, every shard by exactly one task."""
-        return range(count * (self.task - 1) // self.tasks, count * self.task // self.tasks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +48,7 @@ class Made:
     of_shards: int = 0
 
 
-def build(recipe: Recipe, source: Path, out: Path, options: Options = Options(),
+def build(recipe: Recipe, source: Path, out: Path, options: Options | None = None,
           progress: Progress | None = None) -> list[Made]:  # fmt: skip
     """Make the stores of a recipe as ``out/<name>.zarr``, or this task's shards of them; each appears when complete.
 
@@ -89,7 +56,7 @@ def build(recipe: Recipe, source: Path, out: Path, options: Options = Options(),
     only with ``overwrite``. Shards that an earlier attempt finished stay. InputError says what is wrong with recipe,
     source or an existing store; when it names fields that cannot be read, all shards without them are written.
     """
-    progress = progress or Progress()
+    progress, options = progress or Progress(), options or Options()
     if options.only is not None and options.only not in recipe.stores:
         raise unknown("store", options.only, recipe.stores)
     if not source.is_dir():
@@ -269,13 +236,13 @@ def _write(due: list[Job], source: Path, options: Options, progress: Progress) -
     """This task's shards; returns what kept some of them from being written. Stores with the same images share a pass
     over the fields."""
     faults = []
-    for group in _groups(due):
+    for group in groups(due):
         for job in group:
             if options.own(len(job.shards)):
                 stores.join(job.path, job.arrays, plan=job.plan)
-        portions = _portions(group, source, options)
-        if portions:
-            outcome = workers.run(portions, progress)
+        shared = portions(group, source, options)
+        if shared:
+            outcome = workers.run(shared, progress)
             faults += outcome.faults
             for note in dict.fromkeys(outcome.notes):
                 progress.say(f"rejected: {note}")
@@ -289,68 +256,6 @@ def _stop_for(faults: list[str], recipe: Recipe) -> None:
         reject = "" if one else f", or set {key}.unreadable=reject"
         raise InputError(f"{'; '.join(faults)}. Shards that need none of this are written and stay: mend it and run "
                          f"the same command again{reject}")  # fmt: skip
-
-
-def _groups(due: list[Job]) -> list[list[Job]]:
-    groups: dict[str, list[Job]] = {}
-    for job in due:
-        groups.setdefault(job.name if job.recipe.files else job.images, []).append(job)
-    return list(groups.values())
-
-
-def _portions(group: list[Job], source: Path, options: Options) -> list[Portion]:
-    """This task's shards of some stores, divided among processes; neighbours stay together, since they share fields.
-
-    Of few fields there are few processes, each with several threads, so that every field is read once.
-    """
-    own = [options.own(len(job.shards)) for job in group]
-    cores = options.workers or len(os.sched_getaffinity(0))
-    count = min(cores, sum(len(shards) for shards in own))
-    spec = group[0].recipe.fields
-    if spec is not None and spec.resample is None:
-        count = max(1, min(count, _fields(group, own, FIELDS * count) // FIELDS))
-    portions = []
-    for worker in range(count):
-        shares = [Options(task=worker + 1, tasks=count).own(len(shards)) for shards in own]
-        parts = {job.name: [shards[i] for i in share] for job, shards, share in zip(group, own, shares, strict=True)}
-        if any(parts.values()):
-            wanted = [(job, parts[job.name]) for job in group if parts[job.name]]
-            portions.append(_portion(wanted, source, cores // count))
-    return portions
-
-
-def _fields(group: list[Job], own: list[range], enough: int) -> int:
-    """How many fields hold objects of those shards; no more are counted than ``enough``."""
-    found: set[str] = set()
-    for job, numbers in zip(group, own, strict=True):
-        for number in numbers:
-            found.update(np.unique(job.table.read("field", *job.shards[number])).tolist())
-            if len(found) >= enough:
-                return enough
-    return len(found)
-
-
-def _portion(parts: list[tuple[Job, list[int]]], source: Path, threads: int) -> Portion:
-    """Shards of some stores with their objects, read from the plans; one that several stores want is there once."""
-    objects = joined([job.objects(*job.shards[number]) for job, numbers in parts for number in numbers])
-    numbers = np.concatenate([job.table.read("number", *job.shards[number])
-                              for job, numbers in parts for number in numbers])  # fmt: skip
-    if len(parts) == 1:  # a store alone keeps its own order
-        place = np.arange(len(numbers))
-    else:
-        _, first, place = np.unique(numbers, return_index=True, return_inverse=True)
-        objects = subset(objects, first)
-    targets, done = [], 0
-    for job, own in parts:
-        shards = {}
-        for number in own:
-            start, stop = job.shards[number]
-            shards[number] = place[done : done + stop - start]
-            done += stop - start
-        targets.append(Target(path=job.path, arrays=job.arrays, plan=job.plan, shards=shards))
-    job = parts[0][0]
-    return Portion(recipe=job.recipe, folder=source, images=job.images, objects=objects, targets=targets,
-                   threads=threads)  # fmt: skip
 
 
 def _end(job: Job, progress: Progress) -> Made:
