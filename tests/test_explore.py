@@ -13,7 +13,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.explore import clusters, layout, outliers, page, papers, show, space
 from hpc_astrossl.explore.explore import Wish, explore
 from hpc_astrossl.explore.given import Extra
-from hpc_astrossl.store import embedding, open_store
+from hpc_astrossl.store import display, embedding, open_store
 
 
 def blobs(seed=0):
@@ -330,3 +330,29 @@ def test_a_list_is_taken_by_its_ranks(made, tmp_path, monkeypatch):
     (tmp_path / "next.csv").write_text("rank,object_id\n2,T0011\n10,T0012\n1,T0030\n")
     shown = drawn(monkeypatch, made, tmp_path, 100, upnext=str(tmp_path / "next.csv"))
     assert [shown.ids[row] for row in shown.upnext] == ["T0030", "T0011", "T0012"]
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype", "shown"),
+    [
+        ("RGB", np.uint8, "RGB"),
+        ("gri", np.uint8, "gri"),  # three of whole numbers are colours, whatever their names
+        ("gri", np.float32, "irg"),
+        (("red", "green", "blue"), np.float32, ("red", "green", "blue")),
+        ("ugriz", np.float32, "zru"),
+        ("gr", np.float32, "rgg"),
+        ("r", np.float32, "rrr"),
+    ],
+)
+def test_the_last_band_is_red_and_colours_are_themselves(channels, dtype, shown):
+    """Each channel is bright in a column of its own."""
+    images = np.zeros((1, 40, 40, len(channels)), dtype)
+    for place in range(len(channels)):
+        images[:, :, 7 * place : 7 * place + 7, place] = 200
+    made = display.displayed(images, channels)
+    assert made.dtype == np.uint8
+    for colour, name in enumerate(shown):
+        place = list(channels).index(name)
+        own = np.arange(40) // 7 == place
+        assert (made[0, 5, own, colour] > 150).all()
+        assert not made[0, 5, ~own, colour].any()

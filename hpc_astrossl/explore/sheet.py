@@ -34,7 +34,7 @@ class Pictures:
         rows = self.rows(ids)
         if self.store is None or (rows < 0).any():
             return None
-        images = displayed(self.store.images(rows))
+        images = displayed(self.store.images(rows), self.store.info.channels)
         self.store.hold()
         lines = -(-len(ids) // COLUMNS)
         with style():

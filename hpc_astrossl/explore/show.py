@@ -89,7 +89,7 @@ def _thumbnails(found: Found, rows: np.ndarray, batch: Batch) -> tuple[thumbnail
     if store is None:
         return None, []
     ids, out = found.embedding.object_id[rows], batch.outputs.record.parent
-    told = "\n".join([store.identity, *ids.tolist()])
+    told = "\n".join([store.identity, rule(store), *ids.tolist()])
     folder = out / f"thumbnails-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
     batch.outputs.check([folder], batch.option)
     if known := thumbnails.known(folder, len(rows)):

@@ -72,7 +72,8 @@ def _small(store: Store, rows: np.ndarray) -> np.ndarray:
         return out
     scaled = (max(1, round(height * side / longer)), max(1, round(width * side / longer)))
     top, left = (side - scaled[0]) // 2, (side - scaled[1]) // 2
-    for place, image in zip(there, displayed(store.images(rows[there])), strict=True):
+    shown = displayed(store.images(rows[there]), store.info.channels)
+    for place, image in zip(there, shown, strict=True):
         if image.shape[:2] != scaled:
             image = np.asarray(Image.fromarray(image).resize(scaled[::-1], Image.Resampling.BOX))
         out[place, top : top + scaled[0], left : left + scaled[1]] = image

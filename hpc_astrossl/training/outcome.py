@@ -63,7 +63,7 @@ def write_samples(folder: RunFolder, data: Data, features: np.ndarray, answer: n
     others = np.setdiff1d(np.arange(len(rows)), wrong)
     few = rows[np.concatenate([wrong, others[_spread(len(others), CUTOUTS - len(wrong))]])]
     if folder.writes:
-        images = displayed(data.store.images(few))
+        images = displayed(data.store.images(few), data.store.info.channels)
         digests |= folder.write_arrays("cutouts.npz", object_id=table["object_id"][few], images=images)
     return digests
 
