@@ -26,7 +26,7 @@ WORDS: dict[str, dict[str, str]] = {
         "hdu": "Number (from 0) or name of the table, where a file has several.",
         "names": "Names of the first columns of a text table without a header; empty: the header has them.",
         "null_words": "Words that stand for no value in a text table, besides an empty field, null and --.",
-        "id": "Column with the object's id.",
+        "id": "Column with the object's id: a name or number that no other object has, such as the number of its row.",
         "ra": "Column with the right ascension, degrees. Give it together with dec.",
         "dec": "Column with the declination, degrees. Give it together with ra.",
         "x": "Column with the pixel position in the field; the centre of the first pixel is 1. With y.",

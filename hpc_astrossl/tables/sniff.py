@@ -22,7 +22,7 @@ _MAGIC = {b"SIMPLE": "fits", b"PAR1": "parquet", b"ARROW1": "feather"}
 _OTHERS = {  # what is not read: first bytes -> name and remedy
     b"\x89HDF": ("an HDF5 file", "write its table as Parquet or FITS"),
     b"SQLite format 3": ("an SQLite database", "export its table as CSV"),
-    b"\x93NUMPY": ("a NumPy array", "write it as FITS or Parquet, with named columns"),
+    b"\x93NUMPY": ("a NumPy array", "write it as CSV, FITS or Parquet, with named columns, ids among them"),
     b"#ASDF": ("an ASDF file", "write its table as FITS or Parquet"),
     b"FEA1": ("a Feather file of version 1", "write it again with pyarrow.feather, or as Parquet"),
     b"\xff\xff\xff\xff": ("an Arrow stream", "write it as Feather or Parquet"),
