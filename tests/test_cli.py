@@ -4,11 +4,13 @@ import argparse
 import importlib.util
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from hpc_astrossl import __version__, cli, names
 from hpc_astrossl.cli import demo
+from hpc_astrossl.cli.screen import at
 from hpc_astrossl.errors import EXIT_CONTINUE, EXIT_INPUT, InputError, Interrupted
 
 VERBS = {
@@ -94,3 +96,8 @@ def test_the_demo_says_that_it_needs_a_checkout(tmp_path, monkeypatch, capsys):
     assert cli.main(["demo", "--out", str(tmp_path / "out")]) == EXIT_INPUT
     assert "no folder preprocess, jobs, examples/efigi here; the demo runs from a checkout" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_printed_command_finds_the_work_directory_from_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [at(Path()), at(tmp_path), at(Path("my runs"))] == ["", "", " --workdir 'my runs'"]

@@ -126,6 +126,21 @@ class TestFilledIn:
         assert (found.experiment, found.sets["images"].store, found.sizes) == ("images", str(store), ("all",))
         assert main(["plan", jobs, "--cluster", "local", "--workdir", str(tmp_path)]) == 0
 
+    def test_what_is_printed_can_be_typed_wherever_the_file_lies(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        names = [f"{kind}/{n}.png" for kind in "ab" for n in range(12)]
+        self.pictures(tmp_path / "my pictures", *names)
+        (tmp_path / "my files").mkdir()
+        out = "my files/the recipe.yaml"
+        assert main(["new", "recipe", "folders", "--source", "my pictures", "--out", out]) == 0
+        command = capsys.readouterr().out.splitlines()[-1]
+        assert command == "astrossl preprocess 'my files/the recipe.yaml' --source 'my pictures' --out stores"
+        assert main(shlex.split(command)[1:]) == 0
+        (tmp_path / "stores/images.zarr").rename(tmp_path / "my set (1).zarr")
+        assert main(["new", "jobs", "classes", "--store", "my set (1).zarr", "--out", "my files/j.yaml"]) == 0
+        found = config.load("my files/j.yaml", reference.KINDS["jobs"])
+        assert (found.experiment, found.sets["my_set_1_"].store) == ("my_set_1_", "my set (1).zarr")
+
     def test_names_that_are_numbers_are_names_and_hidden_folders_are_none(self, tmp_path, monkeypatch, capsys):
         """Folders that other loaders take for classes, and class names that YAML takes for numbers, times or truths."""
         monkeypatch.chdir(tmp_path)

@@ -51,7 +51,8 @@ def _demo(arguments) -> int:
     if page.exists():
         print(f"\nThe report: {page.absolute()}")
     else:  # a scheduler has it all in its queue
-        print(f"\nSubmitted; the report will be {page.absolute()}; see astrossl status demo --workdir {out}")
+        where = shlex.quote(str(out))
+        print(f"\nSubmitted; the report will be {page.absolute()}; see astrossl status demo --workdir {where}")
     return 0
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpc_astrossl.cli import add_verb
 from hpc_astrossl.cli.follow import SHOWN, WORKDIR, tell_reasons
-from hpc_astrossl.cli.screen import Line, table
+from hpc_astrossl.cli.screen import Line, at, table
 from hpc_astrossl.errors import EXIT_FAULT, EXIT_INPUT
 
 
@@ -262,10 +262,9 @@ def _tell_elsewhere(experiment: str, entries: Sequence, workdir: Path) -> bool:
     unknown = [entry for entry in entries if entry.machine is None]
     hosts = sorted({entry.host for entry in entries})
     if hosts:
-        where = "" if workdir == Path() else f" --workdir {workdir}"
         verb = "holds" if len(hosts) == 1 else "hold"
         print(f"of these, {', '.join(hosts)} {verb} some, and cannot be seen from here; if that machine is gone, free "
-              f"them with: astrossl cancel {experiment}{where}, then submit again", file=sys.stderr)  # fmt: skip
+              f"them with: astrossl cancel {experiment}{at(workdir)}, then submit again", file=sys.stderr)  # fmt: skip
     return bool(unknown)
 
 
@@ -275,7 +274,7 @@ def _send(plan, todo, alive, cluster, ledger, workdir: Path) -> None:
     for sent in slurm.submit(plan, todo, alive, cluster=cluster, ledger=ledger, workdir=workdir):
         first = sent.jobs[0].partition("_")[0]
         print(f"  {sent.stage}: job {first}, {len(sent.works)} tasks{', ' + sent.after if sent.after else ''}")
-    print(f"Follow with: astrossl status {plan.experiment}")
+    print(f"Follow with: astrossl status {plan.experiment}{at(workdir)}")
 
 
 def _dry_run(plan, todo, alive, cluster, ledger, workdir: Path) -> None:

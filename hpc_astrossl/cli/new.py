@@ -2,6 +2,7 @@
 
 import importlib.resources
 import re
+import shlex
 from argparse import Namespace
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def _of_store(store: Path | None) -> dict[str, str]:
         raise InputError(f"--store {store}: no store is there; make it first (astrossl preprocess)") from None
     if not about.get("class_names"):
         raise InputError(f"--store {store}: has no classes to learn; make it again, with labels in its recipe")
-    name = flow(store.stem)
+    name = flow(re.sub(r"[^A-Za-z0-9_.-]+", "_", store.stem).lstrip("_.-") or "classes")  # as names of runs may be
     return {"experiment": name, "set": name, "store": flow(str(store)), "size": "all", "workdir": "",
             "says": "sizes: [100, all] trains on 100 labels, too: what more labels are worth."}  # fmt: skip
 
@@ -89,7 +90,7 @@ def commented(file: str, kind: str, out: Path, words: dict[str, str]) -> str:
     template = importlib.resources.files("hpc_astrossl").joinpath("templates", file, f"{kind}.yaml").read_text("utf-8")
     checkout = Path(__file__).parents[2]
     lines, path, keys = [], [], reference.keys(file)
-    for line in template.format(file=out, checkout=checkout, **words).splitlines():
+    for line in template.format(file=shlex.quote(str(out)), checkout=shlex.quote(str(checkout)), **words).splitlines():
         if found := re.match(r"( *)([\w-]+):", line):
             depth = len(found[1]) // 2
             path = [*path[:depth], found[2]]

@@ -1,7 +1,9 @@
-"""What verbs print for people: a table, and a line of progress that is rewritten on a terminal."""
+"""What verbs print for people: a table, a command to type, and a line of progress that is rewritten on a terminal."""
 
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from hpc_astrossl.terminal import CLEAR_LINE, control
 
@@ -12,6 +14,11 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     rows = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
     return "\n".join(row.rstrip() for row in rows) + "\n"
+
+
+def at(workdir: Path) -> str:
+    """The option by which a command that is typed here finds that work directory."""
+    return "" if workdir.absolute() == Path().absolute() else f" --workdir {shlex.quote(str(workdir))}"
 
 
 class Line:
