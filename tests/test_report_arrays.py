@@ -145,7 +145,8 @@ def test_umap_is_seeded_and_leaves_the_scores_alone(run):
 
 
 @pytest.mark.parametrize(
-    ("count", "words"), [(5, "a projection needs at least 12"), (20, "every object has the same features")]
+    ("count", "words"),
+    [(5, "a projection needs at least 12 labelled objects, and it has 5"), (20, "every object has the same features")],
 )
 def test_features_that_cannot_be_projected_say_so(count, words):
     found = Features(label=np.zeros(count, int), features=np.ones((count, 3)))

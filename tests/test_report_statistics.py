@@ -182,6 +182,14 @@ def write_uneven(folder, **data):
     return Desk.of(read_study(folder), folder)
 
 
+def test_one_object_is_one():
+    assert [words._objects(count) for count in (1, 4, 1200)] == [
+        "1 test object",
+        "4 test objects",
+        "1,200 test objects",
+    ]
+
+
 def test_a_class_that_is_never_named_is_said_first(tmp_path):
     desk = write_uneven(tmp_path)
     said = summary.sentences(desk, [])

@@ -19,7 +19,7 @@ def never(desk: Desk, set_: str) -> list[str]:
     size, found = c.main_size(desk.classes, set_), []
     for scheme, said in desk.row(set_, size, "test").items():
         names = c.get(desk.classes, set_, scheme, size).runs[0].class_names
-        missed = [f"{names[k]} ({int((said.truth == k).sum()):,} test objects)" for k in by_class.never_named(said)]
+        missed = [f"{names[k]} ({_objects(int((said.truth == k).sum()))})" for k in by_class.never_named(said)]
         seeds = "its only run" if len(said.seeds) == 1 else f"any of its {len(said.seeds)} runs"
         found += [f"{set_}: {scheme} never names {_and(missed)} in {seeds}."] if missed else []
     return found
@@ -144,6 +144,10 @@ def other_sets(desk: Desk) -> list[str]:
     reasons = (not_the_papers(run.set, run.store, len(run.class_names)) for run in runs)
     found = sorted(set(filter(None, reasons)))
     return [f"Not compared with the paper: {'; '.join(found)}."] if found else []
+
+
+def _objects(count: int) -> str:
+    return f"{count:,} test object{'' if count == 1 else 's'}"
 
 
 def _and(names: list[str]) -> str:

@@ -48,7 +48,9 @@ def project(found: Features, method: str = "tsne") -> Projection:
     """
     values, label = found.features.astype("float64"), found.label
     if len(values) < LEAST:
-        raise InputError(f"features.npz: {len(values)} labelled objects, a projection needs at least {LEAST}")
+        raise InputError(
+            f"features.npz: a projection needs at least {LEAST} labelled objects, and it has {len(values)}"
+        )
     if not np.ptp(values, axis=0).any():
         raise InputError("features.npz: every object has the same features")
     rows = np.sort(np.random.default_rng(SEED).permutation(len(values))[:MOST])
