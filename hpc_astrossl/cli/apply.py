@@ -33,20 +33,27 @@ def add(verbs) -> None:
 
 def _common(verb: ArgumentParser, source: str, forms: str) -> None:
     verb.add_argument("run", metavar="RUN", type=Path, help="the folder of a finished run")
-    verb.add_argument("source", metavar=source, type=Path)
+    verb.add_argument("source", metavar=source, type=Path, help="a store, or a folder or table of pictures")
     verb.add_argument(
         "--out", metavar="FILE", type=Path, required=True, action="append", help=f"{forms}; may be repeated"
     )
-    verb.add_argument("--crop", metavar="N", type=int, help="the middle N pixels of each picture (default: as learnt)")
-    verb.add_argument("--scale", metavar="ARCSEC", type=float,
-                      help="of a pixel of the pictures: the crop shows as much sky as the run's images")  # fmt: skip
+    verb.add_argument(
+        "--crop",
+        metavar="N",
+        type=int,
+        help="take the middle N pixels of each picture (default: as many as the run learnt)",
+    )
+    verb.add_argument(
+        "--scale", metavar="ARCSEC", type=float,
+        help="pixel scale of the pictures, which are then cropped to as much sky as the run learnt",
+    )  # fmt: skip
     verb.add_argument("--unreadable", choices=("stop", "skip"),
-                      help="what a picture does that cannot be used (default: as the run's recipe says)")  # fmt: skip
+                      help="what to do when a picture cannot be used (default: as the run's recipe says)")  # fmt: skip
     verb.add_argument("--anyway", action="store_true",
-                      help="use a run whose store or first weights are others now, or images made otherwise than it "
-                           "learnt")  # fmt: skip
+                      help="go on even if the run's store or first weights have changed since, or the images were made "
+                           "otherwise than those it learnt")  # fmt: skip
     verb.add_argument("--task", metavar="I/N", default="1/1", help="make part I of N; any order, any node")
-    verb.add_argument("--json", action="store_true", help="print JSON")
+    verb.add_argument("--json", action="store_true", help="print JSON instead of words")
 
 
 def task(words: str) -> tuple[int, int]:

@@ -32,7 +32,7 @@ def add(verbs) -> None:
         help="the name that runs use (default: %(default)s); imagenet-NAME is for backbone NAME",
     )
     verb.add_argument("--anyway", action="store_true",
-                      help="also of a run of which nothing tells what it has seen (FILE.seen.npz)")  # fmt: skip
+                      help="even if nothing tells which objects their run has seen (FILE.seen.npz)")  # fmt: skip
     verb = add_verb(
         what,
         "fetch",
@@ -55,7 +55,9 @@ def add(verbs) -> None:
         type=Path,
         help=".safetensors or .pth; FILE.md will be the card, FILE.seen.npz the objects it has seen",
     )
-    verb.add_argument("--anyway", action="store_true", help="also of a run whose store or first weights are others now")
+    verb.add_argument(
+        "--anyway", action="store_true", help="export even if the run's store or first weights have changed since"
+    )
     add_verb(
         what,
         "list",

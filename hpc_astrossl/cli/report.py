@@ -17,7 +17,9 @@ def add(verbs) -> None:
     verb.add_argument("experiment", help="its name below <workdir>/runs, or the path of its folder")
     verb.add_argument("--workdir", type=Path, default=Path(), help="the work directory (default: the current one)")
     verb.add_argument("--out", type=Path, help="where to write (default: <workdir>/reports/<experiment>)")
-    verb.add_argument("--projection", choices=("tsne", "umap"), default="tsne", help="of features (default: tsne)")
+    verb.add_argument(
+        "--projection", choices=("tsne", "umap"), default="tsne", help="how features are drawn (default: tsne)"
+    )
 
 
 def report(arguments) -> None:

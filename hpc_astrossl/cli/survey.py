@@ -23,36 +23,36 @@ def add(verbs) -> None:
     verb.add_argument(
         "--dry-run",
         action="store_true",
-        help="show what would be kept and left out, from the tables alone; write nothing",
+        help="show what would be kept and left out, without reading pixels; write nothing",
     )
-    verb.add_argument("--json", action="store_true", help="print JSON")
+    verb.add_argument("--json", action="store_true", help="print JSON instead of words")
     verb.add_argument("--store", metavar="NAME", help="make this store only")
     verb.add_argument(
         "--task", metavar="I/N", default="1/1", help="write part I of N, whole shards; any order, any node"
     )
     verb.add_argument("--workers", metavar="W", type=int, help="processes; default: the cores of this node")
     verb.add_argument("--memory-gb", metavar="G", type=float, default=2, help="memory for selecting objects, GB; what "
-                      "it needs beyond that lies in files beside the stores meanwhile; default: 2")  # fmt: skip
+                      "needs more is kept in files beside the stores until it is done; default: 2")  # fmt: skip
     verb.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a key of the recipe")
     verb.add_argument("--overwrite", action="store_true", help="replace stores that are there already")
 
     verb = add_verb(verbs, "info", about="show what a store holds and where it came from",
                     example="astrossl info stores/SG.zarr --image SG.png", handler=_info)  # fmt: skip
-    verb.add_argument("store", metavar="STORE", type=Path)
+    verb.add_argument("store", metavar="STORE", type=Path, help="the store, a folder NAME.zarr")
     verb.add_argument("--json", action="store_true", help="print JSON, with the recipe and all inputs")
     verb.add_argument("--image", metavar="FILE.png", type=Path,
                       help="also draw a contact sheet: objects of each class, with magnitudes where known")  # fmt: skip
 
     verb = add_verb(verbs, "check", about="look for faults in a store; exit status 2 if there are any",
                     example="astrossl check stores/SG.zarr --deep", handler=_check)  # fmt: skip
-    verb.add_argument("store", metavar="STORE", type=Path)
+    verb.add_argument("store", metavar="STORE", type=Path, help="the store, a folder NAME.zarr")
     verb.add_argument("--deep", action="store_true", help="also read every chunk and verify its checksum")
-    verb.add_argument("--json", action="store_true", help="print JSON")
+    verb.add_argument("--json", action="store_true", help="print JSON instead of words")
 
     verb = add_verb(verbs, "cutout", about="write objects of a store as FITS with a WCS, and as PNG",
                     example="astrossl cutout stores/SG.zarr SPLUS.STRIPE82-0001.00042 --out cutouts",
                     handler=_cutout)  # fmt: skip
-    verb.add_argument("store", metavar="STORE", type=Path)
+    verb.add_argument("store", metavar="STORE", type=Path, help="the store, a folder NAME.zarr")
     verb.add_argument(
         "ids", metavar="ID", nargs="+", help="object ids, as astrossl info and the store's table have them"
     )
