@@ -263,3 +263,13 @@ def test_a_damaged_fits_header_leaves_no_file_open(tmp_path):
             read_table(path, WANTED, format="fits")
         gc.collect()
     assert [str(one.message) for one in heard if one.category is ResourceWarning] == []
+
+
+@pytest.mark.parametrize("text", ["id;label\na;1\nb;2\n", "id,label\na;1\nb;2\n"])
+def test_a_separator_that_separates_nothing_is_told(tmp_path, text):
+    """As spreadsheets save CSV where a comma is the decimal sign."""
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(
+        InputError, match=r"no column 'label'.* separates none here; save the table as CSV, with commas"
+    ):
+        read_table(tmp_path / "t.csv", {"label": "text"})

@@ -43,8 +43,7 @@ def add(verbs) -> None:
         verbs,
         "completion",
         about="print what a shell needs to complete verbs, options, files and keys",
-        example="source <(astrossl completion bash)      # in ~/.bashrc; zsh: the same in ~/.zshrc\n"
-        "  astrossl completion fish | source        # in ~/.config/fish/config.fish",
+        example="source <(astrossl completion bash)      # zsh too; fish: astrossl completion fish | source",
         handler=tell,
     )
     verb.add_argument("shell", choices=SHELLS)

@@ -231,7 +231,15 @@ def _check_column(path: Path, header: Sequence[str], name: str) -> None:
         parts = [other for other in header if other.startswith(f"{base}[")]
         near = parts if parts else nearest(base, header)
         hint = f"nearest: {', '.join(near)}" if near else f"it has: {', '.join(header[:20]) or 'no header'}"
-        raise InputError(f"{path}: no column {name!r}; {hint}. The recipe says which column is which")
+        raise InputError(f"{path}: no column {name!r}; {hint}. {_one_column(header)}")
+
+
+def _one_column(header: Sequence[str]) -> str:
+    """What to do: of a header that is one long name, something else separates the columns than was thought."""
+    signs = [sign for sign in ";|,\t" if len(header) == 1 and sign in header[0]]
+    if not signs:
+        return "The recipe says which column is which"
+    return f"That is one column, as {signs[0]!r} separates none here; save the table as CSV, with commas in every line"
 
 
 def nearest(name: str, header: Iterable[str]) -> list[str]:
