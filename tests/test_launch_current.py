@@ -171,6 +171,30 @@ def test_remake_sets_aside_and_makes_again_with_all_that_depends_on_it(workdir, 
     assert f"out of date {later}: was trained on another store" in capsys.readouterr().out
 
 
+def test_weights_that_are_others_than_a_run_has_left(workdir, capsys):
+    pretext, later = keys(workdir)
+    folder = workdir / "runs/toys" / later
+    path, whole = folder / "weights.safetensors", (folder / "weights.safetensors").read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    words = f"{later}: {identity.REPLACED.format('weights.safetensors')}"
+    assert judged(workdir).done == {pretext}
+    assert main(["plan", "toys.yaml"]) == EXIT_DONE
+    assert f"out of date  {words}" in capsys.readouterr().out
+    assert main(["submit", "toys.yaml", "--cluster", "local"]) == EXIT_INPUT
+    assert words in capsys.readouterr().err
+    assert main(["train", str(folder / "config.yaml")]) == EXIT_INPUT
+    assert f"{words}; bring it back; it is not trained again by itself: " in capsys.readouterr().err
+    path.write_bytes(whole)  # younger than the result, and the same
+    assert judged(workdir).done == {pretext, later}
+
+
+def test_runs_that_begin_from_a_run_whose_weights_are_others(workdir):
+    pretext, later = keys(workdir)
+    path = workdir / "runs/toys" / pretext / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert set(judged(workdir).outdated) == {pretext, later}
+
+
 def test_runs_of_before_stay_done_and_are_marked(workdir, capsys):
     for key in keys(workdir):
         made_before(workdir / "runs/toys" / key)

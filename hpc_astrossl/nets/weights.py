@@ -128,8 +128,8 @@ def read_whole(path: Path, sha256: str | None) -> tuple[dict[str, Tensor], str]:
         raise InputError(f"{path}: no such file; the run folder is not complete") from None
     found = hashlib.sha256(data).hexdigest()
     if sha256 not in (None, found):
-        raise InputError(f"{path}: damaged: it is not the file that its run wrote; train the run again "
-                         f"({both(sha256, found)})")  # fmt: skip
+        raise InputError(f"{path}: damaged: it is not the file that its run wrote; bring it back, or train the "
+                         f"run again, by astrossl submit --remake ({both(sha256, found)})")  # fmt: skip
     try:
         tensors = load(data)
     except Exception as error:  # as above

@@ -116,8 +116,8 @@ def open_source(run: RunSpec, workdir: Path, store: Store) -> Source:
     leakage, lineage = check(run, workdir, store)
     sha256 = provenance.sha256(path)
     if noted not in (None, sha256):
-        raise InputError(f"{path}: damaged: it is not the file that its run wrote; train that run again "
-                         f"({identity.both(noted, sha256)})")  # fmt: skip
+        raise InputError(f"{path}: damaged: it is not the file that its run wrote; bring it back, or train that run "
+                         f"again, by astrossl submit --remake ({identity.both(noted, sha256)})")  # fmt: skip
     backbone = run.model.backbone
     tensors = weights.read(path, backbone)
     if provenance.sha256(path) != sha256:

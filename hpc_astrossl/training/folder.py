@@ -111,7 +111,10 @@ class RunFolder:
         if result is not None:
             if words := identity.misplaced(self.path.name, str(result.get("run_id", ""))):
                 raise InputError(f"{self.path}: {words}; move it away, or give it its own name again")
-            if note := identity.hold_run(self.path, result, f"it is not trained again by itself: {MOVE}"):
+            remedy = f"it is not trained again by itself: {MOVE}"
+            if words := identity.replaced(self.path, identity.Made.of(result).own):
+                raise InputError(f"{self.path}: {words}; bring it back; {remedy}")
+            if note := identity.hold_run(self.path, result, remedy):
                 print(note, file=sys.stderr, flush=True)
             shutil.rmtree(self.checkpoints, ignore_errors=True)
         return result
