@@ -356,3 +356,10 @@ def test_the_last_band_is_red_and_colours_are_themselves(channels, dtype, shown)
         own = np.arange(40) // 7 == place
         assert (made[0, 5, own, colour] > 150).all()
         assert not made[0, 5, ~own, colour].any()
+
+
+def test_an_empty_list_says_that_nothing_is_left_to_label(made, tmp_path, monkeypatch):
+    (tmp_path / "next.csv").write_text("rank,object_id,class,probability,margin,distance,unlike\n")
+    shown = drawn(monkeypatch, made, tmp_path, 100, upnext=str(tmp_path / "next.csv"))
+    assert not len(shown.upnext)
+    assert "next.csv: nothing is left to label." in shown.notes

@@ -60,6 +60,8 @@ def load(extra: Extra, ids: np.ndarray, embedding: Path, *, anyway: bool = False
     if extra.upnext is None:
         return Given(columns=columns, notes=notes)
     rows = _ranked(extra.upnext, ids, order)
+    if not len(rows):
+        notes.append(f"{Path(extra.upnext).name}: nothing is left to label.")
     return Given(columns=columns, upnext=rows[rows >= 0], notes=[*notes, *_missing(rows, extra.upnext)])
 
 
@@ -71,6 +73,8 @@ def _ranked(name: str, ids: np.ndarray, order: np.ndarray) -> np.ndarray:
         raise InputError(f"{name}: no column rank; --next takes the next.csv that classify writes")
     if rank.dtype.kind != "f" or not np.isfinite(rank).all():
         raise InputError(f"{name}: a rank in it is no number; --next takes the next.csv that classify writes")
+    if not len(rank):  # classify leaves it so where all objects are labelled
+        return np.empty(0, dtype=np.int64)
     rows = _rows(table["object_id"], ids, order, name)
     return rows[np.argsort(rank, kind="stable")]
 
