@@ -9,6 +9,7 @@ from test_slurm_tasks import LONG, SHORT, result, row, same, starts, submit, tra
 from training_toys import make_store
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
+AMPLE = {"resources": {"all": {"minutes": 60}}}  # no time limit comes between, however slow this machine is
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_a_job_that_somebody_holds_is_queued_and_not_sent_again(slurm, workdir, 
 
 @pytest.mark.parametrize("how", [[], ["State=SpecialExit"]], ids=["held", "special exit"])
 def test_a_running_job_that_an_operator_sends_back_goes_on_when_it_is_released(slurm, workdir, how, undisturbed):  # noqa: F811
-    job = submit(slurm, workdir, LONG)
+    job = submit(slurm, workdir, LONG, **AMPLE)
     trains(slurm, workdir)
     slurm.ask("scontrol", "requeuehold", *how, job)
     slurm.wait(lambda: slurm.jobs()[job] in ("PENDING", "SPECIAL_EXIT", "REQUEUE_HOLD"), 60, "it is held")
@@ -57,7 +58,7 @@ def test_a_running_job_that_an_operator_sends_back_goes_on_when_it_is_released(s
 
 
 def test_a_node_that_is_drained_under_a_run_lets_it_end(slurm, workdir, undisturbed):  # noqa: F811
-    job = submit(slurm, workdir, LONG)
+    job = submit(slurm, workdir, LONG, **AMPLE)
     trains(slurm, workdir)
     node = slurm.ask("squeue", "--noheader", f"--jobs={job}", "--format=%N").strip()
     slurm.ask("scontrol", "update", f"nodename={node}", "state=drain", "reason=disk")
