@@ -217,7 +217,7 @@ class TestFolders:
         assert main(["predict", str(folder), str(source), "--out", str(tmp_path / "a.csv")]) == EXIT_DONE
         said = capsys.readouterr()
         assert "6 objects" in said.out
-        assert "not read: .gif 2, .txt 1" in said.err
+        assert "not read: .gif 2, .txt 1, hidden .png 1" in said.err
 
     def test_one_that_may_not_be_entered_is_named(self, source, monkeypatch):
         (source / "shut").mkdir()
@@ -297,7 +297,7 @@ class TestFolders:
         assert main([*asked, "--json"]) == EXIT_DONE
         told = json.loads(capsys.readouterr().out)
         assert (told["objects"], told["left_out"]) == (6, {"unreadable image": 1, "blank image": 1})
-        assert told["remarks"][0] == "not read: .gif 2, .txt 2"
+        assert told["remarks"][0] == "not read: .gif 2, .txt 2, hidden .png 1"
         assert "1 of 8 pictures cannot be used; the first is" in told["remarks"][-1]
 
     def test_who_comes_when_another_has_put_it_together_counts_by_the_list(self, source, folder, tmp_path, monkeypatch):

@@ -81,7 +81,9 @@ def _images(folder: Path, others: Counter) -> Iterator[str]:
                 raise InputError(f"{Path(root, name)}: is a folder that is read already, by a link; remove the link")
             seen.add(place)
         for name in names:
-            if name.startswith("."):
+            if name.startswith("."):  # as of what other systems leave beside pictures
+                if (suffix := Path(name).suffix.lower()) in SUFFIXES:
+                    others[f"hidden {suffix}"] += 1
                 continue
             path = Path(root, name)
             if path.is_symlink() and not _is_there(path):  # of a folder of images, maybe
