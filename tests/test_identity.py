@@ -90,7 +90,7 @@ def test_tables_keep_what_they_were_made_from(study, tmp_path, suffix):
     if suffix == "parquet":
         parquet = pytest.importorskip("pyarrow.parquet")
     run, out = folder(study, LATER), tmp_path / f"p.{suffix}"
-    assert apply.predict(apply.Job(run=run, source=study / "toy", outs=[out])) == 48
+    assert apply.predict(apply.Job(run=run, source=study / "toy", outs=[out])).objects == 48
     if suffix == "csv":
         about = json.loads((tmp_path / "p.csv.json").read_text())
     elif suffix == "npz":
@@ -210,7 +210,7 @@ def test_what_decides_nothing_may_be_edited(workdir):
 
 def test_parts_of_a_run_that_was_trained_again_between_tasks_are_not_mixed(workdir):
     work = apply.Job(run=folder(workdir, LATER), source=workdir / "toy", outs=[workdir / "f.npz"], part_rows=24)
-    assert apply.embed(dataclasses.replace(work, task=(0, 2))) is None
+    assert apply.embed(dataclasses.replace(work, task=(0, 2))).objects is None
     trained_again(folder(workdir, LATER))
     with pytest.raises(InputError, match="holds parts of other work"):
         apply.embed(dataclasses.replace(work, task=(1, 2)))
@@ -227,7 +227,7 @@ def test_a_table_of_another_run_with_parts_left_beside_it_is_not_taken_for_this_
             apply.embed(apply.Job(run=folder(workdir, LATER), source=workdir / "toy", outs=[out]))
     with pytest.raises(InputError, match="is there already, and was made from something else"):
         apply.embed(apply.Job(run=folder(workdir, other), source=workdir / "toy", outs=[out]))
-    assert apply.embed(apply.Job(run=folder(workdir, LATER), source=workdir / "toy", outs=[out])) == 48
+    assert apply.embed(apply.Job(run=folder(workdir, LATER), source=workdir / "toy", outs=[out])).objects == 48
 
 
 def interrupted(workdir, run, monkeypatch, after=2):
