@@ -20,6 +20,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 from hpc_astrossl.cutting import asinh, containers
 from hpc_astrossl.cutting.badfile import NO_FILE, TRUNCATED, BadFile
+from hpc_astrossl.cutting.blocksums import BlockSums
 from hpc_astrossl.cutting.fitsunits import RAW, Stored, choose
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.tables import streams
@@ -29,7 +30,6 @@ _MOST_KNOWN, _MOST_TEXTS = 1 << 17, 1 << 12
 BLOCK = 2880  # bytes of a block: headers and data of FITS fill whole ones
 _PIECE = BLOCK * 256  # bytes summed at a time, which the processor's cache holds
 AT_A_TIME = 1024  # rows, about, that who reads many windows holds
-_MOST_SUMS = 1 << 26  # bytes of sums that are kept, of 23 GB of files
 _FAULTS = (*streams.FAULTS, ValueError, TypeError, KeyError, IndexError, RuntimeError, ImportError, AstropyWarning,
            fits.VerifyError)  # fmt: skip
 
@@ -285,17 +285,11 @@ def sha256(path: Path) -> str:
                 foreign = count % BLOCK or not (sums or memory[: len(containers.FITS)] == containers.FITS)
                 sums = None if foreign else [*sums, _words(memory[:count])]
     if sums:
-        _remember_sums(stamp, np.concatenate(sums))
+        _SUMS.put(stamp, np.concatenate(sums))
     return digest.hexdigest()
 
 
-_SUMS: dict[tuple, np.ndarray] = {}  # of files that were hashed in this process, as long as there is room
-
-
-def _remember_sums(stamp: tuple, sums: np.ndarray) -> None:
-    _SUMS[stamp] = sums
-    while sum(one.nbytes for one in _SUMS.values()) > _MOST_SUMS:
-        _SUMS.pop(next(iter(_SUMS)))
+_SUMS = BlockSums()  # of files that were hashed in this process
 
 
 def _stamp(path: Path) -> tuple:
