@@ -75,6 +75,8 @@ def one_scale(job: Job, facts: dict[str, np.ndarray], split: np.ndarray) -> list
         return []
     scale = np.sqrt(np.abs(np.linalg.det(wcs[:, 2:].reshape(-1, 2, 2)))) * ARCSEC
     scale[split == stores.REJECTED] = np.nan
+    if job.recipe.fields is not None:  # within one field it changes where the projection does, at each object's place
+        scale = _of_fields(scale, job.column("field"))
     if not np.isfinite(scale).any() or np.nanmax(scale) <= np.nanmin(scale) * (1 + SCALES_DIFFER):
         return []
     first, last = (int(pick(scale)) for pick in (np.nanargmin, np.nanargmax))
@@ -87,6 +89,18 @@ def one_scale(job: Job, facts: dict[str, np.ndarray], split: np.ndarray) -> list
         return [f"{job.name}: {words}; cutouts.resample brings them to one scale"]
     raise InputError(f"store {job.name}: {words}, so objects of one size differ in them; bring all to one scale, "
                      "fields.resample: {pixel_scale: …}, or leave those fields out, and say --overwrite")  # fmt: skip
+
+
+def _of_fields(scale: np.ndarray, field: np.ndarray) -> np.ndarray:
+    """The middle scale of each object's field, NaN for objects without one."""
+    known = np.flatnonzero(np.isfinite(scale))
+    _, field = np.unique(field[known], return_inverse=True)
+    order = np.lexsort((scale[known], field))
+    first = np.searchsorted(field[order], np.arange(field.max(initial=-1) + 2))
+    middle = scale[known][order][(first[:-1] + first[1:]) // 2]
+    found = np.full_like(scale, np.nan)
+    found[known] = middle[field]
+    return found
 
 
 class NothingLeft(InputError):

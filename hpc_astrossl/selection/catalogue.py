@@ -130,7 +130,10 @@ def _texts(recipe: Recipe) -> dict[str, str]:
     parts = place.columns if place is not None else []
     if recipe.images is not None and recipe.images.size is not None:
         names.add(recipe.images.size.column)
-    return dict.fromkeys(sorted(names), "label") | {name: "text" for name in sorted(parts) if name != "id"}
+    found = dict.fromkeys(sorted(names), "label") | {name: "text" for name in sorted(parts) if name != "id"}
+    if recipe.cutouts is not None and recipe.cutouts.array_row is not None:
+        found[recipe.cutouts.array_row] = "label"  # a number, which 19.0 is too
+    return found
 
 
 def _wanted(spec: CatalogueSpec, texts: dict[str, str]) -> dict[str, str]:

@@ -41,7 +41,7 @@ def read_spectra(recipe: Recipe, source: Path, space: Workspace) -> Spectra:
     spec = recipe.spectra
     wanted = {spec.ra: "angle", spec.dec: "angle", spec.spectral_class: "label", spec.warning: "number"}
     reading = Reading(format=spec.format, hdu=spec.hdu, null_words=spec.null_words)
-    grown, paths = Growing(space, names=["classes"]), files(source, spec.file)
+    grown, paths = Growing(space, names=["classes"], what="spectra"), files(source, spec.file)
     for table in read_blocks(paths, wanted, reading):
         rows = len(table[spec.ra])
         for start in range(0, rows, BLOCK) if space.folder and rows else [0]:  # astropy gives a table in one block

@@ -200,8 +200,8 @@ class Growing:
     ``names`` are those of columns of a few texts.
     """
 
-    def __init__(self, space: Workspace, names: Sequence[str] = ()):
-        self._space, self._names = space, names
+    def __init__(self, space: Workspace, names: Sequence[str] = (), what: str = "objects"):
+        self._space, self._names, self._what = space, names, what
         self._blocks: list[Mapping[str, np.ndarray]] = []
         self._held, self._rows, self._files = 0, 0, {}
 
@@ -210,7 +210,7 @@ class Growing:
         self._blocks.append(block)
         before, self._rows = self._rows, self._rows + len(next(iter(block.values())))
         if self._rows // TOLD > before // TOLD:
-            self._space.say(f"{self._rows:,} objects so far{', on disk' if self._files else ''}")
+            self._space.say(f"{self._rows:,} {self._what} so far{', on disk' if self._files else ''}")
         self._held += sum(values.nbytes for values in block.values())
         if self._files or (self._space.folder is not None and self._held > self._space.memory // 8):
             self._spill()
