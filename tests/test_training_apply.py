@@ -140,9 +140,12 @@ def test_a_damaged_part_is_named(tmp_path):
 
 
 def test_parts_of_other_work_are_not_mixed_in(tmp_path):
-    parts.Parts(tmp_path / "p", parts.even(2, 1), {"run": "a"}).open()
+    parts.Parts(tmp_path / "p", parts.even(2, 1), {"run": "a", "weights_sha256": "1"}).open()
     with pytest.raises(InputError, match="holds parts of other work"):
-        parts.Parts(tmp_path / "p", parts.even(2, 1), {"run": "b"}).open()
+        parts.Parts(tmp_path / "p", parts.even(2, 1), {"run": "b", "weights_sha256": "2"}).open()
+    parts.Parts(tmp_path / "old", parts.even(2, 1), {"run": "a"}).open()
+    with pytest.raises(InputError, match="holds parts made before identities were kept; remove it"):
+        parts.Parts(tmp_path / "old", parts.even(2, 1), {"run": "a", "weights_sha256": "1"}).open()
 
 
 @pytest.mark.parametrize(
