@@ -247,7 +247,7 @@ class TestSurvey:
         [
             (["--store", "SQ"], "unknown store 'SQ'; allowed: SG, SGQ, pretext; did you mean 'SGQ'?"),
             (["--set", "sise=3"], "unknown key 'sise'; allowed: catalogue,"),
-            (["--set", "size"], "--set 'size': expected key=value"),
+            (["--set", "size"], "--set 'size': expected KEY=VALUE"),
         ],
     )
     def test_a_wrong_option(self, survey, tmp_path, capsys, options, words):

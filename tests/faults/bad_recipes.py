@@ -99,7 +99,7 @@ CASES = [
            REFUSED, r"unknown word in braces in bands 'night'; allowed: band, field"),
     recipe("a store named upwards", changed("recipe.yaml", "  tiny: {", "  ../tiny: {"), REFUSED,
            r"stores\.\.\./tiny: a store's name begins with a letter or digit"),
-    recipe("a setting without a value", nothing, REFUSED, "--set 'size': expected key=value", "--set", "size"),
+    recipe("a setting without a value", nothing, REFUSED, "--set 'size': expected KEY=VALUE", "--set", "size"),
     recipe("a setting that is no YAML", nothing, REFUSED, "--set size: not valid YAML", "--set", "size=[[1"),
     recipe("a setting nested without end", nothing, REFUSED, "--set size: not valid", "--set", "size=" + "[" * 9999),
     recipe("a setting with a tag", nothing, REFUSED, r"--set size: .*tags \(!name\)", "--set", "size=!!bool maybe"),
