@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -112,9 +113,14 @@ class Opened:
         return self._read("features", slice(start, stop))
 
     def blocks(self, rows: int = 4 * CHUNK_ROWS) -> Iterator[tuple[int, np.ndarray]]:
-        """(first row, features) of all objects in order, ``rows`` at a time."""
-        for start in range(0, len(self), rows):
-            yield start, self.features(start, start + rows)
+        """(first row, features) of all objects in order, ``rows`` at a time; the next are read meanwhile."""
+        starts = range(0, len(self), rows)
+        with ThreadPoolExecutor(1) as reader:
+            ahead = [reader.submit(self.features, start, start + rows) for start in starts[:1]]
+            for number, start in enumerate(starts):
+                block = ahead.pop().result()
+                ahead = [reader.submit(self.features, more, more + rows) for more in starts[number + 1 : number + 2]]
+                yield start, block
 
     def hold(self) -> None:
         """InputError when it has been replaced or changed since it was opened: nothing is to be written of it."""
