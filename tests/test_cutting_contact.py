@@ -103,3 +103,14 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path, name, words, capsys):
     store = colour_store(tmp_path / "a.zarr")
     assert cli.main(["info", str(store), "--image", str(tmp_path / name)]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_sheet_replaces_a_sheet_and_no_other_picture(tmp_path, capsys):
+    store, sheet = str(colour_store(tmp_path / "a.zarr")), tmp_path / "sheet.png"
+    for _ in range(2):
+        assert cli.main(["info", store, "--image", str(sheet)]) == 0
+    Image.new("RGB", (8, 8)).save(sheet)
+    mine = sheet.read_bytes()
+    assert cli.main(["info", store, "--image", str(sheet)]) == 2
+    assert "is no contact sheet" in capsys.readouterr().err
+    assert sheet.read_bytes() == mine

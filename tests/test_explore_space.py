@@ -41,6 +41,15 @@ def test_components_in_stretches_are_those_of_all_at_once(tmp_path, monkeypatch)
     np.testing.assert_array_equal(space.space(features(700)).values, found.values)
 
 
+def test_a_first_object_far_away_costs_no_digits():
+    values = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
+    values[0, 0] = 1e12
+    mean, inverse = space._scaling(np.concatenate([values[:1], values[1:] + 1e-3]))
+    exact = np.concatenate([values[:1], values[1:] + 1e-3]).astype(np.float64)
+    np.testing.assert_allclose(mean, exact.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(1 / inverse, exact.std(axis=0), rtol=1e-12)
+
+
 def test_of_many_millions_fewer_components_are_kept(monkeypatch):
     monkeypatch.setattr(space, "MEMORY", 4 * 700 * 20)
     assert space.space(features(700)).values.shape == (700, 20)

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import urllib.parse
 from html.parser import HTMLParser
 from pathlib import Path
@@ -226,17 +227,21 @@ def test_tables_and_figures_of_an_earlier_report_are_removed(tmp_path):
     done, later = spec("SG", "scratch", 0), spec("SG", "features-magnitudes", 0)
     out = tmp_path / "out"
     write_run(tmp_path / "study", done, arrays=True)
+    gone = write_run(tmp_path / "study", spec("EF-4", "features-random", 0), arrays=True)
     write_plan(tmp_path / "study", [done, later])
     write_report(tmp_path / "study", out)
     assert (out / "tables/missing.md").exists()
-    (out / "tables/mine.csv").write_text("mine")
+    assert (out / "figures/projection_EF-4_features-random.pdf").exists()
+    strangers = [out / f"tables/mine.{suffix}" for suffix in ("csv", "tex", "md")]
+    strangers += [out / f"figures/mine.{suffix}" for suffix in ("png", "pdf")]
+    for path in strangers:
+        path.write_text("mine")
+    shutil.rmtree(gone)
     write_run(tmp_path / "study", later, arrays=True)
-    for suffix in ("png", "pdf"):
-        (out / f"figures/projection_old.{suffix}").write_bytes(b"")
     write_report(tmp_path / "study", out)
     assert not list((out / "tables").glob("missing.*"))
-    assert not list((out / "figures").glob("projection_old.*"))
-    assert (out / "tables/mine.csv").read_text() == "mine"
+    assert not list((out / "figures").glob("*EF-4*"))
+    assert [path.read_text() for path in strangers] == ["mine"] * 5
     assert (out / "figures/projection_SG_features-magnitudes.png").exists()
 
 

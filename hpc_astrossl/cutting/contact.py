@@ -8,7 +8,7 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from hpc_astrossl import files
 from hpc_astrossl.errors import InputError
@@ -18,6 +18,7 @@ MOST_CLASSES = 20
 SIDE = 96  # pixels of a panel, at least; images are enlarged by whole factors, each pixel staying a square
 GAP, LINE, TITLE = 6, 13, 40  # pixels: between panels, a line of text, the head of the sheet
 STRETCH = "asinh from the median to the brightest pixel, one scale for all bands of an object"
+MARK = ("Software", "astrossl info --image")  # a text that every sheet carries
 Panel = tuple[np.ndarray, list[str]]  # (height, width, 3) uint8, the lines below
 
 
@@ -25,6 +26,8 @@ def draw(store: Store, path: Path, *, each: int = 8) -> int:
     """Write a PNG with up to ``each`` objects a class (3 in a store of bands); returns how many are shown."""
     if path.suffix.lower() != ".png":
         raise InputError(f"--image {path}: the contact sheet is a PNG image; give a name that ends in .png")
+    if path.exists() and not _is_ours(path):
+        raise InputError(f"--image {path}: is there already, and is no contact sheet; remove it first, or choose another name")
     colour = store.dtype == np.uint8 and store.image_shape[2] == 3
     groups = _groups(store, each if colour else 3)
     magnitudes = _magnitudes(store)
@@ -38,12 +41,22 @@ def draw(store: Store, path: Path, *, each: int = 8) -> int:
             rows += [_panels(image, caption, store) for image, caption in zip(images, captions, strict=True)]
     store.hold()
     stream = io.BytesIO()
-    _sheet(_title(store, colour), rows).save(stream, format="PNG")
+    told = PngImagePlugin.PngInfo()
+    told.add_text(*MARK)
+    _sheet(_title(store, colour), rows).save(stream, format="PNG", pnginfo=told)
     try:
         files.write_aside(path, stream.getvalue())
     except OSError as error:
         raise InputError(f"--image {path}: cannot be written ({error.strerror})") from None
     return sum(map(len, groups))
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            return image.info.get(MARK[0]) == MARK[1]
+    except OSError:
+        return False
 
 
 def _groups(store: Store, each: int) -> list[np.ndarray]:

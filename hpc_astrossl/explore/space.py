@@ -57,15 +57,21 @@ def _blocks(features: np.ndarray | Opened) -> Iterator[np.ndarray]:
 
 
 def _scaling(features: np.ndarray | Opened) -> tuple[np.ndarray, np.ndarray]:
-    """(mean, inverse standard deviation) of each feature, float64; of a constant one the latter is 0."""
-    count, shift, total, squares = len(features), None, 0.0, 0.0
+    """(mean, inverse standard deviation) of each feature, float64; of a constant one the latter is 0.
+
+    Each stretch has a mean of its own, and they are put together as Chan, Golub & LeVeque (1979) do: no digits are lost
+    to an outlier.
+    """
+    count, mean, squares = 0, 0.0, 0.0
     for block in _blocks(features):
-        shift = block[0].astype(np.float64) if shift is None else shift  # near the mean: squares lose nothing
-        away = block - shift
-        total, squares = total + away.sum(axis=0), squares + np.einsum("ij,ij->j", away, away)
-    spread = np.sqrt(np.maximum(squares / count - (total / count) ** 2, 0))
-    varies = spread > 1e-7 * np.maximum(np.abs(shift + total / count), 1e-30)
-    return shift + total / count, np.divide(1, spread, out=np.zeros_like(spread), where=varies)
+        here = block.mean(axis=0, dtype=np.float64)
+        away = block - here
+        apart, share = here - mean, len(block) / (count + len(block))
+        squares = squares + np.einsum("ij,ij->j", away, away) + apart**2 * (count * share)
+        mean, count = mean + apart * share, count + len(block)
+    spread = np.sqrt(squares / count)
+    varies = spread > 1e-7 * np.maximum(np.abs(mean), 1e-30)
+    return mean, np.divide(1, spread, out=np.zeros_like(spread), where=varies)
 
 
 def _scaled(block: np.ndarray, mean: np.ndarray, inverse: np.ndarray) -> np.ndarray:

@@ -50,9 +50,11 @@ def _write(desk: Desk) -> Path:
     for table in tables:
         write(table, desk.out / "tables")
     page = desk.out / PAGE
-    write_aside(page, _render(desk, sections).encode())
-    remove_stale(desk.out / "tables", [table.name for table in tables], FORMATS)
-    remove_stale(desk.out / "figures", desk.drawn, FIGURES)
+    before = page.read_text() if page.exists() else ""
+    text = _render(desk, sections)
+    remove_stale(desk.out, "tables", FORMATS, before=before, now=text)
+    remove_stale(desk.out, "figures", FIGURES, before=before, now=text)
+    write_aside(page, text.encode())
     return page
 
 

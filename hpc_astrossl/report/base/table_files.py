@@ -1,7 +1,10 @@
 """The files of a table, and the end of those that an earlier report left."""
 
+import re
 from collections.abc import Iterable
+from html import unescape
 from pathlib import Path
+from urllib.parse import unquote
 
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.report.base.latex import to_latex
@@ -16,15 +19,13 @@ def write(table: Table, folder: Path) -> None:
         write_aside(folder / f"{table.name}.{suffix}", make(table).encode())
 
 
-def remove_stale(folder: Path, names: Iterable[str], suffixes: Iterable[str]) -> None:
-    """Remove the files of every name that has one of each suffix and is not among ``names``.
+def remove_stale(out: Path, folder: str, suffixes: Iterable[str], *, before: str, now: str) -> None:
+    """Remove the files in ``folder`` to which the page of ``before`` links and that of ``now`` does not; no others.
 
-    What has not all of them was not written by a report, and stays.
+    It is done before the new page is written: when it is killed in between, the next report finds the same to remove.
     """
     first, *others = suffixes
-    known = set(names)
-    for path in sorted(folder.glob(f"*.{first}")):
-        files = [path, *(path.with_name(f"{path.stem}.{suffix}") for suffix in others)]
-        if path.stem not in known and all(file.is_file() for file in files):
-            for file in files:
-                file.unlink()
+    link = re.compile(rf'href="{folder}/([^"/]+)\.{first}"')
+    for quoted in sorted(set(link.findall(before)) - set(link.findall(now))):
+        for suffix in (first, *others):
+            (out / folder / f"{unquote(unescape(quoted))}.{suffix}").unlink(missing_ok=True)
