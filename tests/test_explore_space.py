@@ -56,7 +56,7 @@ def test_of_many_millions_fewer_components_are_kept(monkeypatch):
 
 
 def test_memory_grows_by_the_components_only(tmp_path, monkeypatch):
-    """From 20,000 objects to 50,000: no more than 200 bytes of values and 30 besides for each, and the block read ahead."""
+    """From 20,000 objects to 50,000: no more than 200 bytes of values and 30 besides for each, and the block ahead."""
     monkeypatch.setattr(space, "BLOCK", 1024)
     peaks = []
     for count in (20_000, 20_000, 50_000):  # the first to have all libraries

@@ -27,7 +27,7 @@ def draw(store: Store, path: Path, *, each: int = 8) -> int:
     if path.suffix.lower() != ".png":
         raise InputError(f"--image {path}: the contact sheet is a PNG image; give a name that ends in .png")
     if path.exists() and not _is_ours(path):
-        raise InputError(f"--image {path}: is there already, and is no contact sheet; remove it first, or choose another name")
+        raise InputError(f"--image {path}: is there already, and is no contact sheet; remove it or choose another name")
     colour = store.dtype == np.uint8 and store.image_shape[2] == 3
     groups = _groups(store, each if colour else 3)
     magnitudes = _magnitudes(store)
