@@ -10,6 +10,7 @@ from typing import Any
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import cell_text, rows_as_csv, write_aside
+from hpc_astrossl.ids import same
 from hpc_astrossl.terminal import quoted, shown
 
 COLUMNS = ("object_id", "class", "when", "who")
@@ -30,7 +31,7 @@ class Label:
 
 
 def read_labels(path: Path) -> dict[str, Label]:
-    """Labels by object id, in the file's order; cells may be separated by commas, semicolons or tabs.
+    """Labels by object id (``ids.same``), in the file's order; cells may be separated by commas, semicolons or tabs.
 
     InputError when the file cannot be read, lacks a column, holds an empty id or class, or gives an object two classes.
     """
@@ -89,7 +90,7 @@ def _take(found: dict[str, Label], row: list[str], head: list[str], where: str) 
     if any(row[len(head) :]):
         raise InputError(f"{where}: more values than the first line has names; quote a class that holds a comma")
     cells = {name: cell_text(cell) for name, cell in zip(head, row, strict=False)}
-    name, label = cells["object_id"], cells.get("class", "").strip()
+    name, label = same(cells["object_id"]), cells.get("class", "").strip()
     if not name.strip() or not label:
         raise InputError(f"{where}: {f'object {shown(name)} has no class' if name.strip() else 'no object_id'}; give "
                          "it, or take the line out")  # fmt: skip

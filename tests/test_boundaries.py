@@ -14,6 +14,7 @@ FLOOR = {
     "errors",
     "files",
     "identity",
+    "ids",
     "inputs",
     "locks",
     "machine",

@@ -5,8 +5,12 @@ import pytest
 import sky_survey as sky
 
 from hpc_astrossl import store as stores
+from hpc_astrossl.cutting.fields import FieldSource
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.ingest import scales
 from hpc_astrossl.ingest.build import Options, build
+
+PAD = ("fields.edge=pad", "fields.max_bad=0.5")
 
 
 class Heard:
@@ -38,9 +42,20 @@ def make(folder, *settings):
     return stores.open_store(made.path)
 
 
-def test_fields_of_two_scales_are_refused(release):
-    words = (r"store all: its images have pixels of 0\.4 arcsec \(object S\d\) to 0\.8 \(object S\d\), .*"
-             r"fields\.resample")  # fmt: skip
+def test_fields_of_two_scales_are_refused_before_one_is_cut(release, monkeypatch):
+    monkeypatch.setattr(FieldSource, "cut", lambda *_: pytest.fail("a field was cut"))
+    words = r"store all: its fields have pixels of 0\.4 arcsec \(F1\) to 0\.8 \(F2\), .*fields\.resample"
+    for settings in ((), PAD):
+        with pytest.raises(InputError, match=words):
+            make(release, *settings)
+        assert not list(release.glob("out/*"))
+
+
+def test_a_field_that_is_replaced_after_its_header_was_asked_is_refused_when_the_store_is_finished(
+    release, monkeypatch
+):
+    monkeypatch.setattr(scales, "ahead", lambda draft: None)
+    words = r"store all: its images have pixels of 0\.4 arcsec \(object S\d\) to 0\.8 \(object S\d\), .*--overwrite"
     with pytest.raises(InputError, match=words):
         make(release)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from hpc_astrossl import provenance
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.ids import folded
 from hpc_astrossl.labels import read_labels
 from hpc_astrossl.store import SPLITS, Store, abandon, create, open_store
 from hpc_astrossl.store.layout import REJECTED, TABLE
@@ -26,7 +27,7 @@ def make(labels: Path, of: Path, out: Path) -> tuple[dict[str, Any], list[str]]:
     if out.suffix != ".zarr" or out.exists():
         raise InputError(f"--out {out}: {'is there already; remove it first' if out.exists() else 'must end in .zarr'}")
     given, store = read_labels(labels), open_store(of)
-    ids, usable = store.table["object_id"], store.table["split"] != REJECTED
+    ids, usable = folded(store.table["object_id"]), store.table["split"] != REJECTED
     rows = np.flatnonzero(np.isin(ids, np.array(list(given), dtype=str)) & usable)
     if not len(rows):
         raise InputError(f"{labels}: none of its {len(given):,} objects has an image in {of}; ids there look like "

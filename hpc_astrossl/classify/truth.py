@@ -10,6 +10,7 @@ import numpy as np
 from hpc_astrossl import provenance
 from hpc_astrossl.classify.scores import FEW
 from hpc_astrossl.errors import InputError, unknown
+from hpc_astrossl.ids import folded
 from hpc_astrossl.labels import KEPT, ROUNDED, is_rounded, read_labels, words_of
 from hpc_astrossl.store.embedding import Opened
 from hpc_astrossl.terminal import quoted, shown
@@ -68,19 +69,20 @@ def lay(path: Path, found: Opened, without: Sequence[str] = ()) -> Truth:
     wanted = {one: label.name for one, label in labels.items() if label.name not in without}
     if not wanted:
         raise InputError(f"{path}: --without leaves no label; keep two classes or more")
-    here = np.flatnonzero(np.isin(found.object_id, np.array(list(wanted), dtype=str)))
+    known = folded(found.object_id)
+    here = np.flatnonzero(np.isin(known, np.array(list(wanted), dtype=str)))
     if not len(here):
         there = shown(found.object_id[0]) if len(found) else "nothing: it is empty"
         raise InputError(f"{path}: none of its {len(wanted):,} objects is in {found.path}; ids there look like "
                          f"{there}, in the labels like {shown(next(iter(wanted)))}: are they of another embedding?"
                          f"{f' ({ROUNDED})' if is_rounded(next(iter(wanted))) else ''}")  # fmt: skip
     _require_digits(path, wanted, found)
-    ids, times = np.unique(found.object_id[here], return_counts=True)
+    ids, times = np.unique(known[here], return_counts=True)
     if (times > 1).any():
         raise InputError(f"{found.path}: object {shown(ids[times > 1][0])} stands in it {times[times > 1][0]} times; "
                          "which of them the label means cannot be told: take its label out, or embed a store in which "
                          "ids are unique")  # fmt: skip
-    called = [wanted[one] for one in found.object_id[here].tolist()]
+    called = [wanted[one] for one in known[here].tolist()]
     there = set(ids.tolist())
     names = _ordered(set(called), found.about.get("class_names", ()))
     place = {name: number for number, name in enumerate(names)}

@@ -11,6 +11,7 @@ from PIL import Image
 from hpc_astrossl import files
 from hpc_astrossl.cutting.contact import composite
 from hpc_astrossl.errors import InputError, unknown
+from hpc_astrossl.ids import folded, same
 from hpc_astrossl.store import Store
 
 UNIT = "1E-5*3631 Jy/arcsec2"
@@ -54,12 +55,12 @@ def _write(out: Path, made: dict[Path, bytes]) -> None:
 
 
 def _rows(store: Store, ids: list[str]) -> np.ndarray:
-    known = store.table["object_id"]
+    known = folded(store.table["object_id"])
     order = np.argsort(known, kind="stable")
     rows = []
     usable = np.zeros(len(known), dtype=bool)
     usable[store.usable] = True
-    for name in ids:
+    for name in map(same, ids):
         place = np.searchsorted(known, name, sorter=order)
         if place == len(known) or known[order[place]] != name:
             few = known[:20].tolist()

@@ -14,10 +14,11 @@ from hpc_astrossl.cutting.badfile import BadFile
 from hpc_astrossl.cutting.bandimage import BandImage, Place, band_windows, beside, open_band
 from hpc_astrossl.cutting.calibration import Calibration
 from hpc_astrossl.cutting.containers import there
+from hpc_astrossl.cutting.geometry import field_size
 from hpc_astrossl.cutting.grids import Reference
 from hpc_astrossl.cutting.objectgrids import object_grid
 from hpc_astrossl.cutting.resampling import resample
-from hpc_astrossl.cutting.sky import sky_of
+from hpc_astrossl.cutting.sky import Sky, areas, sky_of
 from hpc_astrossl.cutting.source import RGB, Into, IntoArray, Unit, blank, window
 from hpc_astrossl.cutting.spool import Spool
 from hpc_astrossl.errors import InputError
@@ -205,15 +206,27 @@ class FieldSource:
 
     def _of_picture(self, unit: Unit, shape: tuple[int, ...], corner: tuple) -> np.ndarray:
         """How cutouts of the RGB image lie on the sky, if coadds of its size lie beside it."""
+        return orientation.of_windows(self._sky(unit.name, shape[:2]), self._radec(unit), corner, self._size)
+
+    def scales(self, unit: Unit, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Arcsec per pixel at places of a field by its first image's header, (M,); NaN where that tells none."""
+        try:
+            shape = None if self._bands else field_size(self._picture(unit))
+        except InputError:  # it is dealt with as the recipe says when it is cut
+            return np.full(len(x), np.nan)
+        sky = self._sky(unit.name, shape)
+        return np.full(len(x), np.nan) if sky is None else np.sqrt(areas(sky.matrix(x, y)))
+
+    def _sky(self, field: str, shape: tuple[int, int] | None) -> Sky | None:
+        """The sky of a field by the header of its first coadd, which must have a picture's ``shape``."""
         if self._spec.bands is None or not self._all_bands:
-            return orientation.unknown(len(unit.rows))
-        place, hdu = self._places(unit.name, self._all_bands[:1])[0]
+            return None
+        place, hdu = self._places(field, (self._bands or self._all_bands)[:1])[0]
         try:
             headers = fits.read_headers(place.path, hdu=hdu)
-            sky = sky_of(headers.image, headers.shape, place.path) if headers.shape == shape[:2] else None
+            return sky_of(headers.image, headers.shape, place.path) if shape in (None, headers.shape) else None
         except InputError:
-            sky = None
-        return orientation.of_windows(sky, self._radec(unit), corner, self._size)
+            return None
 
     def _windows(self, unit: Unit, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         tops = window(shape[0] - self._objects.y[unit.rows], self._size)

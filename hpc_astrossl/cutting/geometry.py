@@ -8,7 +8,7 @@ from PIL import Image
 
 from hpc_astrossl.cutting import containers, fits
 from hpc_astrossl.cutting.badfile import BadFile, RecipeFault
-from hpc_astrossl.cutting.cutouts import Source, window
+from hpc_astrossl.cutting.source import Source, window
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects
 from hpc_astrossl.specs.recipe import Recipe

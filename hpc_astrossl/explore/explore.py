@@ -16,6 +16,7 @@ from hpc_astrossl.explore.papers import NAMES, Papers, labels_of, stem
 from hpc_astrossl.explore.sheet import Pictures
 from hpc_astrossl.explore.show import Found, show
 from hpc_astrossl.explore.space import LEAST, Index, space
+from hpc_astrossl.ids import folded, same
 from hpc_astrossl.outputs import Files, Outputs
 from hpc_astrossl.store.embedding import Opened, open_embedding
 from hpc_astrossl.terminal import shown
@@ -135,11 +136,11 @@ def _require_finite(found: Opened, where: str) -> None:
 
 
 def _rows_of(found: Opened, ids: Sequence[str]) -> np.ndarray:
-    row_of = {name: row for row, name in enumerate(found.object_id.tolist())} if ids else {}
-    missing = [name for name in ids if name not in row_of]
+    row_of = {name: row for row, name in enumerate(folded(found.object_id).tolist())} if ids else {}
+    missing = [name for name in ids if same(name) not in row_of]
     if missing:
         raise InputError(
             f"--neighbours-of {shown(missing[0])}: no object of that id in the embedding; ids there look like "
             f"{shown(found.object_id[0])}"
         )
-    return np.array([row_of[name] for name in dict.fromkeys(ids)], dtype=np.int64)
+    return np.array([row_of[name] for name in dict.fromkeys(map(same, ids))], dtype=np.int64)

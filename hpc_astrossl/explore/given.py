@@ -15,6 +15,7 @@ import numpy as np
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.explore.layout import MOST
 from hpc_astrossl.identity import both
+from hpc_astrossl.ids import folded
 from hpc_astrossl.store.columns import about_parquet, read_table
 from hpc_astrossl.store.embedding import open_embedding
 from hpc_astrossl.terminal import shown
@@ -43,7 +44,7 @@ class Given:
 
 def load(extra: Extra, ids: np.ndarray, embedding: Path, *, anyway: bool = False) -> Given:
     """Read the tables and the list. InputError when they fit no object, or (not so ``anyway``) another embedding."""
-    columns: list[tuple[str, str, np.ndarray]] = []
+    ids, columns = folded(ids), list[tuple[str, str, np.ndarray]]()
     notes: list[str] = []
     order = np.argsort(ids, kind="stable")
     files = [*extra.tables, *([extra.upnext] if extra.upnext is not None else [])]
@@ -88,6 +89,7 @@ def _rows(wanted: np.ndarray, ids: np.ndarray, order: np.ndarray, name: str) -> 
     """Rows of these objects, −1 for one that is not there."""
     if not len(wanted):
         raise InputError(f"{name}: no objects in it; leave it out, or give a table with a row for each object")
+    wanted = folded(wanted)
     distinct, counts = np.unique(wanted, return_counts=True)
     if len(distinct) < len(wanted):
         raise InputError(

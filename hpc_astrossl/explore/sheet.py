@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.ids import folded
 from hpc_astrossl.report.base.drawing import PAPER, canvas, style
 from hpc_astrossl.store import Store, open_store
 from hpc_astrossl.store.display import displayed
@@ -23,7 +24,7 @@ class Pictures:
         if path is not None:
             try:
                 self.store = open_store(path)
-                ids = self.store.table["object_id"]
+                ids = folded(self.store.table["object_id"])
                 self._order = np.argsort(ids, kind="stable")
                 self._sorted = ids[self._order]
             except InputError as error:
@@ -55,5 +56,6 @@ class Pictures:
         """Rows of the store, −1 for an object that it does not have."""
         if self.store is None:
             return np.full(len(ids), -1)
+        ids = folded(ids)
         place = np.minimum(np.searchsorted(self._sorted, ids), len(self._sorted) - 1)
         return np.where(self._sorted[place] == ids, self._order[place], -1)

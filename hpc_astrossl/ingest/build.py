@@ -18,7 +18,7 @@ from hpc_astrossl.cutting.progress import Progress
 from hpc_astrossl.cutting.shards import Hashes
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import aside_of, remove, sweep, task_note, write_aside
-from hpc_astrossl.ingest import lease, plans
+from hpc_astrossl.ingest import lease, plans, scales
 from hpc_astrossl.ingest.finishing import NothingLeft, finish
 from hpc_astrossl.ingest.looks import Looks
 from hpc_astrossl.ingest.options import Options
@@ -167,7 +167,10 @@ def _select(recipe: Recipe, names: list[str], places: tuple[Path, Path], how: tu
     made = {draft.name: standing for draft in found if (standing := _standing(draft, options))}
     for remark in dict.fromkeys(line for draft in found if draft.name not in made for line in remarks(draft)):
         progress.say(remark)
-    return [draft for draft in found if draft.name not in made], made
+    due = [draft for draft in found if draft.name not in made]
+    for draft in due:
+        scales.ahead(draft)
+    return due, made
 
 
 def _located(recipe: Recipe, source: Path, objects: Objects, space: Workspace) -> Objects:

@@ -15,10 +15,10 @@ from hpc_astrossl import inputs as noting
 from hpc_astrossl import store as stores
 from hpc_astrossl.cutting.badfile import NO_FILE
 from hpc_astrossl.cutting.cutouts import open_source
-from hpc_astrossl.cutting.sky import ARCSEC
 from hpc_astrossl.cutting.source import BLOCK
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import make_aside, rows_as_csv
+from hpc_astrossl.ingest import scales
 from hpc_astrossl.ingest.equal import put_together
 from hpc_astrossl.ingest.planning import summary
 from hpc_astrossl.ingest.plans import Job
@@ -26,7 +26,6 @@ from hpc_astrossl.manifest import Record
 from hpc_astrossl.specs import making
 from hpc_astrossl.store.packed import unpack
 
-SCALES_DIFFER = 0.02  # relatively: so much do pixels of one image differ, too, by its projection
 PART = 100_000  # lines that are written at once
 
 
@@ -53,7 +52,7 @@ def finish(job: Job, say: Callable[[str], None] = lambda text: None) -> stores.S
         if info.counts["kept"] == 0:
             raise _nothing_left(job, Counter(reason for _, reason in rejected))
         facts = _facts(records, len(split))
-        scales = one_scale(job, facts, split)
+        told = scales.afterwards(job, facts, split)
         writer.write_table(_columns(job, split, labels) | facts)
         _write_rejected(job.path.with_name(f"{job.name}.rejected.csv"), _left_out(job, rejected))
         if job.encoding is None:
@@ -62,45 +61,9 @@ def finish(job: Job, say: Callable[[str], None] = lambda text: None) -> stores.S
         writer.finish(info)
         tables = {facts["file"]: facts for facts in job.inputs["tables"]}
         noting.note(job.path, job.folder, tables | files, tree=job.recipe.catalogue.tree, since=begun)
-    for line in (*scales, *equal.words(job.name)):
+    for line in (*told, *equal.words(job.name)):
         say(line)
     return info
-
-
-def one_scale(job: Job, facts: dict[str, np.ndarray], split: np.ndarray) -> list[str]:
-    """What is to be said of images whose headers give them pixels of different sizes; InputError where they are cut
-    from fields, of which one scale is recorded for all."""
-    images, wcs = job.recipe.images, facts.get("wcs")
-    if images is None or images.resample is not None or wcs is None:
-        return []
-    scale = np.sqrt(np.abs(np.linalg.det(wcs[:, 2:].reshape(-1, 2, 2)))) * ARCSEC
-    scale[split == stores.REJECTED] = np.nan
-    if job.recipe.fields is not None:  # within one field it changes where the projection does, at each object's place
-        scale = _of_fields(scale, job.column("field"))
-    if not np.isfinite(scale).any() or np.nanmax(scale) <= np.nanmin(scale) * (1 + SCALES_DIFFER):
-        return []
-    first, last = (int(pick(scale)) for pick in (np.nanargmin, np.nanargmax))
-    ids = job.column("object_id")
-    words = (
-        f"its images have pixels of {scale[first]:.4g} arcsec (object {ids[first]}) to {scale[last]:.4g} "
-        f"(object {ids[last]})"
-    )
-    if job.recipe.fields is None:
-        return [f"{job.name}: {words}; cutouts.resample brings them to one scale"]
-    raise InputError(f"store {job.name}: {words}, so objects of one size differ in them; bring all to one scale, "
-                     "fields.resample: {pixel_scale: …}, or leave those fields out, and say --overwrite")  # fmt: skip
-
-
-def _of_fields(scale: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """The middle scale of each object's field, NaN for objects without one."""
-    known = np.flatnonzero(np.isfinite(scale))
-    _, field = np.unique(field[known], return_inverse=True)
-    order = np.lexsort((scale[known], field))
-    first = np.searchsorted(field[order], np.arange(field.max(initial=-1) + 2))
-    middle = scale[known][order][(first[:-1] + first[1:]) // 2]
-    found = np.full_like(scale, np.nan)
-    found[known] = middle[field]
-    return found
 
 
 class NothingLeft(InputError):

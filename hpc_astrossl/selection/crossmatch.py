@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.ids import folded
 from hpc_astrossl.selection.workspace import HERE, Workspace
 from hpc_astrossl.selection.zones import Places, Rows, Zone, by_hash, every, without, zones
 
@@ -109,7 +110,7 @@ def near_others(one: Places, other: Places, radius: float, space: Workspace = HE
 
 def _texts(ids: np.ndarray) -> pa.LargeStringArray:
     """Ids for Arrow, which hashes them: sorting millions of texts, as numpy would, takes long."""
-    return pa.table({"id": ids})["id"].cast(pa.large_string()).combine_chunks()
+    return pa.table({"id": folded(ids)})["id"].cast(pa.large_string()).combine_chunks()
 
 
 def id_codes(ids: np.ndarray) -> np.ndarray:

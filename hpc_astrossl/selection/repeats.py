@@ -86,7 +86,8 @@ def _hold_ids(name: str, recipe: Recipe, objects: Objects, selection: Selection,
         row, one = rows[wrong[0]], first[wrong[0]]
         how = f"more than {APART:g} arcsec apart" if far[wrong[0]] else "of another file or class"
         same = str(objects.object_id[row])
+        encoded = "" if same == objects.object_id[one] else ", the same letters encoded in two ways"
         raise InputError(f"store {name}: {len(wrong):,} rows have the id of another object: {same!r} in rows "
-                         f"{one + 1:,} and {row + 1:,} of the table, {how}. Name a column that tells objects "
+                         f"{one + 1:,} and {row + 1:,} of the table{encoded}, {how}. Name a column that tells objects "
                          "apart as catalogue.id (numbers that begin anew in every field do not, rounded ones neither), "
                          "or say filters.repeated_ids: reject, which keeps the brightest of each id")  # fmt: skip

@@ -12,6 +12,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from hpc_astrossl.ids import folded
+
 Columns = dict[str, np.ndarray]
 ROWS = 1 << 18  # of a column that are looked at at a time; a multiple of the rows in a chunk of it
 HELD = 1 << 22  # rows, of which something is kept at a time: some 100 MB
@@ -50,7 +52,8 @@ def stretches(table: Mapping[str, Any], names: Sequence[str], count: int) -> Ite
 
 
 def hashes(texts: np.ndarray) -> np.ndarray:
-    """A number of 64 bits for each text, whatever the width of the array; equal ones need not be equal texts."""
+    """A number of 64 bits for each id, whatever the width of the array; equal ones need not be equal ids."""
+    texts = folded(texts)
     found = np.zeros(len(texts), dtype=np.uint64)
     width = texts.dtype.itemsize // 4
     if not len(texts) or not width:
@@ -104,7 +107,7 @@ def repeats(table: Mapping[str, Any], count: int) -> int:
         twice = np.sort(np.concatenate([_twice(blocks) for blocks in bins]))
     ids: Counter = Counter()
     for _, part in stretches(table, ["object_id"], count) if len(twice) else ():
-        own = part["object_id"][np.isin(hashes(part["object_id"]), twice)]  # equal hashes need not be equal ids
+        own = folded(part["object_id"])[np.isin(hashes(part["object_id"]), twice)]  # equal hashes need not be equal ids
         texts, numbers = np.unique(own, return_counts=True)
         ids.update(dict(zip(texts.tolist(), numbers.tolist(), strict=True)))
     return ids.total() - len(ids)

@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 from hpc_astrossl import cache, identity, npz, provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.identity import OBJECTS
+from hpc_astrossl.ids import folded
 from hpc_astrossl.nets import seen as carrying
 from hpc_astrossl.nets.seen import Carried
 from hpc_astrossl.specs.run import RunSpec
@@ -138,10 +139,10 @@ def _id(objects: Objects, row: int) -> str:
 def shared_ids(first: Objects, second: Objects) -> np.ndarray:
     """The ids that are in both of two tables, in order. The longer one is gone through in stretches."""
     few, many = sorted((first, second), key=_count)
-    known = _whole(few, ["object_id"])["object_id"]
+    known = folded(_whole(few, ["object_id"])["object_id"])
     numbers, found = np.sort(sweep.hashes(known)), [known[:0]]
     for _, part in sweep.stretches(many, ["object_id"], _count(many)) if len(known) else ():
-        ids = part["object_id"]
+        ids = folded(part["object_id"])
         drawn = sweep.hashes(ids)
         at = np.minimum(np.searchsorted(numbers, drawn), len(numbers) - 1)
         maybe = np.unique(ids[numbers[at] == drawn])  # equal hashes need not be equal ids

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from hpc_astrossl.errors import InputError, StoreChanged
+from hpc_astrossl.ids import same
 from hpc_astrossl.loading import LoaderSpec, open_loader
 from hpc_astrossl.loading.scaling import FROM_STORE
 from hpc_astrossl.specs.making import DELIVERED, UNKNOWN, Making
@@ -97,7 +98,7 @@ def listed(place: Path) -> Listed:
             others = f"; there are others: {found.not_read}" if found.others else ""
             raise InputError(f"{place}: no images in it ({', '.join(folders.SUFFIXES)}){others}")
         ids = [Path(name).stem for name in found.files]
-        paths = len(set(ids)) < len(ids)  # one name in folders of several classes, say
+        paths = len(set(map(same, ids))) < len(ids)  # one name in folders of several classes, say
         return _listed(place, found.files, found.files if paths else ids, found.not_read)
     if place.suffix.lower() in (".npy", ".npz"):
         raise InputError(f"{place}: an array; make a store of it first, by the recipe of the run's own store "
@@ -113,7 +114,7 @@ def _listed(folder: Path, files: Sequence[str], ids: Sequence[str], not_read: st
     order = sorted(range(len(files)), key=lambda row: files[row])
     seen: dict[str, str] = {}
     for row in order:
-        if (other := seen.setdefault(ids[row], files[row])) != files[row]:
+        if (other := seen.setdefault(same(ids[row]), files[row])) != files[row]:
             raise InputError(f"{folder}: {other} and {files[row]} would both be the object {ids[row]!r}; rename one, "
                              "or give a table with the columns file and object_id")  # fmt: skip
     if len(seen) < len(ids):

@@ -30,6 +30,7 @@ KINDS = {
     "equal pictures in two splits or classes": "test_ingest_equal.py",
     "twins without pixels, rows of one id that are several objects": "test_ingest_twins.py",
     "ids that lost digits, magnitudes that stand for no value": "test_catalogue_doubt.py",
+    "ids whose letters are encoded in two ways": "test_ids.py",
     "masks and fields of another grid": "test_cutting_scales.py",
     "what version 0.1.0 left": "test_upgrade.py",
     "scratch copies that are not ours": "test_store_staging.py",

@@ -16,6 +16,7 @@ function readData(found) {
   for (const column of found.columns)
     column.values = new (column.names ? Int32Array : column.wide ? Float64Array : Float32Array)(bytes(column.values));
   found.rowOf = new Map(found.ids.map((id, row) => [id, row]));
+  found.spelt = new Map(found.ids.map(id => [id.normalize("NFC"), id])); // é may be one character or two
   return found;
 }
 

@@ -130,7 +130,9 @@ function save() {
 
 // A CSV by what it holds: a ranked list becomes a sheet, labels are laid over those here, any other brings columns.
 function openTable(text, file) {
-  const table = readTable(text), ids = table.get("object_id"), names = [...table.keys()];
+  const table = readTable(text), names = [...table.keys()];
+  const ids = table.get("object_id").map(id => data.rowOf.has(id) ? id : data.spelt.get(id.normalize("NFC")) ?? id);
+  table.set("object_id", ids);
   const drawn = ids.filter(id => data.rowOf.has(id)).length, whole = data.objects === data.of;
   if (!ids.length) throw new Error("no objects in it");
   if (!drawn && whole) throw new Error(`none of its ${ids.length.toLocaleString("en")} objects is here; is it of another embedding?`);
