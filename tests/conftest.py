@@ -20,6 +20,25 @@ def slurm(tmp_path_factory):
 
 
 @pytest.fixture
+def workdir(tmp_path, slurm):
+    """Of the tests on a real Slurm: holds a toy store; what a failed test leaves in the queue is not the next one's."""
+    from training_toys import make_store
+
+    make_store(tmp_path / "stores/toy.zarr")
+    yield tmp_path
+    slurm.ask("scancel", "--me")
+    slurm.settle()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """What the long toy run gives without Slurm and without a disturbance."""
+    import slurm_toys
+
+    return slurm_toys.undisturbed(tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.fixture
 def no_bundled_weights(tmp_path, monkeypatch):
     """As on an installation that came without ImageNet's weights."""
     monkeypatch.setattr("hpc_astrossl.cache.BUNDLED_FOLDER", tmp_path / "nothing")

@@ -6,9 +6,11 @@ import pytest
 from launch_support import astrossl, make_workdir
 
 from hpc_astrossl import config
+from hpc_astrossl.cli import main
+from hpc_astrossl.cli.new import kinds
 from hpc_astrossl.launch.grid import expand
 from hpc_astrossl.specs.cluster import ClusterSpec
-from hpc_astrossl.specs.jobs import JobsSpec
+from hpc_astrossl.specs.jobs import TRAINING, JobsSpec, kind_of
 
 FOLDER = Path(__file__).parent.parent / "jobs"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
@@ -47,6 +49,19 @@ def test_recipe_is_dry_run_on_every_site(recipe, tmp_path):
         for run in expand(jobs, unavailable={"imagenet": "none in this test"}).runs:
             assert f"runs/{jobs.experiment}/{run.run_id}/config.yaml" in done.stdout
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_trains_asks_for_a_gpu_where_there_are_some(tmp_path):
+    """Files to start from, too; the site decides where there are none."""
+    started = []
+    for kind in kinds("jobs"):
+        started.append(tmp_path / f"{kind}.yaml")
+        assert main(["new", "jobs", kind, "--out", str(started[-1])]) == 0
+    site = ClusterSpec(kind="slurm", gpus_per_node=4)
+    for recipe in (*RECIPES, *started):
+        for stage in expand(config.load(recipe, JobsSpec), cluster=site).stages:
+            trains = kind_of(stage.name) in TRAINING
+            assert (stage.resources.gpus > 0) == trains, (recipe.name, stage.name)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=name)

@@ -58,4 +58,4 @@ def test_without_a_slurm_client_only_the_cluster_file_limits_arrays(monkeypatch,
     monkeypatch.setenv("PATH", str(tmp_path))
     assert queue.array_limit(ClusterSpec(kind="slurm", max_array=50)) == 50
     queue.check_site(Plan(experiment="e", stages=()), ClusterSpec(kind="slurm", partition="any"))
-    assert queue.final(["7"]) == {}
+    assert queue.final({"7": None}) == {}

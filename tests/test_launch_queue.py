@@ -1,5 +1,6 @@
 """What Slurm prints, read: rows, ids, limits; and the options that sites want. Nothing here needs a Slurm."""
 
+import datetime
 import os
 import time
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.launch import answers, client, executors, gaps, queue, wants
 from hpc_astrossl.launch import cancel as cancelling
+from hpc_astrossl.launch.answers import Ended
 from hpc_astrossl.launch.ledger import Entry, Ledger
 from hpc_astrossl.launch.notes import Note, Notes, orphans, place
 from hpc_astrossl.launch.plan import Plan, Stage
@@ -94,7 +96,7 @@ def test_rows_are_read_through_colours_and_line_ends_of_others(row):
         found = answers.table(f"{heading}\r\n{row}\n")
         assert {job: (known.state, known.command) for job, known in found.items()} == {"5_1": ("RUNNING", "/x.sh")}
     accounted = row.replace("RUNNING", "FAILED").replace("|None|e.scratch|", " ").replace("/x.sh", "")
-    assert answers.final_states(f"{accounted}\n") == {"5_1": "FAILED"}
+    assert answers.final_states(f"{accounted}\n") == {"5_1": Ended(state="FAILED")}
 
 
 @pytest.mark.parametrize(
@@ -108,13 +110,24 @@ def test_a_table_with_rows_that_are_no_jobs_is_no_answer(row):
 def test_final_states_of_sacct():
     text = "7_0|COMPLETED\n7_[3-4%25]|CANCELLED by 1000\n8|\n9|RUNNING\nnonsense\n|FAILED\n10|OUT_OF_MEMORY+\n"
     wanted = {"7_0": "COMPLETED", "7_3": "CANCELLED", "7_4": "CANCELLED", "10": "OUT_OF_MEMORY"}
-    assert {job: state for job, state in answers.final_states(text).items() if job} == wanted
+    assert {job: ended.state for job, ended in answers.final_states(text).items() if job} == wanted
+
+
+@pytest.mark.parametrize(
+    ("sent", "known"),
+    [("2026-11-29T08:00:00", True), ("2026-11-28T09:00:00", True), ("2026-11-20T10:00:00", False), ("Unknown", True),
+     ("", True)],
+)  # fmt: skip
+def test_a_record_of_before_the_job_is_another_job_s(command, sent, known):
+    """Where Slurm's numbers have begun anew, sacct tells of the earlier job until the new one's record is written."""
+    command("sacct", f'echo "7_0|FAILED|{sent}"')
+    assert ("7_0" in queue.final({"7_0": datetime.datetime(2026, 11, 29, 10)})) is known
 
 
 def test_thousands_of_ended_elements_are_asked_for_in_portions(command, tmp_path):
     """Real systems refuse an argument of more than 128 KiB, and a line of more than 2 MiB."""
     command("sacct", f'echo "${{#*}}" >> {tmp_path}/sizes; echo "5000_7|FAILED"')
-    jobs = [f"{array}_{number}" for array in range(5000, 5450) for number in range(200)]
+    jobs = dict.fromkeys(f"{array}_{number}" for array in range(5000, 5450) for number in range(200))
     assert queue.final(jobs) == {"5000_7": "FAILED"}
     sizes = [int(line) for line in (tmp_path / "sizes").read_text().split()]
     assert len(sizes) == 3
@@ -155,6 +168,8 @@ def test_the_id_of_a_job_and_whether_nothing_else_could_be_meant(status, out, er
         ((1, "sbatch: error: getaddrinfo() failed: Temporary failure in name resolution"), True),
         ((1, "sbatch: error: slurm_receive_msg: No route to host"), True),
         ((None, ""), True), ((-9, "Killed"), True), ((1, ""), True),
+        ((1, "squeue: request denied: rate limit of 20 a minute exceeded"), True),
+        ((1, "You are calling squeue too often, please wait 30 seconds"), True),
         ((1, "sbatch: error: --mem is not permitted on this system"), False),
         ((1, "sbatch: error: Batch job submission failed: Invalid account"), False),
         ((0, "a warning: connection refused once"), False),
@@ -227,6 +242,17 @@ def test_a_job_lives_has_ended_or_is_not_known(command, monkeypatch, listed, alo
     monkeypatch.setattr(client, "PAUSES", ())
     command("squeue", f'case " $* " in *" --me "*) echo "{listed}";; *) {alone};; esac')
     assert lives("5_1") == phase
+
+
+@pytest.mark.parametrize(
+    ("err", "phase"), [("squeue: error: Invalid user: 1000", "unknown"), ("Welcome to alpha", None), ("", None)]
+)
+def test_an_empty_table_with_an_error_beside_it_is_no_answer(command, monkeypatch, err, phase):
+    """exit 0, a heading and an error: a container without the user, a list of users that is away."""
+    monkeypatch.setattr(client, "PAUSES", ())
+    command("squeue", f"echo 'JOBID|STATE|REASON|NAME|COMMAND'; echo '{err}' >&2")
+    entry = Entry(kind="slurm", stage="scratch", job="5_1", items=("k",))
+    assert Lives([entry]).phase(entry) == phase
 
 
 @pytest.mark.parametrize("silence", [":", "echo Welcome", "exit 1"])
@@ -308,7 +334,7 @@ def test_half_a_table_tells_nothing_of_the_jobs_that_it_lacks(command, monkeypat
         with pytest.raises(client.NoAnswer, match="cut short"):
             ask()
     command("sacct", "printf '21_1|FAILED\n21_0|CANC'")
-    assert queue.final(["21_1", "21_0"]) == {}
+    assert queue.final({"21_1": None, "21_0": None}) == {}
 
 
 @pytest.mark.parametrize("said", ["echo 'Configuration data'; echo 'MaxAr'", "printf 'MaxArraySize = 10'", "true"])

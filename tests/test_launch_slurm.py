@@ -124,8 +124,28 @@ def test_whatever_a_wrapper_prints_beside_the_state_costs_no_retry(tmp_path, sai
     assert (tmp_path / "called").exists() is requeued
 
 
+def test_a_grep_that_colours_what_it_finds_costs_no_retry(tmp_path):
+    """GREP_OPTIONS of the submitting shell; grep obeys it before 3.6, which systems of 2019 still have."""
+    (tmp_path / "grep").write_text(
+        "#!/bin/bash\n"
+        'found=$(/usr/bin/grep "$@") || exit\n'
+        r"""[ -z "$GREP_OPTIONS" ] && echo "$found" || printf '\e[01;31m\e[K%s\e[m\e[K\n' "$found" """
+    )
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho RUNNING\n")
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\ntouch "{tmp_path}/called"\n')
+    for name in ("grep", "squeue", "scontrol"):
+        (tmp_path / name).chmod(0o755)
+    script = arrays(jobs(), tmp_path)[0].script
+    Ledger(tmp_path, "small").logs.mkdir(parents=True)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "9", "GREP_OPTIONS": "--color=always"}
+    tail = script[script.index("# teardown") :]
+    assert subprocess.run(["bash", "-c", f"(exit 137)\n{tail}"], env=environment).returncode == 137
+    assert (tmp_path / "called").exists()
+
+
+@pytest.mark.parametrize("where", ["setup", "BASH_ENV"])
 @pytest.mark.parametrize("strict", ["set -e", "set -euo pipefail", "trap 'exit 1' ERR"])
-def test_a_setup_that_makes_the_shell_strict_costs_no_retry(tmp_path, strict):
+def test_what_makes_the_shell_strict_costs_no_retry(tmp_path, strict, where):
     """The script from its setup on, srun a shim that ends as if it was killed."""
     (tmp_path / "squeue").write_text("#!/bin/sh\necho RUNNING\n")
     (tmp_path / "srun").write_text("#!/bin/sh\nexit 137\n")
@@ -133,9 +153,11 @@ def test_a_setup_that_makes_the_shell_strict_costs_no_retry(tmp_path, strict):
     for name in ("squeue", "scontrol", "srun"):
         (tmp_path / name).chmod(0o755)
     Ledger(tmp_path, "small").logs.mkdir(parents=True)
-    script = arrays(jobs(), tmp_path, setup=(strict,))[0].script
-    assert strict in script
+    script = arrays(jobs(), tmp_path, setup=(strict,) if where == "setup" else ())[0].script
+    assert (strict in script) == (where == "setup")
+    (tmp_path / "strict").write_text(strict + "\n")
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "9"}
+    environment |= {"BASH_ENV": str(tmp_path / "strict")} if where == "BASH_ENV" else {}
     assert subprocess.run(["bash", "-c", script], env=environment).returncode == 137
     assert (tmp_path / "called").read_text() == "requeue 9\n"
 

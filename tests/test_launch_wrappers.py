@@ -119,6 +119,22 @@ def test_another_cluster_is_named_however_sbatch_says_it(put, parcel, said, here
     assert Notes(ledger).all() == ledger.entries() == []
 
 
+@pytest.mark.parametrize("said", ["7;my Big Süd-cluster_2.x", "Submitted batch job 7 on cluster My big süd-cluster_2.X",
+                                  "Submitted batch job 7 on cluster my big süd-cluster_2.x (queue debug)"])  # fmt: skip
+def test_a_cluster_of_any_name_is_itself(put, parcel, said):
+    """Slurm takes quoted names with blanks, and writes all of them in small letters."""
+    put("scontrol", '#!/bin/sh\necho "ClusterName             = my big süd-cluster_2.x  "\necho "CliFilter = x"\n')
+    put("sbatch", f'#!/bin/sh\necho "{said}"\n')
+    put("squeue", "#!/bin/sh\nexit 1\n")  # not asked
+    array, ledger = parcel
+    assert queue.cluster_name() == "my big süd-cluster_2.x"
+    assert Sending(ledger).send(array, [replace(ENTRY, cluster=queue.cluster_name())]) == ["7"]
+    assert taken_up(ClusterSpec(kind="slurm"), {"SLURM_CLUSTERS": "My big süd-cluster_2.X"})[1] == []
+    put("sbatch", '#!/bin/sh\necho "7;my big süd-cluster_2.x"\n')
+    with pytest.raises(InputError, match=r"my big süd-cluster_2\.x, as job 7.*--clusters='my big süd-cluster_2.x' 7"):
+        Sending(ledger).send(array, [replace(ENTRY, cluster="other")])
+
+
 def test_a_cluster_that_tells_its_name_to_sbatch_alone(put, parcel):
     array, ledger = parcel
     put("sbatch", '#!/bin/sh\necho "Submitted batch job 900 on cluster slaking"\n')
@@ -142,18 +158,20 @@ def test_a_login_node_without_srun_submits(put, parcel):
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "remedy"),
     [
-        "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: Job violates "
-        "accounting/QOS policy (job submit limit, user's size and/or time limits)",
-        "sbatch: error: AssocMaxSubmitJobLimit",
+        ("sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: Job violates "
+         "accounting/QOS policy (job submit limit, user's size and/or time limits)", "set max_array"),
+        ("sbatch: error: AssocMaxSubmitJobLimit", "set max_array in the cluster file below the site's"),
+        ("sbatch: error: Batch job submission failed: Job dependency problem",
+         "left Slurm's memory meanwhile: run this again"),
     ],
-)
-def test_a_limit_on_queued_jobs_is_told_with_what_to_do(put, parcel, words):
+)  # fmt: skip
+def test_a_refusal_that_is_understood_is_told_with_what_to_do(put, parcel, words, remedy):
     array, ledger = parcel
     put("sbatch", f"#!/bin/sh\ncat >&2 <<'END'\n{words}\nEND\nexit 1\n")
     put("squeue", f'#!/bin/sh\necho "{HEADING}"\n')
-    with pytest.raises(InputError, match=r"refused the job: .*set max_array in the cluster file below the site"):
+    with pytest.raises(InputError, match=f"refused the job: .*{remedy}"):
         Sending(ledger).send(array, [ENTRY])
 
 

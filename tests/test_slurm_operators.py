@@ -1,24 +1,12 @@
 """What operators do to jobs and nodes of a real Slurm while a study is in the queue: hold, send back, drain."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from test_slurm_tasks import LONG, SHORT, result, row, same, starts, submit, trains, undisturbed  # noqa: F401
-from training_toys import make_store
+from slurm_toys import LONG, SHORT, result, row, same, starts, submit, trains
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 AMPLE = {"resources": {"all": {"minutes": 60}}}  # no time limit comes between, however slow this machine is
-
-
-@pytest.fixture
-def workdir(tmp_path, slurm) -> Iterator[Path]:
-    """Holds a store; afterwards the queue is empty and every node serves."""
-    make_store(tmp_path / "stores/toy.zarr")
-    yield tmp_path
-    slurm.ask("scancel", "--me")
-    slurm.settle()
 
 
 @pytest.mark.parametrize(("verb", "reason"), [("hold", "JobHeld(Admin|User)"), ("uhold", "JobHeldUser")])
@@ -40,7 +28,7 @@ def test_a_job_that_somebody_holds_is_queued_and_not_sent_again(slurm, workdir, 
 
 
 @pytest.mark.parametrize("how", [[], ["State=SpecialExit"]], ids=["held", "special exit"])
-def test_a_running_job_that_an_operator_sends_back_goes_on_when_it_is_released(slurm, workdir, how, undisturbed):  # noqa: F811
+def test_a_running_job_that_an_operator_sends_back_goes_on_when_it_is_released(slurm, workdir, how, undisturbed):
     job = submit(slurm, workdir, LONG, **AMPLE)
     trains(slurm, workdir)
     slurm.ask("scontrol", "requeuehold", *how, job)
@@ -57,7 +45,7 @@ def test_a_running_job_that_an_operator_sends_back_goes_on_when_it_is_released(s
     assert starts(workdir) == 2
 
 
-def test_a_node_that_is_drained_under_a_run_lets_it_end(slurm, workdir, undisturbed):  # noqa: F811
+def test_a_node_that_is_drained_under_a_run_lets_it_end(slurm, workdir, undisturbed):
     job = submit(slurm, workdir, LONG, **AMPLE)
     trains(slurm, workdir)
     node = slurm.ask("squeue", "--noheader", f"--jobs={job}", "--format=%N").strip()

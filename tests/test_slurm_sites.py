@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from slurm_support import Slurm, site
-from training_toys import make_store
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 RECIPE = """\
@@ -29,13 +28,10 @@ report: false
 
 
 @pytest.fixture
-def workdir(tmp_path, slurm) -> Iterator[Path]:
-    """Holds a store and a recipe; what a failed test leaves in the queue is not the next one's."""
-    make_store(tmp_path / "stores/toy.zarr")
-    (tmp_path / "toys.yaml").write_text(RECIPE)
-    yield tmp_path
-    slurm.ask("scancel", "--me")
-    slurm.settle()
+def workdir(workdir) -> Path:
+    """Holds a recipe, too."""
+    (workdir / "toys.yaml").write_text(RECIPE)
+    return workdir
 
 
 class Site:

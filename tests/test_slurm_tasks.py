@@ -5,105 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 import pytest
-from launch_support import astrossl
-from slurm_support import Slurm, site, variable
+from slurm_support import site, variable
+from slurm_toys import ENDLESS, LONG, RECIPE, SHORT, result, row, same, starts, starts_of_each, submit, trains
 from training_toys import make_store
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
-RECIPE = """\
-experiment: toys
-sets:
-  toy: {store: stores/toy.zarr}
-schemes: [scratch]
-seeds: [0]
-overrides:
-  all:
-    data: {batch_size: 8}
-    model: {hidden: 16}
-    training: {patience: null}
-    phases:
-      - {trains: head, optimizer: adam, learning_rate: 1e-3, epochs: %d}
-report: false
-"""
-SHORT, LONG, ENDLESS = 2, 900, 100000  # epochs
-
-
-@pytest.fixture
-def workdir(tmp_path, slurm) -> Iterator[Path]:
-    """Holds a store; what a failed test leaves in the queue is not the next one's."""
-    make_store(tmp_path / "stores/toy.zarr")
-    yield tmp_path
-    slurm.ask("scancel", "--me")
-    slurm.settle()
-
-
-def submit(slurm: Slurm, workdir: Path, epochs: int, **changes) -> str:
-    """Submit the recipe; the job id of its one run."""
-    (workdir / "toys.yaml").write_text(RECIPE % epochs)
-    done = slurm.astrossl("submit", "toys.yaml", "--cluster", site(workdir, **changes), cwd=workdir)
-    assert done.returncode == 0, done.stderr
-    assert "scratch: job " in done.stdout
-    return done.stdout.partition("scratch: job ")[2].split(",")[0]
-
-
-def row(slurm: Slurm, workdir: Path) -> dict:
-    """What status tells of the one run."""
-    told = slurm.astrossl("status", "toys", "--json", cwd=workdir)
-    assert told.returncode == 0, told.stderr
-    (item,) = json.loads(told.stdout)["items"]
-    return item
-
-
-def result(workdir: Path) -> dict:
-    (path,) = workdir.glob("runs/toys/*/result.json")
-    return json.loads(path.read_text())
-
-
-def epochs_done(workdir: Path) -> int:
-    metrics = [path.read_text().count("\n") for path in workdir.glob("runs/toys/*/metrics.jsonl")]
-    return metrics[0] if metrics else 0
-
-
-def trains(slurm: Slurm, workdir: Path, epochs: int = 3) -> int:
-    """Wait until the run has trained and saved; the id of its process."""
-    slurm.wait(
-        lambda: epochs_done(workdir) >= epochs and any(workdir.glob("runs/toys/*/checkpoint/*")), 90, "the run trains"
-    )
-    (process, *_) = slurm.processes(str(workdir))
-    return process
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> dict:
-    """The result of the long run on this machine, without Slurm and without a disturbance."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    make_store(folder / "stores/toy.zarr")
-    (folder / "toys.yaml").write_text(RECIPE % LONG)
-    done = astrossl("submit", "toys.yaml", "--cluster", "local", cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (metrics,) = folder.glob("runs/toys/*/metrics.jsonl")
-    seconds = [json.loads(line)["seconds"] for line in metrics.read_text().splitlines()]
-    return result(folder) | {"seconds_an_epoch": median(seconds)}
-
-
-def same(found: dict, wanted: dict) -> bool:
-    return found["metrics"] == wanted["metrics"] and found["epochs"] == wanted["epochs"]
-
-
-def starts_of_each(workdir: Path) -> list[int]:
-    """How often each task was begun."""
-    logs = [path.read_text().splitlines() for path in workdir.glob("runs/toys/.tasks/scratch-*.jsonl")]
-    return [sum(json.loads(line)["event"] == "start" for line in lines) for lines in logs]
-
-
-def starts(workdir: Path) -> int:
-    """How often the one run was begun."""
-    return sum(starts_of_each(workdir))
 
 
 def spoil(file):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 FINAL = {
     "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "PREEMPTED",
@@ -42,6 +43,7 @@ HEADING = ["JOBID", "STATE"]
 NO_STATE = "…"  # the state of a row that has none
 _JOB = re.compile(r"\s*\d")
 _ROW = re.compile(r"\s*\d[\d_+\[\],:%.-]*\s*\|\s*[A-Z_]*\s*\|")
+APART = timedelta(hours=26)  # no two time zones differ by more
 UNFINISHED = "…"  # the element of a row whose list of elements was cut short
 
 
@@ -111,12 +113,33 @@ def _rows(text: str) -> list[list[str]]:
     return rows
 
 
-def final_states(text: str) -> dict[str, str]:
-    """The final states among the rows of sacct (job, state), by job id; rows without one say nothing."""
-    found: dict[str, str] = {}
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """What sacct keeps of a job: its final state, and when it was sent (in the site's own time), where that is told."""
+
+    state: str
+    sent: datetime | None = None
+
+    def may_be(self, sent: datetime | None) -> bool:
+        """Whether it may be a job that was sent at that moment (UTC), not long before it."""
+        return sent is None or self.sent is None or self.sent > sent - APART
+
+
+def final_states(text: str) -> dict[str, Ended]:
+    """The final states among the rows of sacct (job, state, time), by job id; rows without one say nothing."""
+    found: dict[str, Ended] = {}
     for line in map(plain, text.splitlines()):
-        row, bar, words = line.partition("|")
+        row, bar, rest = line.partition("|")
+        words, _, sent = rest.partition("|")
         state = (words.split() or [""])[0].rstrip("+")  # "CANCELLED by 1000"
         if bar and state in FINAL and _JOB.match(row):
-            found.update(dict.fromkeys(elements(row), state))
+            found.update(dict.fromkeys(elements(row), Ended(state=state, sent=moment(sent))))
     return found
+
+
+def moment(text: str) -> datetime | None:
+    """A time in ISO's form, without its zone; None for other text ("Unknown")."""
+    try:
+        return datetime.fromisoformat(text.strip()).replace(tzinfo=None)
+    except ValueError:
+        return None

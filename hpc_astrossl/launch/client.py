@@ -24,7 +24,8 @@ SILENT = re.compile(
     "timed out|time out|unable to contact|connection refused|connect failure|connection failure|can't be reached|"
     "zero bytes|negative bytes|insane message|transport endpoint|temporar(y|ily)|try again|unexpected message|"
     "not responding|in standby|broken pipe|connection reset|(send|receive|shutdown) failure|interrupted system call|"
-    "input/output error|no route to host|network is unreachable|host is down|name or service not known",
+    "input/output error|no route to host|network is unreachable|host is down|name or service not known|"
+    "rate.?limit|too many (requests|queries|rpcs|calls)|too (often|frequently)|slow down|throttl",
     re.IGNORECASE,
 )
 
@@ -141,7 +142,12 @@ def _collect(process: subprocess.Popen, limit: float) -> tuple[bytes, bytes]:
 
 
 def ask(command: Sequence[str]) -> str:
-    """What a command prints that only asks: asked again after a failure; NoAnswer in the end.
+    """What a command prints that only asks, see ``answer``."""
+    return answer(command).out
+
+
+def answer(command: Sequence[str]) -> Reply:
+    """How a command ended that only asks: asked again after a failure; NoAnswer in the end.
 
     A question that Slurm understood and refused is an InputError, and asked once. Text that ends within a line was cut
     short: what is missing of it would pass for jobs that are gone.
@@ -149,7 +155,7 @@ def ask(command: Sequence[str]) -> str:
     for pause in (*PAUSES, None):
         reply = run(command)
         if reply.status == 0 and (reply.out.endswith("\n") or not reply.out):
-            return reply.out
+            return reply
         if reply.status is None or reply.refused or pause is None:
             break
         time.sleep(pause)

@@ -145,7 +145,7 @@ def slurm_options(name: str, stage: Stage, cluster: ClusterSpec, logs: Path, *, 
         "array_parallelism": max(1, (cluster.parallel or THROTTLE) // arrays),
         "signal_delay_s": delay,
         "stderr_to_stdout": True,
-        "setup": [*cluster.setup, *gaps.exports(variables), *(gaps.LENIENT if cluster.setup else ())],
+        "setup": [*cluster.setup, *gaps.exports(variables), *gaps.LENIENT],
         "teardown": gaps.last_lines(logs, cluster.retries),
         "srun_args": gaps.srun_arguments(need),
         "wckey": None,  # submitit's own is unknown to sites that keep accounts by it

@@ -39,7 +39,7 @@ MARKS = {".ends", ".kills", ".requeue", ".failed", ".cancelled", ".lost"}  # wha
 # of memory, an operator), SIGUSR2 (told to save before it listened), SIGTERM (to the other ranks of a dead one), SIGBUS
 # and SIGSEGV (a mapped file that a file system has lost).
 KILLED = (134, 135, 137, 139, 140, 143)
-# A shell that setup made strict would end the script with srun, before its end could be noted.
+# A shell that setup or BASH_ENV made strict would end the script with srun, before its end could be noted.
 LENIENT = ("set +o errexit +o nounset +o pipefail; trap - ERR",)
 SBATCH = {"requeue": True, "kill-on-invalid-dep": "yes"}
 
@@ -132,7 +132,8 @@ def last_lines(logs: Path, retries: int) -> list[str]:
         "job=${job:-$SLURM_JOB_ID}",  # an element's own number may be that of the whole array
         f"at={shlex.quote(str(logs))}/$job",
         'echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"',
-        'unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS',  # the submitting shell's own filters
+        # The submitting shell's own filters; grep before 3.6 may be told to colour what it finds.
+        'unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS',
         "again=",
         'if [ -e "$at.requeue" ]; then again=1; fi',
         f"case $status in {'|'.join(map(str, KILLED))})",

@@ -7,25 +7,26 @@ alone; many small sites have none. What neither tells is not known, which is som
 import re
 import shlex
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.launch import answers
 from hpc_astrossl.launch.answers import FINAL, WAITING, WORDS, Known
-from hpc_astrossl.launch.client import NoAnswer, ask
+from hpc_astrossl.launch.client import NoAnswer, answer, ask
 from hpc_astrossl.launch.plan import Plan
 from hpc_astrossl.specs.cluster import ClusterSpec
 from hpc_astrossl.specs.jobs import Resources
 
 __all__ = [
     "FINAL", "WAITING", "WORDS", "Known", "Limits", "array_limit", "check_site", "cluster_name", "confirm", "final",
-    "minutes", "partitions", "states",
+    "minutes", "partitions", "same_cluster", "states",
 ]  # fmt: skip
 SQUEUE = ("squeue", "--all", "--array", "--states=all", "--format=%i|%T|%r|%j|%o")
 SINFO = ("sinfo", "--all", "--exact", "--noheader", "--format=%P|%l|%c|%m")  # each kind of node a row
-SACCT = ("sacct", "--noheader", "--allocations", "--parsable2", "--format=JobID,State")
+SACCT = ("sacct", "--noheader", "--allocations", "--parsable2", "--format=JobID,State,Submit")
 FEDERATION = "a job may start on another of its clusters, where it cannot be followed; submit on a cluster by itself"
 CONFIG = ("scontrol", "show", "config")
 PORTION = 200  # arrays that are asked for at once: a command line is not endless
@@ -39,10 +40,15 @@ def states() -> dict[str, Known]:
 def confirm(array: str) -> dict[str, Known] | None:
     """What squeue says when asked for that job or array alone; None when it says that there is no such job.
 
-    Slurm's own never answers with an empty table, a site's wrapper may. NoAnswer when neither can be told.
+    Slurm's own never answers with an empty table, a site's wrapper may. NoAnswer when neither can be told, or when an
+    empty table comes with an error, as where the site's list of users is away.
     """
     try:
-        return _table(ask([*SQUEUE, f"--jobs={array}"]))
+        reply = answer([*SQUEUE, f"--jobs={array}"])
+        found = _table(reply.out)
+        if not found and re.search(r"\b(error|fatal):", reply.err):
+            raise NoAnswer(f"squeue printed no job and: {reply.err.strip()}")
+        return found
     except NoAnswer:
         raise
     except InputError as error:
@@ -58,22 +64,23 @@ def _table(text: str) -> dict[str, Known]:
     return found
 
 
-def final(jobs: Iterable[str]) -> dict[str, str]:
+def final(jobs: Mapping[str, datetime | None]) -> dict[str, str]:
     """Final states from sacct of jobs that the queue has forgotten; nothing where the site keeps no accounts.
 
+    ``jobs`` holds when each was sent: a record of long before is that of another job, whose number was given again.
     Asked for by array, in portions: thousands of elements would not fit into a command line.
     """
     wanted = set(jobs)
     if not wanted or shutil.which("sacct") is None:
         return {}
     arrays = sorted({job.partition("_")[0] for job in wanted})
-    found: dict[str, str] = {}
+    found: dict[str, answers.Ended] = {}
     for start in range(0, len(arrays), PORTION):
         try:
             found |= answers.final_states(ask([*SACCT, f"--jobs={','.join(arrays[start : start + PORTION])}"]))
         except InputError:
             break  # accounting is off or silent: the run folders and the batch scripts' own notes have to do
-    return {job: found[job] for job in wanted & found.keys()}
+    return {job: found[job].state for job in wanted & found.keys() if found[job].may_be(jobs[job])}
 
 
 LIMITED = ("minutes", "cpus", "memory_mb")
@@ -141,10 +148,15 @@ def cluster_name() -> str | None:
     text = configuration()
     if text is None:
         return None
-    told = re.search(r"^ClusterName\s*=\s*(\S+)[ \t\r]*\n", text, re.MULTILINE)
+    told = re.search(r"^ClusterName[ \t]*=[ \t]*(\S.*?)[ \t\r]*\n", text, re.MULTILINE)  # blanks may stand within
     if told is None:
         raise NoAnswer("scontrol show config told no ClusterName; try again when Slurm answers whole")
     return told[1]
+
+
+def same_cluster(one: str, other: str) -> bool:
+    """Whether two names are those of one cluster; Slurm writes all of them in small letters."""
+    return one.casefold() == other.casefold()
 
 
 def federation() -> str | None:

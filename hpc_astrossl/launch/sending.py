@@ -5,6 +5,7 @@ script, which no other array has, tells in Slurm's queue whether the job is ther
 """
 
 import re
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -73,15 +74,17 @@ class Sending:
     def _refuse_elsewhere(self, note: Note, reply: client.Reply) -> None:
         """InputError when sbatch says that it gave the array to another cluster, where it cannot be followed."""
         told, here = read_cluster(reply), note.entries[0].cluster
-        if told is None or told[1] == here:
+        if told is None:
             return
         job, cluster = told
+        if here is not None and queue.same_cluster(f"{cluster} "[: len(here) + 1], f"{here} "):
+            return  # a wrapper may have said more on that line
         if here is None and place(note, self._ledger, queue.states()) is not None:
             return  # this cluster does not tell its name, and has the job
         self._notes.drop(note)
         raise InputError(
             f"sbatch gave the array to another cluster, {cluster}, as job {job}, where it cannot be followed, and "
-            f"does nothing; end it with scancel --clusters={cluster} {job}, and submit on that cluster"
+            f"does nothing; end it with scancel --clusters={shlex.quote(cluster)} {job}, and submit on that cluster"
         )
 
     def _seek(self, note: Note, reply: client.Reply, *, said: str | None) -> str:
@@ -126,16 +129,16 @@ def read_id(reply: client.Reply) -> tuple[str | None, bool]:
     said = re.findall(r"Submitted batch job (\d+)", reply.out) or re.findall(r"Submitted batch job (\d+)", reply.err)
     if said:
         return said[-1], len(set(said)) == 1 and reply.status == 0
-    bare = re.findall(r"^\s*(\d+)(?:;\S*)?\s*$", reply.out, re.MULTILINE)  # sbatch --parsable
+    bare = re.findall(r"^\s*(\d+)(?:;.*)?\s*$", reply.out, re.MULTILINE)  # sbatch --parsable
     if bare and reply.status == 0:
-        return bare[-1], len(reply.out.split()) == 1
+        return bare[-1], len(reply.out.strip().splitlines()) == 1
     return None, False
 
 
 def read_cluster(reply: client.Reply) -> tuple[str, str] | None:
     """The job and the cluster that took it, where sbatch names one, in its own words or as --parsable has them."""
-    said = re.findall(r"Submitted batch job (\d+) on cluster (\S+)", reply.out + reply.err)
-    said = said or re.findall(r"^\s*(\d+);(\S+)\s*$", reply.out, re.MULTILINE)
+    said = re.findall(r"Submitted batch job (\d+) on cluster (\S.*?)\s*$", reply.out + "\n" + reply.err, re.MULTILINE)
+    said = said or re.findall(r"^\s*(\d+);(\S.*?)\s*$", reply.out, re.MULTILINE)
     return said[-1] if said else None
 
 
@@ -152,6 +155,11 @@ def _hint(words: str) -> str:
         return (
             ". Each element of an array counts: set max_array in the cluster file below the site's number, and run "
             "this again whenever jobs have ended; what was sent stays"
+        )
+    if "dependency problem" in words.lower():
+        return (
+            ". A job that this array waits for has ended and left Slurm's memory meanwhile: run this again; what is "
+            "done is not sent again"
         )
     if "Invalid job array specification" in words:
         return (

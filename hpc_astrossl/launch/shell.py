@@ -37,7 +37,7 @@ def taken_up(cluster: ClusterSpec, environment: Mapping[str, str]) -> tuple[Clus
     """
     told = []
     for name in ELSEWHERE:
-        if environment.get(name) and environment[name] != _here():
+        if environment.get(name) and not queue.same_cluster(environment[name], _here() or ""):
             raise InputError(
                 f"{name}={environment[name]} of this shell sends jobs to another cluster, where they cannot be "
                 "followed; unset it, or log in to that cluster and submit there"

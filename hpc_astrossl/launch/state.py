@@ -130,8 +130,10 @@ class Lives:
     def _forgotten(self) -> dict[str, str]:
         """Of all jobs that the queue does not list: one question for the whole experiment."""
         if self.final is None:
-            jobs = {entry.job for entry in self.entries if entry.kind == "slurm" and self.known(entry) is None}
-            self.final = queue.final(jobs)
+            self.final = queue.final({
+                entry.job: answers.moment(entry.time)
+                for entry in self.entries if entry.kind == "slurm" and self.known(entry) is None
+            })  # fmt: skip
         return self.final
 
     def _asked_alone(self, job: str) -> dict[str, answers.Known] | None:

@@ -38,7 +38,8 @@ overrides:
       - {trains: head, optimizer: adam, learning_rate: 1e-3, epochs: 8}
 report: false
 """
-# Two calls of three are obeyed and answered. Of the rest a part is obeyed all the same, a part is not.
+# Two calls of three are obeyed and answered. Of the rest a part is obeyed all the same, a part is not. An old answer is
+# one of the last five minutes, as a site's wrapper keeps it (launch/state.py: KEPT).
 SHIM = """\
 #!/bin/bash
 cd {folder}
@@ -47,7 +48,9 @@ cd - > /dev/null
 note() {{ echo "{name} $how" >> {folder}/what; }}
 RANDOM=$(({seed} + number * 7919))
 : $RANDOM
-case $((RANDOM % 18)) in
+asks= kept={folder}/kept.{name}.$(echo "$*" | md5sum | cut -c 1-16)
+case "{name} $1" in squeue*|sinfo*|sacct*|"scontrol show") asks=1 ;; esac
+case $((RANDOM % 20)) in
     0) how="fails unheard"; echo "slurm error: Unable to contact slurm controller (connect failure)" >&2; status=1 ;;
     1) how="fails after it obeyed"; {real} "$@" > /dev/null 2>&1
        echo "slurm error: Socket timed out on send/recv operation" >&2; status=1 ;;
@@ -57,7 +60,13 @@ case $((RANDOM % 18)) in
     5) how="lies: half of it, after a banner"; echo "Your job 17 of 500. Welcome"
        {real} "$@" > {folder}/out.$$ 2> /dev/null
        head -c $(($(stat -c %s {folder}/out.$$) / 2)) {folder}/out.$$; rm -f {folder}/out.$$; status=0 ;;
-    *) exec {real} "$@" ;;
+    6|7) [ -n "$asks" ] && [ -n "$(find "$kept" -mmin -5 2> /dev/null)" ] || exec {real} "$@"
+       how="lies: an old answer"; cat "$kept"; status=0 ;;
+    *) [ -n "$asks" ] || exec {real} "$@"
+       {real} "$@" > "$kept.$$"; status=$?
+       cat "$kept.$$"
+       if [ $status = 0 ]; then mv "$kept.$$" "$kept"; else rm "$kept.$$"; fi
+       exit $status ;;
 esac
 note
 exit $status

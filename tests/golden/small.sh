@@ -36,7 +36,7 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
-unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)
@@ -103,7 +103,7 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
-unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)
@@ -171,7 +171,7 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
-unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)
@@ -238,7 +238,7 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
-unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)

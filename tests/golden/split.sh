@@ -37,7 +37,7 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
-unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)
@@ -105,7 +105,7 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
-unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)
@@ -174,7 +174,7 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
-unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)
@@ -243,7 +243,7 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
-unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)
@@ -312,7 +312,7 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
-unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)
