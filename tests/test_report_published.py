@@ -1,5 +1,7 @@
 """The published constants agree with each other and with the paper's own arithmetic."""
 
+from dataclasses import replace
+
 import pytest
 from run_folders import result, spec
 
@@ -75,6 +77,11 @@ def test_a_set_is_the_papers_only_with_its_survey_and_its_count():
     subset = StoreRecord(name="EF-4", survey="EFIGI", counts={"kept": 600})
     assert "600 objects of survey “EFIGI” (a subset or another selection)" in not_the_papers("EF-4", subset)
     assert not_the_papers("own-set", subset) == ""
+    sizes = {"e": 289, "s": 3315, "l": 537, "i": 248}  # by any names
+    assert not_the_papers("EF-4", replace(full, counts={"kept": 4389, "classes": sizes})) == ""
+    other = replace(full, counts={"kept": 4389, "classes": sizes | {"l": 536, "i": 249}})
+    said = "(in classes of 249, 289, 536, 3,315), the paper's is 4,389 of EFIGI, in classes of 248, 289, 537, 3,315"
+    assert said in not_the_papers("EF-4", other)
 
 
 def test_a_simulated_survey_is_never_the_papers():

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import pytest
 from run_folders import begin_run, spec, write_plan, write_run
@@ -82,10 +83,19 @@ def test_the_paper_stands_beside_ours_with_a_computed_difference(folder):
     assert (found.text, found.note) == ("−0.0597", "± 0.0210, 2.8 σ")
 
 
-@pytest.mark.parametrize(("target", "theirs", "in_cells"), [("magnitudes", "0.9799 ± 0.0010", "0.9799"),
-                                                           ("measured", "–", "–")])  # fmt: skip
-def test_weights_learnt_from_something_else_are_not_held_against_the_papers(folder, target, theirs, in_cells):
-    write_run(folder, spec("pretext", "pretext", target=target), arrays=True)
+LESSON = {"name": "pretext", "path": "stores/pretext.zarr", "survey": "S-PLUS", "counts": {"kept": 205321}}
+
+
+@pytest.mark.parametrize(
+    ("target", "lesson", "theirs", "in_cells"),
+    [("magnitudes", LESSON, "0.9799 ± 0.0010", "0.9799"), ("measured", LESSON, "–", "–"),
+     ("magnitudes", LESSON | {"counts": {"kept": 205320}}, "–", "–"),
+     ("magnitudes", LESSON | {"survey": "SDSS"}, "–", "–"), ("magnitudes", None, "–", "–")],
+)  # fmt: skip
+def test_weights_learnt_from_something_else_are_not_held_against_the_papers(folder, target, lesson, theirs, in_cells):
+    """From other objects, too; and where no pretext run is there, nobody knows from what."""
+    if lesson is not None:
+        write_run(folder, spec("pretext", "pretext", target=target), arrays=True, store=lesson)
     write_three(folder, store=PAPERS)
     write_three(folder, "features-magnitudes", store=PAPERS)
     paper, ours = (row(table_two(folder), "SG", name) for name in ("paper, validation", "ours − paper, validation"))
@@ -95,6 +105,22 @@ def test_weights_learnt_from_something_else_are_not_held_against_the_papers(fold
     cells = csv.DictReader(io.StringIO(to_csv(accuracy.every_cell(desk(folder)))))
     found = {line["scheme"]: line["paper validation"] for line in cells}
     assert found == {"scratch": "0.9897", "features-magnitudes": in_cells}
+    reason = "features-magnitudes, whose weights were not learnt from the magnitudes of 205,321 objects of S-PLUS"
+    assert (reason in " ".join(words.other_sets(desk(folder)))) == (theirs == "–")
+
+
+@pytest.mark.parametrize(("size", "splits", "compared"), [
+    (100, {"train": 40072}, False), (40072, {"train": 40072}, True), (40072, {}, False), (None, {}, True),
+])  # fmt: skip
+def test_fewer_labels_than_the_paper_s_are_not_held_against_its_table_two(folder, size, splits, compared):
+    store = PAPERS | {"counts": PAPERS["counts"] | {"splits": splits}}
+    for seed in range(3):
+        write_run(folder, spec("SG", "scratch", seed, size), store=store)
+    found = desk(folder)
+    texts = [to_csv(accuracy.table_two(found)), to_csv(accuracy.every_cell(found)), to_latex(accuracy.table_two(found)),
+             " ".join(words.beside_the_paper(found, "SG"))]  # fmt: skip
+    assert [bool(re.search("paper", one)) for one in texts] == [compared] * 4
+    assert any("SG at " in one for one in words.other_sets(found)) != compared
 
 
 OTHERS = [
@@ -102,6 +128,7 @@ OTHERS = [
     {"survey": "not S-PLUS"},
     {"release": "simulated"},
     {"counts": {"kept": 50089}},
+    {"counts": {"kept": 50090, "classes": {"star": 25045, "galaxy": 25045}}},
     {"counts": {}},
 ]
 
@@ -181,6 +208,7 @@ def test_cells_without_a_run_say_why(folder):
 
 
 def test_table_two_shows_the_whole_training_split_and_low_data_every_size(folder):
+    write_run(folder, spec("pretext", "pretext", target="magnitudes"), arrays=True, store=LESSON)
     for size, value in ((None, 0.9), (100, 0.7), (1000, 0.8)):
         for scheme in ("scratch", "features-magnitudes"):
             write_run(folder, spec("SG", scheme, 0, size), accuracy=value, store=PAPERS)

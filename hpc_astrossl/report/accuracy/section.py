@@ -13,6 +13,5 @@ def accuracy(desk: Desk) -> Section | None:
     section.folded.append(tables.every_cell(desk))
     section.notes += words.other_sets(desk)
     if desk.taught != "magnitudes":
-        section.notes.append(f"The schemes *-magnitudes begin here with weights learnt from {desk.taught}; the paper's "
-                             "with magnitudes.")  # fmt: skip
+        section.notes.append(f"The schemes *-magnitudes begin here with weights learnt from {desk.taught}.")
     return section

@@ -83,7 +83,7 @@ def _measure_row(desk: Desk, set_: str, size: int | None, measure: tuple, head: 
 
 
 def _paper_rows(desk: Desk, set_: str, size: int | None) -> list[tuple]:
-    if not desk.papers(set_):
+    if not (desk.papers(set_) and desk.whole(set_, size)):
         return []
     head, paper, ours = text("", value=set_), [], []
     for scheme in c.schemes_of(desk.classes):
@@ -183,8 +183,9 @@ def _table_three_rows(desk: Desk, set_: str, size: int) -> list[tuple]:
 
 
 def _any_papers(desk: Desk) -> bool:
-    """Whether a set of the study is the paper's: only then is there a column of its numbers."""
-    return any(desk.papers(set_) for set_ in c.sets_of(desk.classes))
+    """Whether a set of the study is the paper's, and all of it was learnt from: only then is there a column of it."""
+    table = desk.classes
+    return any(desk.papers(set_) and desk.whole(set_, c.main_size(table, set_)) for set_ in c.sets_of(table))
 
 
 def every_cell(desk: Desk) -> Table:
@@ -215,7 +216,7 @@ def _cell_row(desk: Desk, cell: Cell) -> tuple[Entry, ...]:
     numbers = [number(value) for s in spreads for value in ((s.mean, s.std) if s else (None, None))]
     said = desk.said(cell, "test")
     low, high = statistics.interval(said, "accuracy") if said else (None, None)
-    main = cell.size == c.main_size(desk.classes, cell.set)
+    main = cell.size == c.main_size(desk.classes, cell.set) and desk.whole(cell.set, cell.size)
     paper, ours = desk.theirs(TABLE_II, cell.set, cell.scheme) if main else None, spreads[0]
     delta = ours.mean - paper[0] if ours and paper else None
     error = judged.our_error(desk, cell) if delta is not None else None

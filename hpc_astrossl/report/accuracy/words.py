@@ -6,7 +6,14 @@ from hpc_astrossl.report.base import by_class, judged, statistics
 from hpc_astrossl.report.base import cells as c
 from hpc_astrossl.report.base.cells import Cell, spread_text
 from hpc_astrossl.report.base.desk import Desk
-from hpc_astrossl.report.base.published import TABLE_II, not_the_papers, paper_error
+from hpc_astrossl.report.base.published import (
+    MAGNITUDES,
+    PRETEXT_OBJECTS,
+    PRETEXT_SURVEY,
+    TABLE_II,
+    not_the_papers,
+    paper_error,
+)
 from hpc_astrossl.report.base.statistics import compare
 from hpc_astrossl.report.base.tables import signed
 from hpc_astrossl.report.study import inventory
@@ -121,7 +128,7 @@ def transfer(desk: Desk, set_: str) -> list[str]:
 def beside_the_paper(desk: Desk, set_: str) -> list[str]:
     """How many schemes agree with Table II, where the set is the paper's."""
     size, agree, apart = c.main_size(desk.classes, set_), [], []
-    for scheme in TABLE_II.get(set_, {}):
+    for scheme in TABLE_II.get(set_, {}) if desk.whole(set_, size) else ():
         cell, theirs = c.get(desk.classes, set_, scheme, size), desk.theirs(TABLE_II, set_, scheme)
         ours, error = cell.spread("validation", "accuracy"), judged.our_error(desk, cell)
         if theirs is None or ours is None or error is None:
@@ -139,10 +146,17 @@ def beside_the_paper(desk: Desk, set_: str) -> list[str]:
 
 
 def other_sets(desk: Desk) -> list[str]:
-    """Where a set bears the name of a set of the paper and is another one, in one sentence."""
+    """What is not held against the paper though it bears a name of the paper's, and why, in one sentence."""
     runs = [run for cell in desk.classes.values() for run in cell.runs]
     reasons = (not_the_papers(run.set, run.store, len(run.class_names)) for run in runs)
     found = sorted(set(filter(None, reasons)))
+    papers = [set_ for set_ in c.sets_of(desk.classes) if desk.papers(set_)]
+    found += [f"{set_} at {size:,} labels, the paper's Table II is of all" for set_ in papers
+              if not desk.whole(set_, size := c.main_size(desk.classes, set_))]  # fmt: skip
+    schemes = [scheme for scheme in c.schemes_of(desk.classes) if scheme in MAGNITUDES]
+    if papers and schemes and not desk.taught_as_the_paper:
+        objects = f"{PRETEXT_OBJECTS:,} objects of {PRETEXT_SURVEY}"
+        found.append(f"{_and(schemes)}, whose weights were not learnt from the magnitudes of {objects}")
     return [f"Not compared with the paper: {'; '.join(found)}."] if found else []
 
 

@@ -13,7 +13,7 @@ from hpc_astrossl.report.base.cells import Cell, Key
 from hpc_astrossl.report.base.drawing import Drawing, files_of, keep, style
 from hpc_astrossl.report.base.kept import Kept, digest
 from hpc_astrossl.report.base.outcomes import Outcome, outcomes
-from hpc_astrossl.report.base.published import papers_set
+from hpc_astrossl.report.base.published import MAGNITUDES, papers_pretext, papers_set
 from hpc_astrossl.report.base.records import Problem, Run, Study
 from hpc_astrossl.report.base.tables import Table
 
@@ -78,22 +78,37 @@ class Desk:
             return None
 
     @property
-    def taught(self) -> str:
-        """What the pretext run learnt, in words: what the schemes ``*-magnitudes`` begin with."""
+    def teachers(self) -> list[Run]:
+        """The pretext runs that the schemes ``*-magnitudes`` begin with."""
         runs = [run for cell in self.pretext.values() for run in cell.runs if run.target in ("magnitudes", "measured")]
-        own = [
-            run for run in runs if run.set in ("pretext", "magnitudes")
-        ] or runs  # others have schemes of their names
-        measured = any(run.target == "measured" for run in own)
+        return [run for run in runs if run.set in ("pretext", "magnitudes")] or runs  # others: schemes of their names
+
+    @property
+    def taught(self) -> str:
+        """What they learnt, in words."""
+        measured = any(run.target == "measured" for run in self.teachers)
         return "measured properties" if measured else "magnitudes"
+
+    @property
+    def taught_as_the_paper(self) -> bool:
+        """Whether the pretext runs are there, and learnt magnitudes from the paper's objects."""
+        return bool(self.teachers) and all(papers_pretext(run) for run in self.teachers)
 
     def theirs(self, table: Mapping[str, Mapping[str, Any]], set_: str, scheme: str) -> Any:
         """The paper's entry in its TABLE_II or TABLE_III, where the set is the paper's; else None, as for the schemes
-        ``*-magnitudes`` whose weights were learnt from something else here.
+        ``*-magnitudes`` whose weights were not learnt from the magnitudes of the paper's objects.
         """
-        if not self.papers(set_) or (scheme.endswith("-magnitudes") and self.taught != "magnitudes"):
+        if not self.papers(set_) or (scheme in MAGNITUDES and not self.taught_as_the_paper):
             return None
         return table.get(set_, {}).get(scheme)
+
+    def whole(self, set_: str, size: int | None) -> bool:
+        """Whether that training size of a set is all of its training split, as in the paper's Table II."""
+        if size is None:
+            return True
+        runs = [run for key, cell in self.classes.items() if key[0] == set_ for run in cell.runs]
+        there = [(run.store.counts.get("splits") or {}).get("train") for run in runs]
+        return bool(there) and all(isinstance(one, int) and size >= one for one in there)
 
     def papers(self, set_: str) -> bool:
         """Whether all runs of a set are of the paper's set of that name: survey, objects and classes are the same."""

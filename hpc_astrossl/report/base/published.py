@@ -7,7 +7,7 @@ equal the difference of its own cells.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hpc_astrossl.report.base.records import Run, StoreRecord
@@ -102,6 +102,7 @@ PAPER_SETS = {
 }  # fmt: skip
 
 _COLUMNS = ("scratch", "features-imagenet", "features-magnitudes", "finetune-imagenet", "finetune-magnitudes")
+MAGNITUDES = tuple(name for name in _COLUMNS if name.endswith("-magnitudes"))
 # Validation accuracy: (mean, standard deviation) of three runs.
 TABLE_II = {
     name: dict(zip(_COLUMNS, row, strict=True))
@@ -185,18 +186,27 @@ def not_the_papers(set_: str, store: StoreRecord, classes: int = 0) -> str:
     """Why a store is not the paper's set of that name, in words; empty when it is, or the paper has no such set.
 
     It is the paper's when it comes from the same survey, is not simulated, and keeps the same number of objects, in
-    ``classes`` classes where that is given.
+    ``classes`` classes where that is given, of the paper's sizes where the store tells them.
     """
     paper = PAPER_SETS.get(set_)
     if paper is None:
         return ""
     same_survey, kept = of_survey(store, paper.survey), store.counts.get("kept")
-    if same_survey and kept == paper.images and classes in (0, len(paper.classes)):
+    told, theirs = store.counts.get("classes"), sorted(paper.classes.values())
+    sizes = sorted(told.values()) if isinstance(told, dict) and told else theirs
+    alike = same_survey and kept == paper.images and classes in (0, len(paper.classes))
+    if alike and sizes == theirs:
         return ""
     ours = f"{kept:,} objects" if isinstance(kept, int) else "an unknown number of objects"
-    kind = "a subset or another selection" if same_survey else "another survey"
+    kind = f"in classes of {_listed(sizes)}" if alike else "a subset or another selection"
+    kind = kind if same_survey else "another survey"
     origin = f"survey “{store.survey}”" if store.survey else "an unnamed survey"
-    return f"{set_} here is {ours} of {origin} ({kind}), the paper's is {paper.images:,} of {paper.survey}"
+    beside = f", in classes of {_listed(theirs)}" if alike else ""
+    return f"{set_} here is {ours} of {origin} ({kind}), the paper's is {paper.images:,} of {paper.survey}{beside}"
+
+
+def _listed(sizes: Iterable[int]) -> str:
+    return ", ".join(f"{size:,}" for size in sorted(sizes))
 
 
 def papers_set(set_: str, runs: Sequence[Run]) -> bool:

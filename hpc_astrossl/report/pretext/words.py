@@ -21,8 +21,8 @@ def pretext_error(desk: Desk, cell: Cell) -> str:
         )
     if not scaled or not test:
         return ""
-    paper = papers_pretext(cell.runs[0])
-    beside = f", {scaled.mean / PRETEXT_MAE:.1f} times the paper's {PRETEXT_MAE}" if paper else ""
+    held = cell.spread("validation", "mae") if papers_pretext(cell.runs[0]) else None
+    beside = f"; on validation objects {held.mean / PRETEXT_MAE:.1f} times the paper's {PRETEXT_MAE}" if held else ""
     return (
         f"Pretext ({cell.set}): magnitudes are predicted with a mean absolute error of {test.mean:.3f} mag on test "
         f"objects ({scaled.mean:.4f} of magnitudes/30{beside})."
