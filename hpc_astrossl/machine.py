@@ -1,6 +1,7 @@
 """Which process: known by machine, id and start, so that a reused id, or another container's, is not taken for it."""
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from functools import cache
@@ -19,6 +20,15 @@ def name() -> str | None:
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return None
+
+
+def visible_gpus() -> list[int]:
+    """Numbers of this machine's NVIDIA GPUs, without a library: ``CUDA_VISIBLE_DEVICES``, else the device files."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [int(part) for part in visible.split(",") if part.strip().isdigit()]
+    found = (re.fullmatch(r"nvidia(\d+)", path.name) for path in Path("/dev").glob("nvidia*"))
+    return sorted(int(match[1]) for match in found if match)
 
 
 def this_process() -> dict[str, Any]:

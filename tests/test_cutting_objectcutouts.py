@@ -278,6 +278,26 @@ stores:
         made, _ = self.make(folder, *settings, "cutouts.unreadable=reject")
         assert made.info.counts["rejected"] == {"no file": 1}
 
+    def test_what_a_few_cutouts_show_is_told_before_the_making(self, folder, tmp_path, capsys):
+        command = ["preprocess", str(tmp_path / "recipe.yaml"), "--source", str(folder), "--dry-run"]
+        assert cli.main(command) == 0
+        assert "tried" not in capsys.readouterr().out
+        first, *_ = sorted(folder.rglob("*_g.fits"))
+        whole = first.read_bytes()
+        first.write_bytes(whole[:4000])
+        assert cli.main([*command, "--set", "cutouts.unreadable=reject"]) == 0
+        assert "of 3 cutouts that were tried 1 would be left out: " in capsys.readouterr().out
+        first.write_bytes(whole)
+        with astropy_fits.open(first, mode="append") as file:
+            file.append(astropy_fits.ImageHDU(file[0].data, name="WEIGHT"))
+        for unreadable, words in (("stop", True), ("reject", False)):
+            told = [f"cutouts.unreadable={unreadable}"]
+            assert cli.main([*command, "--set", *told]) == 2
+            assert "holds several images: 0" in capsys.readouterr().err
+            with pytest.raises(InputError, match="hdu: 0") as caught:
+                self.make(folder, *told)
+            assert ("or set cutouts.unreadable=reject" in str(caught.value)) == words
+
     def test_names_that_fit_no_file_are_told_with_one_of_them_and_stand_in_nobody_s_way(self, folder, tmp_path, capsys):
         wrong = ("cutouts.bands=fits/{id}_{band}.fits", "cutouts.unreadable=reject")
         command = ["preprocess", str(tmp_path / "recipe.yaml"), "--source", str(folder)]

@@ -89,6 +89,15 @@ def test_plan_tells_costs_and_what_they_rest_on(workdir):
     assert scratch["hours"] > 1
 
 
+@pytest.mark.parametrize(("visible", "gpus"), [("", 0), ("0,1", 1)])
+def test_a_plan_for_this_machine_asks_for_the_gpus_that_it_has(workdir, visible, gpus):
+    (workdir / "recipe.yaml").write_text(SMALL.replace("resources:", "resources:\n  all: {gpus: 1}"))
+    told = astrossl("plan", "recipe.yaml", "--cluster", "local", cwd=workdir, CUDA_VISIBLE_DEVICES=visible)
+    assert told.returncode == 0, told.stderr
+    assert ("1 GPU" in told.stdout) == (gpus > 0)
+    assert ("GPU-hours" in told.stdout) == (gpus > 0)
+
+
 def test_rates_are_checked():
     with pytest.raises(InputError, match="rates: all and head, each positive; found al: 3"):
         config.parse({"kind": "slurm", "rates": {"al": 3}}, ClusterSpec, "c.yaml")

@@ -46,7 +46,7 @@ def _expand(arguments: Namespace):
     from hpc_astrossl.specs.jobs import JobsSpec
 
     jobs = config.load(arguments.jobs, JobsSpec)
-    cluster = prepare.find_cluster(arguments.cluster) if arguments.cluster else None
+    cluster = prepare.as_it_is(prepare.find_cluster(arguments.cluster)) if arguments.cluster else None
     missing = prepare.unavailable(cluster, prepare.backbones_of(jobs))
     floats = foresight.float_stores(jobs, arguments.workdir)
     plan = grid.expand(jobs, cluster=cluster, unavailable=missing, where=arguments.jobs, floats=floats)

@@ -152,8 +152,8 @@ def _named(units: list[Stored], path: Path, hdu: int | str) -> Stored:
 def _only(fitting: list[Stored], path: Path) -> Stored | None:
     if len(fitting) > 1:
         listed = "; ".join(map(str, fitting))
-        raise RecipeFault(f"{path}: holds several images: {listed}. Say which in the recipe, by number or name: hdu: "
-                          f"{fitting[0].name or fitting[0].number}")  # fmt: skip
+        raise RecipeFault(f"{path}: holds several images: {listed}. Say which under fields or cutouts, by number or "
+                          f"name: hdu: {fitting[0].name or fitting[0].number}")  # fmt: skip
     return fitting[0] if fitting else None
 
 

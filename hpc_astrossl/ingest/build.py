@@ -255,8 +255,9 @@ def _write(due: list[Job], source: Path, options: Options, progress: Progress) -
 def _stop_for(faults: list[str], recipe: Recipe) -> None:
     if faults:
         key = "fields" if recipe.fields else "files" if recipe.files else "cutouts"
-        one = recipe.cutouts is not None and recipe.cutouts.array is not None  # file for all: nothing to leave out
-        reject = "" if one else f", or set {key}.unreadable=reject"
+        spec = getattr(recipe, key)
+        one = getattr(spec, "array", None) is not None  # file for all: nothing to leave out
+        reject = "" if one or spec.unreadable == "reject" else f", or set {key}.unreadable=reject"
         raise InputError(f"{'; '.join(faults)}. Shards that need none of this are written and stay: mend it and run "
                          f"the same command again{reject}")  # fmt: skip
 

@@ -1,8 +1,9 @@
 """The selection of a recipe without pixels: what would be kept and left out, and how large the stores would be.
 
-Only tables are read, the headers of some pictures and that of an array of cutouts, and nothing stays written: columns
-that are larger than the memory allows lie in TMPDIR meanwhile. What only images tell (cutouts over an edge, files that
-cannot be read, positions by the fields' own headers) is left to the making; ``notes`` say so where it matters.
+Only tables are read, the headers of some pictures and that of an array, and a few FITS cutouts; nothing stays
+written: columns that are larger than the memory allows lie in TMPDIR meanwhile. What only images tell (cutouts over an
+edge, files that cannot be read, positions by the fields' own headers) is left to the making; ``notes`` say so where it
+matters.
 """
 
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hpc_astrossl.cutting.cutouts import open_source
+from hpc_astrossl.cutting.source import Unit
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.ingest.planning import require_some
 from hpc_astrossl.objects import Objects
@@ -28,6 +30,7 @@ from hpc_astrossl.store import SPLITS
 from hpc_astrossl.store.layout import chunk_rows
 
 LOOKED_FOR = 1000  # objects whose files are looked for
+TRIED = 5  # objects with FITS cutouts of their own that are cut, to see whether the recipe fits them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,8 @@ def _previews(recipe: Recipe, source: Path, how: tuple, space: Workspace) -> lis
         notes += _array_fits(recipe, source, objects, selections)
     elif recipe.fields is None:
         notes += _files_there(recipe, source, objects, selections)
+        if recipe.cutouts is not None:
+            notes += _tried(recipe, source, objects, selections)
     together = splits.belonging(recipe.split, objects, space)
     return [_preview(recipe, name, (source, objects, together), selections[name], notes)
             for name in recipe.stores if only in (None, name)]  # fmt: skip
@@ -95,6 +100,23 @@ def _files_there(recipe: Recipe, source: Path, objects: Objects, selections: dic
     cutter = open_source(recipe, source, objects, next(iter(recipe.stores.values())).images)
     lost = [path for row in rows if (path := cutter.missing(np.array([row])))]
     return [f"{len(lost):,} of the first {len(rows):,} objects have no file; {lost[0]} is not there"] if lost else []
+
+
+def _tried(recipe: Recipe, source: Path, objects: Objects, selections: dict[str, Selection]) -> list[str]:
+    """A note when some of the cutouts that are there would be left out; InputError as the making has it."""
+    notes = []
+    for name, selection in selections.items():
+        cutter = open_source(recipe, source, objects, recipe.stores[name].images)
+        some = selection.rows[:: max(1, len(selection.rows) // TRIED)][: 2 * TRIED]
+        rows = np.array([row for row in some if not cutter.missing(np.array([row]))][:TRIED], dtype=np.int64)
+        if not len(rows):
+            continue
+        reasons = cutter.cut(Unit(name="", rows=rows), np.zeros((len(rows), *cutter.row_shape(rows)), cutter.dtype))
+        left = Counter(reason for reason in reasons if reason)
+        if left:
+            told = ", ".join(f"{reason} {count}" for reason, count in left.most_common())
+            notes.append(f"{name}: of {len(rows)} cutouts that were tried {left.total()} would be left out: {told}")
+    return notes
 
 
 def _anywhere(objects: Objects) -> Objects:

@@ -5,13 +5,12 @@ The tasks run through submitit, as on a cluster, in processes of their own; this
 
 import contextlib
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hpc_astrossl import locks
+from hpc_astrossl import locks, machine
 from hpc_astrossl.errors import EXIT_FAULT
 from hpc_astrossl.launch import executors
 from hpc_astrossl.launch.ledger import Entry, Ledger, process, this_process
@@ -36,7 +35,7 @@ class Machine:
     @classmethod
     def here(cls, cluster: ClusterSpec) -> "Machine":
         """This machine, as far as this process may use it."""
-        gpus = visible_gpus()
+        gpus = machine.visible_gpus()
         if cluster.gpus_per_node is not None:
             gpus = gpus[: cluster.gpus_per_node]
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
@@ -190,15 +189,6 @@ class Foreground:
         limit = time.monotonic() + 10
         while any(not run.job.done() for run in self.running) and time.monotonic() < limit:
             time.sleep(0.1)
-
-
-def visible_gpus() -> list[int]:
-    """Numbers of this machine's NVIDIA GPUs, without a library: ``CUDA_VISIBLE_DEVICES``, else the device files."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [int(part) for part in visible.split(",") if part.strip().isdigit()]
-    found = (re.fullmatch(r"nvidia(\d+)", path.name) for path in Path("/dev").glob("nvidia*"))
-    return sorted(int(match[1]) for match in found if match)
 
 
 def _entry(work: Work, job: str | None, who: dict[str, object]) -> Entry:

@@ -4,10 +4,11 @@ import contextlib
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hpc_astrossl import cache, config, manifest, names
+from hpc_astrossl import cache, config, machine, manifest, names
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import write_aside
 from hpc_astrossl.launch.foresight import check_images
@@ -41,6 +42,14 @@ def find_cluster(name: str) -> ClusterSpec:
         return ClusterSpec(kind="local")
     known = {path.stem for folder in folders for path in folder.glob("*.yaml")} | {"local"}
     raise InputError(f"{unknown('cluster', name, known)}; or give the path of a YAML file")
+
+
+def as_it_is(cluster: ClusterSpec) -> ClusterSpec:
+    """The cluster with as many GPUs as there are, where it is this machine."""
+    if cluster.kind != "local":
+        return cluster
+    there, most = len(machine.visible_gpus()), cluster.gpus_per_node
+    return replace(cluster, gpus_per_node=there if most is None else min(there, most))
 
 
 def unavailable(cluster: ClusterSpec | None, backbones: Iterable[str] = ("vgg16",)) -> dict[str, str]:
