@@ -9,7 +9,7 @@ from contracts.stores import make_files, make_images, make_store, rewrite
 from PIL import Image
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store import Encoding, check, encoded, examine, open_store
+from hpc_astrossl.store import Encoding, check, encoded, examine, open_store, statistics
 
 
 def file_of(image: Image.Image, kind: str) -> bytes:
@@ -107,3 +107,15 @@ def test_a_store_without_statistics_can_still_be_read(tmp_path):
     group = zarr.open_group(store.path, mode="r+")
     del group.attrs["statistics"]
     assert open_store(store.path, verify=False).info.statistics == {}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 101, 4096])
+def test_the_noise_of_bytes_is_that_of_the_same_numbers_to_the_last_bit(count):
+    rng = np.random.default_rng(count)
+    for most in (1, 2, 5, 60, 256):
+        for _ in range(10):
+            values = rng.integers(0, most, count, dtype=np.uint8)
+            parts = np.array_split(values, 3)
+            plain = np.median(np.abs(values.astype(np.float32) - np.median(values.astype(np.float32))))
+            assert statistics._noise(parts) == statistics._noise([part.astype(np.float32) for part in parts])
+            assert statistics._noise(parts) == pytest.approx(1.4826 * plain, rel=1e-6)

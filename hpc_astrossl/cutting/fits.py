@@ -21,7 +21,7 @@ from astropy.utils.exceptions import AstropyWarning
 from hpc_astrossl.cutting import asinh, containers
 from hpc_astrossl.cutting.badfile import NO_FILE, TRUNCATED, BadFile
 from hpc_astrossl.cutting.blocksums import BlockSums
-from hpc_astrossl.cutting.fitsunits import RAW, Stored, choose
+from hpc_astrossl.cutting.fitsunits import RAW, Stored, choose, opened
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.tables import streams
 
@@ -167,13 +167,13 @@ def open_image(
         stream, key = containers.open_fits(path), _key(path, axes, hdu)
     with stream:
         with named(path):
-            stored = choose(stream, path, axes, hdu)
+            stored, units = opened(stream, path, axes, hdu)
             _remember(key, stored)
             if checksum:
                 _verify(stream, path, stored)
-            stream.seek(0)
-            # Tiles are taken from a file one by one, which costs more than reading a compressed file whole.
-            units = fits.HDUList.fromstring(stream.read()) if stored.tiled else fits.open(stream, memmap=False)
+            if stored.tiled:  # taken one by one from the file, tiles cost more than reading all of it
+                stream.seek(0)
+                units = fits.HDUList.fromstring(stream.read())
             image = Image(path, stream, units, stored, axes, np.dtype(dtype))
         yield image
 
@@ -187,9 +187,10 @@ def read_headers(path: Path, *, axes: int = 2, hdu: int | str | None = None) -> 
             image, primary = map(Header.fromstring, texts)
             return Headers(path=path, shape=shape, image=image, primary=primary)
         with containers.open_fits(path) as stream:
-            stored = choose(stream, path, axes, hdu)
-            stream.seek(0)
-            units = fits.open(stream, memmap=False)
+            stored, units = opened(stream, path, axes, hdu)
+            if stored.tiled:
+                stream.seek(0)
+                units = fits.open(stream, memmap=False)
             shape = tuple(stored.shape[axis] for axis in stored.axes(axes))
             found = Headers(path=path, shape=shape, image=units[stored.number].header, primary=units[0].header)
         if not isinstance(stream, io.BufferedReader):

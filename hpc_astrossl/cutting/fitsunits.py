@@ -1,6 +1,5 @@
 """The header-data units of a FITS file as they are stored, and the choice of the one that holds the image."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -53,8 +52,16 @@ def choose(stream: IO[bytes], path: Path, axes: int, hdu: int | str | None) -> S
     BadFile when there is none, when several are there and none is named (the message lists them), when the file is
     shorter than its headers say, or when one of them claims a size that cannot be true.
     """
+    return opened(stream, path, axes, hdu)[0]
+
+
+def opened(stream: IO[bytes], path: Path, axes: int, hdu: int | str | None) -> tuple[Stored, fits.HDUList]:
+    """What ``choose`` finds, and all units as astropy reads them with ``RAW``: headers are parsed once.
+
+    The units go with the stream: closing them closes it.
+    """
     found = stream.seek(0, 2)
-    units = list(_units(stream))
+    units, hdus = _units(stream)
     if not units:
         raise BadFile(f"{path}: damaged or not a FITS file: its first header has no end; fetch it again", TRUNCATED)
     fitting = [unit for unit in units if unit.axes(axes)]
@@ -70,26 +77,24 @@ def choose(stream: IO[bytes], path: Path, axes: int, hdu: int | str | None) -> S
     if unit.claim:
         raise BadFile(f"{path}: damaged: {unit.claim}; fetch it again")
     _check_next(stream, path, unit.end)
-    return unit
+    return unit, hdus
 
 
-def _units(stream: IO[bytes]) -> Iterator[Stored]:
+def _units(stream: IO[bytes]) -> tuple[list[Stored], fits.HDUList]:
     """Every unit up to the end, or to what is no header."""
     stream.seek(0)
-    number = 0
+    found, units = [], fits.HDUList()
     while True:
         try:
-            if number == 0:
+            if not found:
                 units = fits.open(stream, lazy_load_hdus=True, **RAW)  # closing the units would close the stream
-            unit = units[number]
+            unit = units[len(found)]
         except (IndexError, OSError, ValueError, TypeError, KeyError, EOFError, fits.VerifyError):
-            return  # what was read so far says whether it matters
-        stored = _stored(number, unit)
-        yield stored
-        number += 1
-        stream.seek(stored.end)
+            return found, units  # what was read so far says whether it matters
+        found.append(_stored(len(found), unit))
+        stream.seek(found[-1].end)
         if not stream.read(8).startswith(b"XTENSION"):
-            return
+            return found, units
 
 
 def _stored(number: int, unit: Any) -> Stored:

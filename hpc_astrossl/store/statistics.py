@@ -62,6 +62,8 @@ def statistics(told: np.ndarray, rows: np.ndarray, sample: Callable[[np.ndarray]
 
 
 def _noise(parts: list[np.ndarray]) -> float:
+    if all(part.dtype == np.uint8 for part in parts):
+        return _noise_of_bytes(sum(np.bincount(part.ravel(), minlength=256) for part in parts))
     values = np.concatenate(parts).astype(np.float32)
     values -= _median(values.copy())
     return MAD * _median(np.abs(values, out=values))
@@ -74,6 +76,21 @@ def _median(values: np.ndarray) -> np.float32:
     if len(values) % 2:
         return values[middle]
     return np.mean([values[:middle].max(), values[middle]])
+
+
+def _noise_of_bytes(counts: np.ndarray) -> float:
+    """The same to the last bit, of so many pixels of each value from 0 to 255: they need no order."""
+    off = np.arange(256, dtype=np.float32)
+    off = np.abs(off - _median_of(off, counts))
+    order = np.argsort(off)
+    return MAD * _median_of(off[order], counts[order])
+
+
+def _median_of(values: np.ndarray, counts: np.ndarray) -> np.float32:
+    """``_median`` of ascending values that are there so many times."""
+    upto = np.cumsum(counts)
+    below, above = np.searchsorted(upto, [(upto[-1] - 1) // 2, upto[-1] // 2], side="right")
+    return np.mean([values[below], values[above]])
 
 
 def _rounded(values: Iterable[float]) -> list[float]:
