@@ -31,11 +31,19 @@ def on(run, **changes):
     return make_run(HEAD, weights=f"run:{run_id(run)}", **changes)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The store "pre" and the pretext run on it."""
+    workdir = tmp_path_factory.mktemp("trained")
+    make_store(workdir / "pre", prefix="P", ra=100)
+    train(PRETEXT, workdir)
+    return workdir
+
+
 @pytest.fixture
-def workdir(tmp_path):
-    make_store(tmp_path / "pre", prefix="P", ra=100)
-    train(PRETEXT, tmp_path)
-    return tmp_path
+def workdir(trained, tmp_path):
+    """A copy of what was trained, to be changed."""
+    return shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
 
 
 def test_a_run_keeps_the_objects_it_has_seen(workdir):
