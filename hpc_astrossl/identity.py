@@ -175,7 +175,8 @@ def read(folder: Path) -> Made | None:
 def replaced(folder: Path, digest: str | None) -> str | None:
     """What is to be said of a run whose weights are not those that it left, None where they are, or are not there.
 
-    Only weights that are younger than ``result.json``, the last file of a run, are read.
+    Only weights that are younger than ``result.json``, the last file of a run, are read: by the time that they bear,
+    or by that of their coming there, which no copy can set back.
     """
     if digest is None or not _younger(folder) or sha256(folder / WEIGHTS) == digest:
         return None
@@ -184,7 +185,8 @@ def replaced(folder: Path, digest: str | None) -> str | None:
 
 def _younger(folder: Path) -> bool:
     try:
-        return (folder / WEIGHTS).stat().st_mtime_ns > (folder / RESULT).stat().st_mtime_ns
+        weights, result = ((folder / name).stat() for name in (WEIGHTS, RESULT))
+        return any(getattr(weights, time) > getattr(result, time) for time in ("st_mtime_ns", "st_ctime_ns"))
     except OSError:
         return False
 

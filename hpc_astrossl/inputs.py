@@ -6,7 +6,7 @@ with its folder, is the same. No numpy here.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from hpc_astrossl.specs.images import SUFFIXES
 LOOKS = 20_000  # files that are asked for, at most: of more, every n-th
 HASHED = 256 << 20  # bytes that are hashed, at most
 DIGITS = 16  # of a SHA-256
+Files = Mapping[str, Mapping[str, Any]]  # by names below a source, the sizes and hashes that were read
+Times = Mapping[str, int | None]  # when each was changed last, in nanoseconds; None where it is not there
 
 
 def note_file(store: Path) -> Path:
@@ -24,15 +26,26 @@ def note_file(store: Path) -> Path:
     return store.with_name(f"{store.stem}.tasks") / "inputs.json"
 
 
-def note(store: Path, source: Path, files: Mapping[str, Mapping[str, Any]], *, tree: bool, since: int) -> None:
-    """Note the files, by their names below ``source``, with the sizes and hashes that were read.
+def times(source: Path, files: Iterable[str]) -> Times:
+    """When each file was changed last."""
+    return {name: _time(source / name) for name in files}
+
+
+def replaced(source: Path, files: Files, times: Times, since: int) -> str | None:
+    """The first file that was changed after ``since`` and holds something else than was read; None: none did."""
+    late = (name for name, time in times.items() if time is not None and time >= since)
+    return next((name for name in late if identity.sha256(source / name) not in (None, files[name]["sha256"])), None)
+
+
+def note(store: Path, source: Path, files: Files, times: Times, *, tree: bool, since: int) -> None:
+    """Note the files with what was read of them, and their times of before that.
 
     Of a ``tree`` of folders, whose names are the catalogue, also which images it holds. A file of a time later than
-    ``since`` (nanoseconds) may have been replaced since it was read: its time is not believed.
+    ``since`` may have been replaced since it was read: its time is not believed.
     """
     known = {}
     for name, facts in sorted(files.items()):
-        time = _time(source / name)
+        time = times[name]
         known[name] = [facts["bytes"], facts["sha256"][:DIGITS], time if time and time < since else 0]
     about = {"store": identity.of_store(store), "files": known, "tree": _tree(source) if tree else None}
     path = note_file(store)

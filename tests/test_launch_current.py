@@ -317,7 +317,7 @@ def test_a_file_that_was_replaced_while_the_store_was_made_is_hashed(pictures):
     kept = json.loads(inputs.note_file(pictures / "st/images.zarr").read_text())["files"]
     source = pictures / "src"
     names = {name: {"bytes": facts[0], "sha256": facts[1]} for name, facts in kept.items()}
-    inputs.note(pictures / "st/images.zarr", source, names, tree=True, since=0)
+    inputs.note(pictures / "st/images.zarr", source, names, inputs.times(source, names), tree=True, since=0)
     facts, data = (source / "star/001.png").stat(), bytearray((source / "star/001.png").read_bytes())
     data[-20] ^= 1
     (source / "star/001.png").write_bytes(bytes(data))

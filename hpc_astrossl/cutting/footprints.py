@@ -1,6 +1,6 @@
 """Where the fields of a release lie on the sky, by the headers of one band: an index, kept beside the release.
 
-The index holds, of each file, its size and time of change, so that only new and changed ones are read again. A folder
+The index holds, of each file, its size and times, so that only new and changed ones are read again. A folder
 that cannot be written is read anew each time.
 """
 
@@ -71,7 +71,7 @@ class Index:
             about = path.stat()
         except OSError:
             return Footprint(field=field, path=path, shape=(0, 0), header="", fault=str(fits.missing(path)))
-        key = [about.st_size, about.st_mtime_ns, self._spec.hdu_of(self._band)]
+        key = [about.st_size, about.st_mtime_ns, about.st_ctime_ns, self._spec.hdu_of(self._band)]
         entry = self._known.get(field)
         if entry is None or entry["file"] != key:
             entry = {"file": key, **_read(path, self._spec.hdu_of(self._band))}

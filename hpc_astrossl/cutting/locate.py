@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from hpc_astrossl.cutting.badfile import BadFile
-from hpc_astrossl.cutting.footprints import Index, deepest, only_field
+from hpc_astrossl.cutting.footprints import Index, deepest, first_band, only_field
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects, distinct
+from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.recipe import Recipe
 
 DECIMALS = 3  # of pixels: a position on a whole pixel stays on it, whatever the last digits of the sky say
@@ -44,6 +45,16 @@ def locate(recipe: Recipe, folder: Path, objects: Objects,
             yield from _deepest(index, objects, stop=spec.unreadable == "stop", say=say)
     finally:
         index.save()
+
+
+def asked(recipe: Recipe, folder: Path, objects: Objects) -> set[Path]:
+    """The images by whose headers ``x`` and ``y`` of located objects were found in fields that the catalogue names."""
+    spec, known = recipe.fields, recipe.catalogue
+    if spec is None or spec.bands is None or known.ra is None or known.x is not None or not known.has_field:
+        return set()
+    words = {"band": first_band(recipe)}
+    fields = filter(None, distinct(objects.field).tolist())
+    return {patterns.place(folder, spec.bands, words | {"field": field}) for field in fields}
 
 
 def _deepest(index: Index, objects: Objects, *, stop: bool,

@@ -14,13 +14,14 @@ import numpy as np
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.explore.layout import MOST
-from hpc_astrossl.identity import both
+from hpc_astrossl.identity import both, sha256
 from hpc_astrossl.ids import folded
 from hpc_astrossl.store.columns import about_parquet, read_table
 from hpc_astrossl.store.embedding import open_embedding
 from hpc_astrossl.terminal import shown
 
 CLASSES = "astrossl-classes"  # the format of classify's records
+CHANGED = "changed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,13 +111,17 @@ def _hold(files: Sequence[Path], embedding: Path, anyway: bool) -> None:
         return
     now = open_embedding(embedding).identity
     for file, identity in told.items():
+        if identity == CHANGED:
+            raise InputError(f"{file}: is not as classify has written it: it was edited, or is of another embedding; "
+                             "make it again with astrossl classify, or add --anyway to take it as it is")  # fmt: skip
         if identity != now:
             raise InputError(f"{file}: was made of another embedding than {embedding} ({both(identity, now)}); make it "
                              "again with astrossl classify, or add --anyway")  # fmt: skip
 
 
 def made_of(file: Path) -> str | None:
-    """SHA-256 of the embedding that classify made a file of; None when nothing tells."""
+    """SHA-256 of the embedding that classify made a file of; None when nothing tells, CHANGED where the record beside
+    it tells of another file of that name."""
     try:
         if file.suffix == ".parquet":
             found = about_parquet(file).get("embedding_sha256")
@@ -125,9 +130,13 @@ def made_of(file: Path) -> str | None:
                 found = _mapping(json.loads(archive.comment)).get("embedding_sha256")
         else:
             records = (_mapping(_json(record)) for record in sorted(file.parent.glob("*.json")))
-            records = (one for one in records if one.get("format") == CLASSES)
-            listed = (one for one in records if file.name in _mapping(one.get("files")))
-            found = next((_mapping(one.get("embedding")).get("sha256") for one in listed), None)
+            records = [one for one in records if one.get("format") == CLASSES]
+            listed = [one for one in records if file.name in _mapping(one.get("files"))]
+            now = sha256(file)
+            own = [one for one in listed if one["files"][file.name] in (None, now)]
+            if listed and not own:
+                return CHANGED
+            found = next((_mapping(one.get("embedding")).get("sha256") for one in own), None)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return None
     return found if isinstance(found, str) else None

@@ -13,7 +13,7 @@ from hpc_astrossl import identity, provenance
 from hpc_astrossl import store as stores
 from hpc_astrossl.cutting import workers
 from hpc_astrossl.cutting.cutouts import open_source
-from hpc_astrossl.cutting.locate import locate
+from hpc_astrossl.cutting.locate import asked, locate
 from hpc_astrossl.cutting.progress import Progress
 from hpc_astrossl.cutting.shards import Hashes
 from hpc_astrossl.errors import InputError, unknown
@@ -162,6 +162,7 @@ def _select(recipe: Recipe, names: list[str], places: tuple[Path, Path], how: tu
         progress.say(note)
     objects = _located(recipe, source, objects, space)
     looks = Looks(recipe, source, objects)
+    looks.seen |= asked(recipe, source, objects)
     selections = select(recipe, objects, source, looks, space)
     found = drafts(recipe, (source, out), objects, {name: selections[name] for name in names}, looks.seen, space)
     made = {draft.name: standing for draft in found if (standing := _standing(draft, options))}

@@ -33,7 +33,7 @@ def finish(job: Job, say: Callable[[str], None] = lambda text: None) -> stores.S
     """Write what remains when all shards are there, and let the store appear. Any task may; one does. Equal pictures
     are put into one split, and ``say`` tells of them.
 
-    InputError when an image file was replaced while others were cutting it, or no object has an image.
+    InputError when a file was replaced after it was read, or no object has an image.
     """
     with stores.ending(job.path):
         records = stores.records(job.path)
@@ -45,7 +45,11 @@ def finish(job: Job, say: Callable[[str], None] = lambda text: None) -> stores.S
         writer = stores.StoreWriter(job.path)
         equal = put_together(job, records, split, writer.hashes)
         split = equal.split
-        files = inputs(records)
+        files, begun = inputs(records), stores.begun(job.path)
+        tables = {facts["file"]: facts for facts in job.inputs["tables"]}
+        times = noting.times(job.folder, tables | files)
+        if name := noting.replaced(job.folder, tables | files, times, begun):
+            raise _replaced(name)
         info = _info(job, (split, labels), _counts(job, rejected), files)
         info = replace(info, counts=info.counts | equal.facts)
         info.provenance["inputs"]["shards"] = [summary(record.inputs)["digest"] for record in records]
@@ -57,10 +61,8 @@ def finish(job: Job, say: Callable[[str], None] = lambda text: None) -> stores.S
         _write_rejected(job.path.with_name(f"{job.name}.rejected.csv"), _left_out(job, rejected))
         if job.encoding is None:
             info = replace(info, statistics=writer.statistics(split))
-        begun = stores.begun(job.path)
         writer.finish(info)
-        tables = {facts["file"]: facts for facts in job.inputs["tables"]}
-        noting.note(job.path, job.folder, tables | files, tree=job.recipe.catalogue.tree, since=begun)
+        noting.note(job.path, job.folder, tables | files, times, tree=job.recipe.catalogue.tree, since=begun)
     for line in (*told, *equal.words(job.name)):
         say(line)
     return info
@@ -90,9 +92,13 @@ def inputs(records: list[Record]) -> dict[str, Any]:
     for record in records:
         for name, facts in record.inputs.items():
             if seen.setdefault(name, facts) != facts:
-                raise InputError(f"{name}: was replaced while the store was made; run preprocess (or every task of it) "
-                                 "again: only the shards that need this file are cut anew")  # fmt: skip
+                raise _replaced(name)
     return seen
+
+
+def _replaced(name: str) -> InputError:
+    return InputError(f"{name}: was replaced while the store was made; run preprocess (or every task of it) again: "
+                      "only the shards that need this file are cut anew")  # fmt: skip
 
 
 def _columns(job: Job, split: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

@@ -135,7 +135,8 @@ def key_of(recipe: Recipe, source: Path) -> str:
         "fields": _signatures(_fields(recipe, source), source),
         "others": {path: stores.open_store(path).info.provenance.get("digest") for path in sorted(others)},
     }  # fmt: skip
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
+    # Not sorted by key: the order of classes is that of their numbers.
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
 
 
 def _fields(recipe: Recipe, source: Path) -> list[Path]:

@@ -53,6 +53,7 @@ def read_objects(recipe: Recipe, source: Path, space: Workspace = HERE) -> Objec
     if not spec.tree:
         kind = described(paths, reading)
         _check_count(source / spec.file, len(columns["object_id"]), promised(source, spec.file))
+        left += filter(None, [doubt.cut_off(len(columns["object_id"])) if len(paths) == 1 else ""])
     rounded = "" if spec.tree else doubt.rounded(columns["object_id"][: doubt.LOOKED_AT], spec.id, source / spec.file)
     return Objects(
         **{name: columns.pop(name) for name in list(columns) if not name.startswith(_COLUMN)},

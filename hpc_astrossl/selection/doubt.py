@@ -12,6 +12,7 @@ DIGITS = 15  # of a whole number that a spreadsheet keeps
 EXACT = 2**53  # a float64 holds every whole number up to here
 FEWEST = 4  # long ids from which something is concluded
 LOOKED_AT = 10_000  # ids; where a table was converted, all of them were
+SHEETS = (1 << 16, 1 << 20)  # lines that spreadsheets hold: .xls, and .xlsx
 BRIGHTEST, FAINTEST = -45.0, 45.0  # magnitudes: beyond are -999, 90, 99.99 and the like, which stand for no value
 _LONG = re.compile(rf"\d{{{DIGITS + 1},20}}")
 
@@ -36,6 +37,16 @@ def rounded(ids: np.ndarray, column: str, path: Path) -> str:
             f"long ones (all are multiples of a power of 2, such as {first}): compare one with the release"
         )
     return ""
+
+
+def cut_off(rows: int) -> str:
+    """What is to be said of a text table that has so many rows below its header; "" for nothing."""
+    if rows + 1 not in SHEETS:
+        return ""
+    return (
+        f"the table has {rows + 1:,} lines, just as many as a spreadsheet holds: what it has saved ends there; look "
+        "whether all objects of the release are in it"
+    )
 
 
 def unlikely(values: np.ndarray) -> np.ndarray:

@@ -61,6 +61,7 @@ class Keeper:
         training.folder.check()
         epoch = len(training.records)
         about = {
+            "run": training.run.run_id,
             "phase": self.index,
             "store": training.data.store.identity,
             "weights": training.source.sha256,

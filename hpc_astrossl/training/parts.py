@@ -2,6 +2,7 @@
 and whoever comes back goes on where it was left."""
 
 import contextlib
+import hashlib
 import io
 import json
 import shutil
@@ -21,6 +22,7 @@ from hpc_astrossl.identity import UNKNOWN
 Columns = dict[str, np.ndarray]
 PLACE = ("ra", "dec")  # degrees; NaN where unknown
 LEFT_OUT = ("left_out", "reason")  # the arrays of a part that tell of objects that are not in it
+OF = "of"  # the array that tells which work a part is of: folders of parts may have been copied over one another
 
 
 class Gone(InputError):
@@ -52,6 +54,7 @@ class Parts:
         self.folder, self.shares = folder, list(shares)
         self._done = folder.with_name(f".{folder.name}.done")  # for as long as the removing takes
         self._about = json.dumps(about, indent=1, sort_keys=True)
+        self._of = hashlib.sha256(self._about.encode()).hexdigest()
 
     @property
     def total(self) -> int:
@@ -92,14 +95,14 @@ class Parts:
         TrainingError when the disk is full, or the like.
         """
         buffer, path = io.BytesIO(), self._path(share)
-        np.savez(buffer, **columns)
+        np.savez(buffer, **columns, **{OF: np.array(self._of)})
         with written(path):
             write_aside(path, buffer.getbuffer())
 
     def read(self) -> Iterator[Columns]:
-        """The parts in order, one in memory at a time. InputError names a damaged one."""
+        """The parts in order, one in memory at a time. InputError names one that is damaged or of other work."""
         for share in self.shares:
-            columns = self._read(share, lambda name: name not in LEFT_OUT)
+            columns = self._read(share, lambda name: name not in (*LEFT_OUT, OF))
             if columns:
                 yield columns
 
@@ -112,8 +115,11 @@ class Parts:
     def _read(self, share: Share, wanted: Callable[[str], bool]) -> Columns:
         try:
             with npz.opened(self._path(share)) as archive:
+                if str(archive[OF]) != self._of:
+                    raise InputError(f"{self._path(share)}: is of other work than about.json beside it; remove it and "
+                                     "run again")  # fmt: skip
                 return {name: archive[name] for name in archive.files if wanted(name)}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{self._path(share)}: damaged ({error}); remove it and run again") from None
 
     def finished(self, worker: int, workers: int) -> None:

@@ -106,9 +106,13 @@ class Training(Shared):
         return saved
 
     def _hold(self, saved: dict[str, Any]) -> None:
-        """InputError when a checkpoint's epochs were on another store, or began from other weights."""
+        """InputError when a checkpoint is another run's, or its epochs were on another store or began from other
+        weights."""
         store, folder = self.data.store, self.folder.path
         begin = f"or remove {self.checkpoints.folder} to begin again"
+        if (of := saved.get("run", self.run.run_id)) != self.run.run_id:  # it, or its whole folder, was copied
+            raise InputError(f"{self.checkpoints.folder}: is of run {of}, and this is {self.run.run_id}; move it back, "
+                             f"{begin}")  # fmt: skip
         if (then := saved.get("store", store.identity)) != store.identity:
             words = both(then, store.identity)
             raise InputError(f"{store.path}: has been made anew since {folder} was begun; bring the old store back, "

@@ -25,6 +25,8 @@ KINDS = {
     "stores, weights, configurations and parts that are others now": "test_identity.py",
     "done, though recipe, settings, tables, pictures, stores or runs are others": "test_launch_current.py",
     "objects that the weights have seen": "test_leakage.py",
+    "runs, weights, parts and embeddings copied, renamed, restored or exchanged by hand": "test_old_for_new_runs.py",
+    "recipes, tables, pictures and fields edited, exchanged, restored or linked by hand": "test_old_for_new_inputs.py",
     "runs of several stores or pretext runs in one cell": "test_report_current.py",
     "pictures cut otherwise than they were learnt; files that move between tasks": "test_training_pictures.py",
     "equal pictures in two splits or classes": "test_ingest_equal.py",
