@@ -23,6 +23,7 @@ from hpc_astrossl import files, machine, provenance
 from hpc_astrossl.errors import InputError, TrainingError
 
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}
+GONE = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}  # the last as NFS says it of what another node has removed
 SILENCE = "ASTROSSL_LOCK_SECONDS"  # after which a lease counts as left behind
 BEATS = 10  # within that time
 MOUNTS = Path("/proc/self/mountinfo")
@@ -161,7 +162,9 @@ def read(file: Path) -> str | None:
     """What a heartbeat says now, None when it is not there. It is opened, which asks an NFS server anew."""
     try:
         return file.read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
         return None
 
 
@@ -245,7 +248,8 @@ def locked(path: Path, *, patience: float | None = None, stop: Callable[[], bool
             try:
                 yield Lock()
             finally:
-                os.ftruncate(opened, 0)
+                with contextlib.suppress(OSError):  # of a file that another node has removed
+                    os.ftruncate(opened, 0)
             return
         finally:
             os.close(opened)
@@ -275,6 +279,8 @@ def _flocked(opened: int, patience: float | None, stop: Callable[[], bool]) -> b
         except OSError as error:
             if error.errno in NO_LOCKS:
                 return False
+            if error.errno in GONE:  # the file, not the lock: ``_replaced`` finds it so
+                return True
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise
         if stop() or (end is not None and time.monotonic() > end):

@@ -102,6 +102,7 @@ def test_a_table_exchanged_between_tasks(work, capsys):
 
 @pytest.mark.parametrize("change", ["classes.b=[a]", "split", "order"])
 def test_a_recipe_changed_between_tasks(work, change):
+    """The order of classes is that of their numbers: mmdetection #10675 names objects by the other one."""
     assert preprocess("--task", "1/2") == EXIT_DONE
     text = {
         "classes.b=[a]": RECIPE.replace("{a: [a], b: [b]}", "{a: [b], b: [a]}"),
@@ -123,6 +124,22 @@ def test_a_picture_exchanged_between_tasks(work, capsys):
     assert preprocess("--task", "1/2") == EXIT_DONE
     assert (work / "stores/S.zarr").exists()
     held("ab" * (COUNT // 2), range(100, 5 * COUNT + 100, 5))
+
+
+def test_a_shard_and_its_record_of_a_store_of_other_pictures(work, capsys):
+    """Two stores on their way, of one recipe and one table, laid over one another: each is sound in itself."""
+    shutil.copytree(work / "src", work / "other")
+    for n in range(COUNT):
+        exchange(work / f"other/p{n:02d}.png", lambda path, n=n: picture(path, 5 * n + 100))
+    assert preprocess("--task", "1/2") == EXIT_DONE
+    assert preprocess("--task", "1/2", source="other", out="others") == EXIT_DONE
+    ours, theirs = work / "stores/S.zarr.partial", work / "others/S.zarr.partial"
+    for name in ("store", "manifest"):
+        shutil.copytree(theirs / name, ours / name, dirs_exist_ok=True)
+    assert preprocess("--task", "2/2") == EXIT_INPUT
+    assert "was replaced while the store was made" in capsys.readouterr().err
+    assert preprocess("--task", "1/2") == EXIT_DONE
+    held("ab" * (COUNT // 2))
 
 
 def test_a_store_on_its_way_renamed_for_another(work):

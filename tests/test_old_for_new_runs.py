@@ -311,7 +311,8 @@ def test_a_picture_exchanged_between_tasks_for_one_of_its_size_and_time(tmp_path
 
 
 def test_an_embedding_half_copied_over_another(workdir):
-    for store, name in (("toy", "a.zarr"), ("pre", "b.zarr")):
+    make_store(workdir / "other", seed=5)
+    for store, name in (("toy", "a.zarr"), ("other", "b.zarr")):
         apply.embed(apply.Job(run=folder(workdir, LATER), source=workdir / store, outs=[workdir / name]))
     one, other = (embedding.read(workdir / name).features for name in ("a.zarr", "b.zarr"))
     assert one.shape == other.shape

@@ -5,6 +5,8 @@ a command that changed while its inputs did not (DVC #3918) in test_launch_curre
 flock with ENOSYS (BOINC #1563, beaker #161) in test_no_locks.py.
 """
 
+import errno
+import fcntl
 import gzip
 import os
 import shutil
@@ -14,12 +16,14 @@ import pytest
 from PIL import Image
 from training_toys import make_store
 
+from hpc_astrossl import locks
 from hpc_astrossl import store as stores
 from hpc_astrossl.cli import main
 from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT
 from hpc_astrossl.specs.cluster import SCRATCH
 from hpc_astrossl.store import StoreWriter, create
 from hpc_astrossl.store.staging import nearest
+from hpc_astrossl.training.checkpoint import Checkpoints
 
 RECIPE = """
 survey: s
@@ -110,3 +114,95 @@ def test_a_store_that_is_begun_anew_stays_what_it_is_until_the_new_one_is_whole(
     assert again.chunk(0)[0].any()
     writer.discard()
     assert stores.open_store(path).identity == before
+
+
+def test_a_picture_that_is_replaced_by_an_older_one(work, capsys):
+    """minify #259: a cache that asks whether a file is younger goes on with what it has when an older one comes."""
+    (work / "src/cat.csv").write_text("ID,class\n" + "".join(f"p{n},{'ab'[n % 2]}\n" for n in range(8)))
+    (work / "recipe.yaml").write_text(RECIPE.replace("FILE", "cat.csv").replace("PICTURE", "{id}"))
+    assert preprocess() == EXIT_DONE
+    shutil.copy(work / "src/p1.png", work / "src/p0.png")
+    os.utime(work / "src/p0.png", (10**9, 10**9))
+    assert main(["plan", "jobs.yaml"]) == EXIT_DONE
+    assert "was made from another p0.png" in capsys.readouterr().out
+    assert preprocess() == EXIT_INPUT
+
+
+def test_the_newest_checkpoint_is_that_of_the_highest_epoch(tmp_path):
+    """RVC-WebUI #2417, DeepSpeech #446: by its name as text, its time, or a copy beside it, an older one is taken."""
+    told = []
+    kept = Checkpoints(tmp_path / "checkpoint", told.append)
+    for epoch in (9, 30, 100, 140):
+        kept.save((epoch, 0), {"epoch": epoch})
+    for name in ("epoch-000200-step-000000 (1).pt", "epoch-30.pt"):  # what file managers make
+        shutil.copy(kept.folder / "epoch-000100-step-000000.pt", kept.folder / name)
+        shutil.copy(kept.folder / "epoch-000100-step-000000.pt.sha256", kept.folder / f"{name}.sha256")
+    os.utime(kept.folder / "epoch-000140-step-000000.pt", (10**9, 10**9))
+    assert kept.newest() == (140, 0)
+    assert kept.load(kept.newest())["epoch"] == 140
+    assert not told
+
+
+def test_a_test_set_that_is_a_copy_of_training_pictures(work):
+    """RIAWELC #2, PlantSeg #11: all test images are those of the training set, under other names."""
+    for part, numbers in (("train", range(8)), ("val", ()), ("test", (1, 3))):
+        for n in numbers:
+            place = work / "split" / part / "ab"[n % 2]
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(work / f"src/p{n}.png", place / f"{part}_{n}.png")
+    for kind in "ab":
+        (work / "split/val" / kind).mkdir(parents=True)
+        pixels = np.full((8, 8, 3), ord(kind), np.uint8)
+        pixels[0] = 0
+        Image.fromarray(pixels).save(work / "split/val" / kind / "v.png")
+    recipe = RECIPE.replace("file: FILE, id: ID", 'format: folders, file: "{part}/{class}/{id}.png", id: file')
+    recipe = recipe.replace("PICTURE.png", "{file}")
+    shares = "split: {train: 0.5, validation: 0.25, test: 0.25}"
+    (work / "recipe.yaml").write_text(recipe.replace(shares, "split: {by: column, column: part}"))
+    assert main(["preprocess", "recipe.yaml", "--source", "split", "--out", "stores"]) == EXIT_DONE
+    store = stores.open_store(work / "stores/S.zarr")
+    images, split = store.images(np.arange(len(store))).reshape(len(store), -1), store.table["split"]
+    assert store.info.counts["equal_pixels"]["objects"] == 4
+    for one in np.unique(images, axis=0):
+        assert len(set(split[(images == one).all(axis=1)].tolist())) == 1
+    assert store.info.counts["splits"] == {"train": 6, "validation": 2, "test": 4}
+    assert main(["check", "stores/S.zarr", "--deep"]) == EXIT_DONE
+
+
+def test_classes_that_are_numbers_keep_their_names(work):
+    """pytorch #22566, keras #6075: folders 0, 1, 2, 10 come in the order of their texts, and 2 is taken for 10."""
+    for name in ("0", "1", "2", "10"):
+        (work / "numbers" / name).mkdir(parents=True)
+        for n in range(6):
+            pixels = np.full((8, 8, 3), 20 * int(name), np.uint8)
+            pixels[0, n] = 255
+            Image.fromarray(pixels).save(work / "numbers" / name / f"{name}_{n}.png")
+    assert main(["new", "recipe", "folders", "--source", "numbers", "--out", "mine.yaml"]) == EXIT_DONE
+    command = ["preprocess", "mine.yaml", "--source", "numbers", "--out", "stores", "--set", "size=8"]
+    assert main(command) == EXIT_DONE
+    store = stores.open_store(work / "stores/images.zarr")
+    names = [store.info.class_names[label] for label in store.table["label"]]
+    assert names == [one.split("/")[0] for one in store.table["object_id"].tolist()]
+    assert [20 * int(name) for name in names] == store.images(np.arange(24))[:, 4, 4, 0].tolist()
+
+
+def test_a_lock_file_that_another_node_has_removed(tmp_path, monkeypatch):
+    """jj #6747, filelock #669, simpleflock #9: NFS says ESTALE, not ENOENT, of what was open here and removed there."""
+    asked = []
+
+    def stale(opened, how):
+        asked.append(opened)
+        if len(asked) == 1:
+            (tmp_path / "lock").unlink()
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return flock(opened, how)
+
+    flock = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", stale)
+    with locks.locked(tmp_path / "lock", patience=0):
+        assert len(asked) == 2
+        monkeypatch.setattr(os, "ftruncate", lambda *_: (_ for _ in ()).throw(OSError(errno.ESTALE, "stale")))
+    path = locks.lease_file(tmp_path / "lock", 1)
+    path.write_text("{}")
+    monkeypatch.setattr(type(path), "read_text", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.ESTALE, "")))
+    assert locks.Watch().state(path) == "gone"

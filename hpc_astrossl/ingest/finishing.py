@@ -18,6 +18,7 @@ from hpc_astrossl.cutting.cutouts import open_source
 from hpc_astrossl.cutting.source import BLOCK
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import make_aside, rows_as_csv
+from hpc_astrossl.identity import sha256
 from hpc_astrossl.ingest import scales
 from hpc_astrossl.ingest.equal import put_together
 from hpc_astrossl.ingest.planning import summary
@@ -27,6 +28,7 @@ from hpc_astrossl.specs import making
 from hpc_astrossl.store.packed import unpack
 
 PART = 100_000  # lines that are written at once
+SMALL = 1 << 20  # bytes of a file that is hashed once more
 
 
 def finish(job: Job, say: Callable[[str], None] = lambda text: None) -> stores.StoreInfo:
@@ -48,7 +50,7 @@ def finish(job: Job, say: Callable[[str], None] = lambda text: None) -> stores.S
         files, begun = inputs(records), stores.begun(job.path)
         tables = {facts["file"]: facts for facts in job.inputs["tables"]}
         times = noting.times(job.folder, tables | files)
-        if name := noting.replaced(job.folder, tables | files, times, begun):
+        if name := noting.replaced(job.folder, tables | files, times, begun) or _foreign(job.folder, records):
             raise _replaced(name)
         info = _info(job, (split, labels), _counts(job, rejected), files)
         info = replace(info, counts=info.counts | equal.facts)
@@ -94,6 +96,16 @@ def inputs(records: list[Record]) -> dict[str, Any]:
             if seen.setdefault(name, facts) != facts:
                 raise _replaced(name)
     return seen
+
+
+def _foreign(source: Path, records: list[Record]) -> str | None:
+    """A file that is not what a shard was cut from, though nothing has changed it: the shard came with its record from
+    another store on its way. One small file of each shard is looked at, which costs nothing."""
+    for record in records:
+        name, facts = min(record.inputs.items(), key=lambda one: one[1]["bytes"], default=("", {"bytes": SMALL + 1}))
+        if facts["bytes"] <= SMALL and sha256(source / name) not in (None, facts["sha256"]):
+            return name
+    return None
 
 
 def _replaced(name: str) -> InputError:

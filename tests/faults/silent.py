@@ -38,6 +38,7 @@ KINDS = {
     "scratch copies that are not ours": "test_store_staging.py",
     "files that claim to be larger than they are; odd names, full disks, closed pipes": "test_claims.py",
     "locks that are refused, and holders that are gone": "test_locks.py",
+    "what others have reported of their programs": "test_public_reports.py",
     "classes, channels, orientation, leaks, metrics, flipped bits": "test_silent_corruption.py",
 }
 
