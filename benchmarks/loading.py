@@ -5,11 +5,13 @@
 Same objects, same augmentation (flips both ways, 90° turns, uint8 to 0..1 in float32), batches of 128. Each loader runs
 in a process of its own for some seconds; the loaders take turns, round after round, and the medians are compared with
 the limit of the same round, so that other work on the machine cancels. Peers: benchmarks/requirements-loading.txt; one
-that is not installed is left out and named. Writes results/loading.json and results/loading.svg.
+that is not installed is left out and named. Writes results/loading.json and results/loading.svg; with fewer ``--kinds``
+results/loading_KIND_KIND.json, without growth and randomness.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import re
@@ -25,6 +27,7 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
+ALL = ["rgb", "bands", "jpeg", "png"]
 WARM, MEASURE = 0.5, 2.5  # seconds
 SIZES = (2_000, 20_000, 200_000)
 LIMIT = "limit: array in memory, vectorised"
@@ -37,12 +40,24 @@ def measure(name: str, folder: Path, kind: str, resident: bool) -> dict:
 
     torch.set_num_threads(1)
     batches = LOADERS[name][0](folder, kind)
-    steps = len(np.load(folder / "images.npy", mmap_mode="r")) // BATCH if resident else 1
-    for _ in range(steps + 1):  # what is kept in memory is read in the first epoch
+    objects = len(np.load(folder / "images.npy", mmap_mode="r"))
+    for _ in range(objects // BATCH + 1 if resident else 2):  # what is kept in memory is read in the first epoch
         next(batches)
     _run(batches, WARM)
-    rate = _run(batches, MEASURE)
-    return {"rate": round(rate), "peak_mb": _peak_mb()}
+    before = _cpu()
+    count, seconds = _run(batches, MEASURE, objects)
+    cpu = (_cpu() - before) / count * 1e6
+    return {"rate": round(count / seconds), "cpu_us": round(cpu, 1), "peak_mb": _peak_mb()}
+
+
+def _cpu() -> float:
+    """CPU seconds of this process and of its workers so far."""
+    tick, own = os.sysconf("SC_CLK_TCK"), os.times()
+    stats = [Path(f"/proc/{child.pid}/stat").read_text() for child in multiprocessing.active_children()]
+    fields = [stat.rpartition(")")[2].split() for stat in stats]
+    return (
+        own.user + own.system + sum(int(user) + int(system) for user, system in (row[11:13] for row in fields)) / tick
+    )
 
 
 def _peak_mb() -> int:
@@ -51,11 +66,12 @@ def _peak_mb() -> int:
     return int(found[1]) // 1024
 
 
-def _run(batches, seconds: float) -> float:
+def _run(batches, seconds: float, objects: int = 0) -> tuple[int, float]:
+    """Take batches for some time and, so that what is read ahead does not count, as many objects as there are."""
     count, begin = 0, time.perf_counter()
-    while (passed := time.perf_counter() - begin) < seconds:
+    while (passed := time.perf_counter() - begin) < seconds or count < objects:
         count += len(next(batches))
-    return count / passed
+    return count, passed
 
 
 def in_a_process(name: str, folder: Path, kind: str) -> dict:
@@ -93,7 +109,8 @@ def summary(results: list[dict], limits: list[dict] | None) -> dict:
     if errors := [result["error"] for result in results if "error" in result]:
         return {"error": errors[0]}
     rates = [result["rate"] for result in results]
-    row = {"rate": round(statistics.median(rates)), "rates": rates, "peak_mb": results[-1]["peak_mb"]}
+    row = {"rate": round(statistics.median(rates)), "rates": rates, "peak_mb": results[-1]["peak_mb"],
+           "cpu_us": statistics.median(result["cpu_us"] for result in results)}  # fmt: skip
     if limits and all("rate" in limit for limit in limits):
         ratios = [rate / limit["rate"] for rate, limit in zip(rates, limits, strict=True)]
         row["of_limit"] = round(statistics.median(ratios), 2)
@@ -165,7 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--objects", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--kinds", default="rgb,bands,jpeg")
+    parser.add_argument("--kinds", default=",".join(ALL))
     parser.add_argument("--data", type=Path, help="where to put the data; a folder that does not exist")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--kind", help=argparse.SUPPRESS)
@@ -184,20 +201,23 @@ def run(options: argparse.Namespace, folder: Path) -> None:
 
     from hpc_astrossl import provenance
 
-    comparison = {}
-    for kind in options.kinds.split(","):
+    comparison, kinds = {}, options.kinds.split(",")
+    for kind in kinds:
         write_all(folder / kind, kind, SHAPES[kind], options.objects, peers=True)
         comparison[kind] = compare(folder / kind, kind, options.rounds)
     facts = {"cores": os.cpu_count(), "load": os.getloadavg(), "machine": platform.machine()}
-    result = {"comparison": comparison, "growth": growth(folder / "growth", options.rounds),
-              "randomness": randomness(), "objects": options.objects, "rounds": options.rounds,
+    result = {"comparison": comparison, "objects": options.objects, "rounds": options.rounds,
               "libraries": provenance.libraries(), "where": facts}  # fmt: skip
-    (HERE / "results/loading.json").write_text(json.dumps(result, indent=1) + "\n")
-    draw(comparison, HERE / "results/loading.svg")
+    record = HERE / f"results/loading_{'_'.join(kinds)}.json"
+    if kinds == ALL:
+        result |= {"growth": growth(folder / "growth", options.rounds), "randomness": randomness()}
+        record = HERE / "results/loading.json"
+        draw(comparison, record.with_suffix(".svg"))
+    record.write_text(json.dumps(result, indent=1) + "\n")
     for kind, rows in comparison.items():
         for name, row in sorted(rows.items(), key=lambda item: -item[1].get("rate", 0)):
             print(f"{kind:6} {name:36} {row.get('rate', row.get('error'))!s:>10}  {row.get('of_limit', '')}")
-    print(json.dumps(result["growth"]), json.dumps(result["randomness"]))
+    print(json.dumps({name: result.get(name) for name in ("growth", "randomness")}))
 
 
 if __name__ == "__main__":

@@ -31,35 +31,35 @@ def write_all(folder: Path, kind: str, shape: tuple[int, int, int], objects: int
     """The store and, for the comparison, every peer's layout; those of peers that are not installed are left out."""
     folder.mkdir(parents=True, exist_ok=True)
     images = cutouts(kind, shape, min(objects, DISTINCT))
-    jpegs = [_encoded(image, "JPEG") for image in images] if kind == "jpeg" else None
-    write_store(folder / "store.zarr", images, jpegs, objects)
+    files = [_encoded(image, kind) for image in images] if kind in ("jpeg", "png") else None
+    write_store(folder / "store.zarr", images, files, objects, kind)
     if not peers:
         return
     if kind == "rgb":
-        write_store(folder / "zstd.zarr", images, None, objects, compression="zstd")
+        write_store(folder / "zstd.zarr", images, None, objects, kind, compression="zstd")
     np.save(folder / "images.npy", images)
-    _write_files(folder / "files", kind, images, jpegs)
-    _write_tars(folder / "webdataset", images, jpegs)
-    if kind == "jpeg":
+    _write_files(folder / "files", kind, images, files)
+    _write_tars(folder / "webdataset", kind, images, files)
+    if files:
         return
     for write in (_write_litdata, _write_arrow, _write_ffcv):
         with contextlib.suppress(ImportError):
             write(folder, images)
 
 
-def write_store(path: Path, images: np.ndarray, jpegs: list[bytes] | None, objects: int,
+def write_store(path: Path, images: np.ndarray, files: list[bytes] | None, objects: int, kind: str,
                 compression: str | None = None) -> None:  # fmt: skip
     """Our store of so many objects."""
     stored, encoding = (objects, *images.shape[1:]), None
-    if jpegs:
-        stored = (objects, encoded.row_bytes(max(map(len, jpegs))))
-        encoding = Encoding(format="jpeg", height=images.shape[1], width=images.shape[2])
+    if files:
+        stored = (objects, encoded.row_bytes(max(map(len, files))))
+        encoding = Encoding(format=kind, height=images.shape[1], width=images.shape[2])
     writer = create(path, shape=stored, dtype=images.dtype, bands=0, encoding=encoding,
                     compression=compression)  # fmt: skip
     for start, stop in writer.shards:
         rows = np.arange(start, stop) % len(images)
-        if jpegs:
-            writer.write_encoded(start, [jpegs[row] for row in rows])
+        if files:
+            writer.write_encoded(start, [files[row] for row in rows])
         else:
             writer.write_images(start, images[rows])
     unknown = np.full(objects, np.nan)
@@ -73,28 +73,27 @@ def write_store(path: Path, images: np.ndarray, jpegs: list[bytes] | None, objec
 
 def _encoded(image: np.ndarray, kind: str) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(image).save(stream, kind, **({"quality": 90} if kind == "JPEG" else {}))
+    Image.fromarray(image).save(stream, kind, **({"quality": 90} if kind == "jpeg" else {}))
     return stream.getvalue()
 
 
-def _write_files(folder: Path, kind: str, images: np.ndarray, jpegs: list[bytes] | None) -> None:
+def _write_files(folder: Path, kind: str, images: np.ndarray, files: list[bytes] | None) -> None:
     folder.mkdir()
     for number, image in enumerate(images):
         if kind == "bands":
             np.save(folder / f"{number:06d}.npy", image)
-        elif jpegs:
-            (folder / f"{number:06d}.jpg").write_bytes(jpegs[number])
         else:
-            (folder / f"{number:06d}.png").write_bytes(_encoded(image, "PNG"))
+            data = files[number] if files else _encoded(image, "png")
+            (folder / f"{number:06d}.{kind if files else 'png'}").write_bytes(data)
 
 
-def _write_tars(folder: Path, images: np.ndarray, jpegs: list[bytes] | None) -> None:
+def _write_tars(folder: Path, kind: str, images: np.ndarray, files: list[bytes] | None) -> None:
     folder.mkdir()
     for first in range(0, len(images), SHARD):
         with tarfile.open(folder / f"{first:06d}.tar", "w") as tar:
             for number in range(first, min(first + SHARD, len(images))):
-                data = jpegs[number] if jpegs else images[number].tobytes()
-                entry = tarfile.TarInfo(f"{number:06d}.{'jpg' if jpegs else 'raw'}")
+                data = files[number] if files else images[number].tobytes()
+                entry = tarfile.TarInfo(f"{number:06d}.{kind if files else 'raw'}")
                 entry.size = len(data)
                 tar.addfile(entry, io.BytesIO(data))
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 BATCH, WORKERS = 128, 2
-SHAPES = {"rgb": (64, 64, 3), "bands": (32, 32, 12), "jpeg": (64, 64, 3)}
+SHAPES = {"rgb": (64, 64, 3), "bands": (32, 32, 12), "jpeg": (64, 64, 3), "png": (64, 64, 3)}
 
 
 def images_of(folder: Path) -> np.ndarray:
@@ -147,8 +147,8 @@ def webdataset(folder: Path, kind: str) -> Iterator[torch.Tensor]:
     shape, rng = SHAPES[kind], np.random.default_rng()
 
     def decode(sample: dict) -> torch.Tensor:
-        if kind == "jpeg":
-            return augmented(np.asarray(Image.open(io.BytesIO(sample["jpg"]))), rng)
+        if kind in sample:
+            return augmented(np.asarray(Image.open(io.BytesIO(sample[kind]))), rng)
         return augmented(np.frombuffer(sample["raw"], "u1" if kind == "rgb" else "f4").reshape(shape), rng)
 
     shards = [str(path) for path in sorted((folder / "webdataset").glob("*.tar"))]
@@ -190,16 +190,16 @@ def ffcv(folder: Path, kind: str) -> Iterator[torch.Tensor]:
 
 LOADERS: dict[str, tuple[Callable[[Path, str], Iterator[torch.Tensor]], tuple[str, ...]]] = {
     "limit: array in memory, vectorised": (limit, ("rgb", "bands")),
-    "ours, resident": (ours(True, "auto"), ("rgb", "bands", "jpeg")),
-    "ours, streamed": (ours(False, "auto"), ("rgb", "bands", "jpeg")),
+    "ours, resident": (ours(True, "auto"), ("rgb", "bands", "jpeg", "png")),
+    "ours, streamed": (ours(False, "auto"), ("rgb", "bands", "jpeg", "png")),
     "ours, streamed, compression: zstd": (ours(False, "auto", "zstd.zarr"), ("rgb",)),
     "ours, chunks read and no more": (chunks_alone, ("rgb", "bands")),
     "ours by DALI on the CPU, resident": (ours(True, "dali"), ("rgb", "bands")),
-    "ours by DALI on the CPU, streamed": (ours(False, "dali"), ("rgb", "bands")),
+    "ours by DALI on the CPU, streamed": (ours(False, "dali"), ("rgb", "bands", "jpeg", "png")),
     "FFCV": (ffcv, ("rgb", "bands")),
     "litdata": (litdata, ("rgb", "bands")),
-    "WebDataset": (webdataset, ("rgb", "bands", "jpeg")),
+    "WebDataset": (webdataset, ("rgb", "bands", "jpeg", "png")),
     "Hugging Face datasets": (hugging_face, ("rgb", "bands")),
-    "one file an object": (files, ("rgb", "bands", "jpeg")),
+    "one file an object": (files, ("rgb", "bands", "jpeg", "png")),
     "Zarr object by object": (zarr_objects, ("rgb", "bands")),
 }

@@ -53,6 +53,7 @@ DOORS = {
     "zarr": {"store"},
     "numcodecs": {"store"},
     "numba": {"loading"},
+    "simplejpeg": {"loading"},
     "nvidia": {"loading", "cli"},
     "horovod": {"engines", "cli"},
     "submitit": {"launch"},

@@ -25,13 +25,13 @@ class TestVectorised(LoaderContract):
 
     def test_is_chosen_for_encoded_images_that_stay_decoded_in_memory(self, make, jpeg):
         assert make(jpeg, name="auto").name == "vectorised"
-        assert make(jpeg, name="auto", resident_mb=0).name == "dali"
+        assert make(jpeg, name="auto", resident_mb=0).name == "vectorised"
 
     @pytest.mark.parametrize(
         ("source", "device", "resident_mb", "name", "words"),
         [
             ("rgb", "cuda", 64, "dali", "on the GPU; the split stays in memory"),
-            ("jpeg", "cpu", 0, "dali", "decodes the streamed images on the CPU; the split is streamed"),
+            ("jpeg", "cpu", 0, "vectorised", "more than the work; the split is streamed"),
             ("rgb", "cpu", 0, "vectorised", "more than the work; the split is streamed"),
         ],
     )

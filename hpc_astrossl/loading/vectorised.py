@@ -1,4 +1,4 @@
-"""The loader of arrays on the CPU: one compiled loop from stored pixels into memory that is used again.
+"""The loader on the CPU: one compiled loop from stored pixels into memory that is used again.
 
 Images of a streamed chunk are put where their batches are made by the thread that has read it. Floats are then what
 the network gets; bytes, a quarter of the memory, wait as bytes until their batch is wanted.
@@ -6,8 +6,8 @@ the network gets; bytes, a quarter of the memory, wait as bytes until their batc
 What the thread that makes batches does in between is done without a call that gives Python's lock away, where there is
 a choice: threads that read wait for it, too, and it comes back late.
 
-DALI's price for each sample, some 30 µs of CPU, is more than all of this work (docs/loading.md), so where pixels need
-no decoding and no GPU is there, the pixels are put by a kernel of our own.
+DALI's price for each sample, some 30 µs of CPU, is more than all of this work (docs/loading.md), so where no GPU is
+there, the pixels are put by a kernel of our own; files are decoded by the thread that has read them (``decoding``).
 """
 
 import os
@@ -22,6 +22,7 @@ import torch
 
 from hpc_astrossl.loading import direct
 from hpc_astrossl.loading.buffers import Buffers
+from hpc_astrossl.loading.decoding import decode_fast
 from hpc_astrossl.loading.geometry import codes, warped
 from hpc_astrossl.loading.kernel import Into, put
 from hpc_astrossl.loading.loader import Batch, Loader, Task
@@ -29,6 +30,7 @@ from hpc_astrossl.loading.making import Keeping, Staged
 from hpc_astrossl.loading.order import Part
 from hpc_astrossl.loading.prefetch import ahead
 from hpc_astrossl.loading.scaling import scaling
+from hpc_astrossl.store import Encoding
 
 AHEAD = 2  # finished batches that may wait for the training step; of more than a few the memory is cold again
 THREADS = min(2, len(os.sched_getaffinity(0)))  # that put batches together, each one
@@ -84,6 +86,9 @@ class VectorisedLoader(Loader):
         found = self.store.extents(chunks)
         wanted = direct.Wanted(files=found.files, offsets=found.offsets, bounds=bounds, moves=moves)
         return direct.put_chunks(wanted, self._memory.room, self._into(staged))
+
+    def _decode(self, row: np.ndarray, encoding: Encoding, out: np.ndarray) -> None:
+        decode_fast(row, encoding, out)
 
     def _arrived(self, images: np.ndarray, moves: np.ndarray, staged: Staged) -> None:
         """Put the images of a streamed chunk into their batches, flipped and turned; floats are scaled as well."""

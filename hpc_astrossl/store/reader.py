@@ -12,6 +12,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.store import claim, encoded
 from hpc_astrossl.store.blocks import SUM, Blocks, Extents
 from hpc_astrossl.store.doubt import doubt
+from hpc_astrossl.store.encoded import Encoding
 from hpc_astrossl.store.layout import EXTRA, REJECTED, SPLITS, TABLE, StoreInfo
 from hpc_astrossl.store.rowset import RowSet
 from hpc_astrossl.store.seal import Seal
@@ -136,17 +137,17 @@ class Store:
             self._seal.look()
             raise self.damage(index, error) from None
 
-    def decoded(self, index: int, raw: np.ndarray,
-                broken: Callable[[int, InputError], None] | None = None) -> np.ndarray:  # fmt: skip
+    def decoded(self, index: int, raw: np.ndarray, broken: Callable[[int, InputError], None] | None = None,
+                decode: Callable[[np.ndarray, Encoding, np.ndarray], None] = encoded.decode) -> np.ndarray:  # fmt: skip
         """The images of an encoded chunk, (rows, height, width, 3).
 
         InputError names the object that is broken; with ``broken``, that is called with (row, error) instead, and the
-        image is zeros.
+        image is zeros. ``decode`` is called as ``encoded.decode`` is, and must give the same.
         """
         out = np.zeros((len(raw), *self.image_shape), dtype=np.uint8)
         for place, row in enumerate(raw):
             try:
-                encoded.decode(row, self.encoding, out[place])
+                decode(row, self.encoding, out[place])
             except ValueError as error:
                 damage = self.damage(index, error, place)
                 if broken is None:
