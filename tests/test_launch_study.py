@@ -1,6 +1,7 @@
 """A whole small study with real runs: pretext, a scheme on its weights, the report, in real submitit processes."""
 
 import json
+import re
 
 import pytest
 from launch_support import astrossl
@@ -28,6 +29,11 @@ def test_one_command_runs_the_study_and_the_next_adds_only_what_is_new(tmp_path)
     done = astrossl("submit", "toys.yaml", "--cluster", "local", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 made, 0 failed" in done.stdout
+    told = dict(re.findall(r"^done  (\S+)  accuracy ([\d.]+) \(test\)$", done.stdout, re.MULTILINE))
+    for result in (json.loads(path.read_text()) for path in tmp_path.glob("runs/toys/*/result.json")):
+        value = result["metrics"]["test"].get("accuracy")  # the pretext has none
+        assert told.get(result["run_id"]) == (None if value is None else f"{value:.3f}")
+    assert len(told) == 2
     assert (tmp_path / "reports/toys/report.html").exists()
     told = json.loads(astrossl("status", "toys", "--json", cwd=tmp_path).stdout)
     assert told["stages"] == {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpc_astrossl.cli import add_verb
 from hpc_astrossl.cli.follow import SHOWN, WORKDIR, tell_reasons
-from hpc_astrossl.cli.screen import Line, at, table
+from hpc_astrossl.cli.screen import Line, accuracy, at, table
 from hpc_astrossl.errors import EXIT_FAULT, EXIT_INPUT
 
 
@@ -305,10 +305,13 @@ def _watch(foreground, busy: set[str]) -> int | None:
     from hpc_astrossl.errors import Interrupted
 
     began, line = time.monotonic(), Line()
+    results = {item.key: foreground.workdir / item.produces
+               for stage in foreground.stages.values() for item in stage.items if item.trains}  # fmt: skip
 
     def tell(work, news: Sequence[str]) -> None:
         for key in news:
-            line.say(f"{'done' if work.tally.ended[key] is None else 'FAILED'}  {key}")
+            worth = accuracy(results[key]) if key in results else ""
+            line.say(f"done  {key}{worth}" if work.tally.ended[key] is None else f"FAILED  {key}")
         left = sum(len(task.items) for task in work.waiting)
         stages = ", ".join(dict.fromkeys(run.work.stage for run in work.running))
         line.show(

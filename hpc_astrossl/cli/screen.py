@@ -1,5 +1,6 @@
 """What verbs print for people: a table, a command to type, and a line of progress that is rewritten on a terminal."""
 
+import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,14 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 def at(workdir: Path) -> str:
     """The option by which a command that is typed here finds that work directory."""
     return "" if workdir.absolute() == Path().absolute() else f" --workdir {shlex.quote(str(workdir))}"
+
+
+def accuracy(result: Path) -> str:
+    """What a run that has just ended is worth, for its line; empty when its ``result.json`` has no accuracy."""
+    try:
+        return f"  accuracy {json.loads(result.read_bytes())['metrics']['test']['accuracy']:.3f} (test)"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 class Line:
