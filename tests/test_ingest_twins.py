@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 import sky_survey as sky
+from astropy.io import fits
 from PIL import Image
 
+from hpc_astrossl import files
 from hpc_astrossl import store as stores
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.ingest import board, looks
 from hpc_astrossl.ingest.build import Options, build
+from hpc_astrossl.objects import Objects
 from hpc_astrossl.specs.recipe import load_recipe
 
 FIELDS = """
@@ -76,6 +80,59 @@ def test_where_damage_stops_the_cutting_it_is_named(overlap):
     (overlap / "A_r.fits").write_bytes((overlap / "A_r.fits").read_bytes()[:100_000])
     with pytest.raises(InputError, match=r"A_r\.fits: truncated"):
         made(overlap, FIELDS)
+
+
+def test_who_is_removed_by_a_good_twin_is_not_looked_at(overlap, monkeypatch):
+    asked = []
+    real = looks.look
+    monkeypatch.setattr(looks, "look", lambda *args: asked.extend(args[2].objects.object_id.tolist()) or real(*args))
+    made(overlap, FIELDS)
+    assert sorted(asked) == [f"A{n}" for n in range(8)] + [f"B{n}" for n in range(4)]
+
+
+def test_pixels_that_are_none_by_damage_are_no_reason_to_drop_a_twin(overlap):
+    with fits.open(overlap / "A_r.fits", mode="update") as units:
+        units[0].add_datasum()
+        units[0].header["DATASUM"] = "1"
+    with pytest.raises(InputError, match=r"A_r\.fits: damaged: its data do not add up"):
+        made(overlap, FIELDS)
+    assert ids(made(overlap, FIELDS, "fields.unreadable=reject")) == {f"B{n}" for n in range(8)}
+
+
+def question(overlap, field, rows):
+    table = np.genfromtxt(overlap / "cat.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
+    some = table[table["field"] == field][rows]
+    none = np.empty((len(some), 0))
+    objects = Objects(object_id=some["id"], field=some["field"], ra=some["ra"], dec=some["dec"], x=some["x"],
+                      y=some["y"], flag=None, magnitudes=none, errors=none, reference=none[:, :0].sum(axis=1),
+                      columns={"field": some["field"]})  # fmt: skip
+    return looks.Question(images="bands", objects=objects)
+
+
+@pytest.mark.parametrize("end", ["answered", "killed"])
+def test_tasks_that_wait_look_at_twins(overlap, monkeypatch, end):
+    monkeypatch.setattr(board, "THREADS", 1)
+    (overlap / "recipe.yaml").write_text(FIELDS)
+    recipe, out = load_recipe(overlap / "recipe.yaml"), overlap / "out"
+    space = files.aside_of(board.workspace(out / "all"))
+    helper, stranger = (board.Helper(recipe, overlap, out / "all", key) for key in ("ours", "another"))
+    questions = [question(overlap, "AB"[n % 2], [n // 2, n // 2 + 3]) for n in range(6)]
+    expected = [looks.look(recipe, overlap, one) for one in questions]
+    assert {word for answer in expected for word in answer} == {"", "pixels without a value"}
+    own = []
+    if end == "killed":
+        monkeypatch.setattr(board, "look", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+
+    def mine(one):
+        if not own:
+            helper.help()
+            stranger.help()
+            helper.help()
+        own.append(one)
+        return looks.look(recipe, overlap, one)
+
+    assert board.Board(space, "ours").answers(questions, mine) == expected
+    assert len(own) == {"answered": 4, "killed": 6}[end]
 
 
 def test_a_field_that_was_mended_is_looked_at_again(overlap):

@@ -1,12 +1,14 @@
 """Selection: every filter, label and exclusion by itself, each counted under its own reason."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from ingest_survey import RECIPES, Survey
 
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.selection import crossmatch
 from hpc_astrossl.selection.catalogue import read_objects
 from hpc_astrossl.selection.select import codes, require_classes, select
 from hpc_astrossl.specs.recipe import LabelSpec, load_recipe
@@ -223,7 +225,7 @@ def test_a_twin_that_fails_elsewhere_removes_nobody(tmp_path):
         def outside(self, store, rows):
             return objects.object_id == "bright"
 
-        def useless(self, store, rows):
+        def useless(self, store, rows, others):
             return np.full(len(rows), "", dtype=object)
 
     chosen = select(recipe, objects, tmp_path, Edge())["S"]
@@ -295,3 +297,48 @@ def test_a_class_without_an_object_is_refused_with_what_is_there(tmp_path):
 def test_an_object_without_an_id(tmp_path):
     recipe, objects = twins(tmp_path, [("", 1, 15.0, "a"), ("o", 2, 15.0, "a")], TWINS)
     assert select(recipe, objects, tmp_path)["S"].reasons.tolist() == ["id unknown", ""]
+
+
+def test_looking_at_the_brightest_alone_keeps_what_looking_at_all_keeps(tmp_path):
+    random = np.random.default_rng(2)
+    for _ in range(60):
+        count = int(random.integers(4, 24))
+        at = random.integers(0, 14, count) * 0.4 / 3600
+        names = [f"o{n}" for n in random.integers(0, count, count)]
+        places = [(name, 10 + place, float(mag), "a") for name, place, mag in
+                  zip(names, at, random.integers(15, 20, count), strict=True)]  # fmt: skip
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        recipe, objects = twins(folder, places, TWINS.replace("stores:", "filters: {repeated_ids: reject}\nstores:"))
+        objects = replace(objects, field=random.choice(["f", "g", "h"], count))
+        bad = np.isin(objects.field, list("fgh")[: int(random.integers(0, 3))])
+
+        class Images:
+            def __init__(self, bad):
+                self.bad, self.asked = bad, set()
+
+            def outside(self, store, rows):
+                return np.zeros(len(self.bad), dtype=bool)
+
+            def useless(self, store, rows, others):
+                assert set(rows.tolist()) <= set(others.tolist())
+                self.asked |= set(rows.tolist())
+                return np.where(self.bad[rows], "blank image", "").astype(object)
+
+        looked = Images(bad)
+        kept = select(recipe, objects, folder, looked)["S"].rows
+        assert kept[~bad[kept]].tolist() == _all_looked_at(objects, bad)
+        assert not set(kept[bad[kept]].tolist()) & looked.asked
+
+
+def _all_looked_at(objects, bad):
+    """Rows that are kept and good if all that repeat others in another field are looked at first."""
+    rows, tried = np.arange(len(bad)), set()
+    while True:
+        found = crossmatch.repeats(objects.object_id, (objects.ra, objects.dec), objects.reference, rows, 1.0)
+        pairs = found.pairs[objects.field[found.pairs[:, 0]] != objects.field[found.pairs[:, 1]]]
+        new = set(np.unique(pairs).tolist()) - tried
+        if not new:
+            return np.setdiff1d(rows[~bad[rows]], np.concatenate([found.same_id, found.near])).tolist()
+        tried |= new
+        rows = rows[~(np.isin(rows, list(new)) & bad[rows])]

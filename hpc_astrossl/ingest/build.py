@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from hpc_astrossl.cutting.progress import Progress
 from hpc_astrossl.cutting.shards import Hashes
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import aside_of, remove, sweep, task_note, write_aside
-from hpc_astrossl.ingest import lease, plans, scales
+from hpc_astrossl.ingest import board, lease, plans, scales
 from hpc_astrossl.ingest.finishing import NothingLeft, finish
 from hpc_astrossl.ingest.looks import Looks
 from hpc_astrossl.ingest.options import Options
@@ -96,11 +97,12 @@ def _planned(recipe: Recipe, names: list[str], places: tuple[Path, Path], option
     made = {name: done for name in names if (done := _finished(out / f"{name}.zarr", key, options))}
     wanted = [name for name in names if name not in made]
     if not (jobs := _found(recipe, wanted, places, key, options)) and wanted:
-        with lease.selecting(out, wanted[0], key, options.tasks):
+        helping = board.Helper(recipe, source, out / wanted[0], key)
+        with lease.selecting(out, wanted[0], key, options.tasks, helping.help if options.tasks > 1 else None):
             jobs = _found(recipe, wanted, places, key, options)
             if not jobs:
                 with _workspace(out, wanted[0], options, progress) as space:
-                    drafts, standing = _select(recipe, wanted, places, (options, space), progress)
+                    drafts, standing = _select(recipe, wanted, places, (options, space, key), progress)
                     made |= standing
                     _save(drafts, key, options, out)
                     wanted = [draft.name for draft in drafts]
@@ -136,7 +138,7 @@ def _finished(path: Path, key: str, options: Options) -> Made | None:
 def _workspace(out: Path, name: str, options: Options, progress: Progress) -> Iterator[Workspace]:
     """Where a selection works. Its files go with it, and if it is killed, with the next process that writes there."""
     sweep(out)
-    folder = aside_of(out / f"{name}.selection")
+    folder = aside_of(board.workspace(out / name))
     try:
         yield Workspace(memory=int(options.memory_gb * GB), folder=folder, say=progress.say)
     except OSError as error:
@@ -151,17 +153,18 @@ def _workspace(out: Path, name: str, options: Options, progress: Progress) -> It
             remove(folder)
 
 
-def _select(recipe: Recipe, names: list[str], places: tuple[Path, Path], how: tuple[Options, Workspace],
+def _select(recipe: Recipe, names: list[str], places: tuple[Path, Path], how: tuple[Options, Workspace, str],
             progress: Progress) -> tuple[list[Draft], dict[str, Made]]:  # fmt: skip
     """(drafts of the stores to be made, the stores that are there and are what would be made)."""
-    (source, out), (options, space) = places, how
+    (source, out), (options, space, key) = places, how
     objects = read_objects(recipe, source, space)
     kind = f" ({objects.kind})" if objects.kind else ""
     progress.say(f"read {recipe.catalogue.file}: {len(objects):,} objects{kind}")
     for note in objects.notes:
         progress.say(note)
     objects = _located(recipe, source, objects, space)
-    looks = Looks(recipe, source, objects)
+    shared = board.Board(space.folder, key).answers if options.tasks > 1 else None
+    looks = Looks(recipe, source, objects, options.workers or len(os.sched_getaffinity(0)), shared)
     looks.seen |= asked(recipe, source, objects)
     selections = select(recipe, objects, source, looks, space)
     found = drafts(recipe, (source, out), objects, {name: selections[name] for name in names}, looks.seen, space)

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hpc_astrossl import locks
@@ -11,8 +11,10 @@ from hpc_astrossl.files import PARTIAL, write_aside
 
 
 @contextlib.contextmanager
-def selecting(out: Path, name: str, key: str, tasks: int) -> Iterator[None]:
-    """Hold the lease by which a selection is made; the same command may be started twice at once, too.
+def selecting(out: Path, name: str, key: str, tasks: int, meanwhile: Callable[[], None] | None = None) \
+        -> Iterator[None]:  # fmt: skip
+    """Hold the lease by which a selection is made; the same command may be started twice at once, too. Who waits for
+    it does ``meanwhile``, again and again.
 
     Who waited for one that failed is told the same InputError: what is wrong with a recipe or a table is found once,
     not by a hundred tasks after one another. A lease ends with its process, so of one that was killed the next takes
@@ -24,7 +26,7 @@ def selecting(out: Path, name: str, key: str, tasks: int) -> Iterator[None]:
     lock, failure = _lock(out, name), out / f".{name}.refused"
     try:
         with contextlib.ExitStack() as stack:
-            waited = _hold(stack, lock)
+            waited = _hold(stack, lock, meanwhile)
             if waited and (words := _refused(failure, key)):
                 raise InputError(words)
             with contextlib.suppress(OSError):  # told, too, when the store is begun
@@ -57,12 +59,12 @@ def _lock(out: Path, name: str) -> Path:
     return out / f".{name}.selecting{PARTIAL}"
 
 
-def _hold(stack: contextlib.ExitStack, lock: Path) -> bool:
+def _hold(stack: contextlib.ExitStack, lock: Path, meanwhile: Callable[[], None] | None) -> bool:
     """Take the lease; whether another had to be waited for. Where nothing can be written there is none."""
     try:
         stack.enter_context(locks.locked(lock, patience=0))
     except locks.Held:
-        stack.enter_context(locks.locked(lock))
+        stack.enter_context(locks.locked(lock, stop=lambda: bool(meanwhile and meanwhile())))
         return True
     except OSError:
         pass

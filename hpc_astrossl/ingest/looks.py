@@ -1,6 +1,8 @@
 """What only images tell, as far as the selection must know it before a store is cut."""
 
-import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +15,28 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects, subset
 from hpc_astrossl.specs.recipe import Recipe, StoreSpec
 
+THREADS = 4  # at most, that look at a time: each may hold a whole picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Whether some objects, of one field or a few with files of their own, can be cut from images of a kind."""
+
+    images: str  # rgb or bands
+    objects: Objects
+
+
+Answer = Callable[[list[Question], Callable[[Question], list[str]]], list[list[str]]]
+
 
 class Looks:
     """Which cutouts would reach over the edge of their field, and which of some few could not be used; each field's
-    size is read once, each object cut once. ``seen`` are the images that were asked."""
+    size is read once, each object cut once. ``seen`` are the images that were asked. ``answer`` has questions answered
+    by a function, in order, by ``threads`` threads unless told otherwise."""
 
-    def __init__(self, recipe: Recipe, source: Path, objects: Objects):
+    def __init__(self, recipe: Recipe, source: Path, objects: Objects, threads: int = 1, answer: Answer | None = None):
         self._place, self._objects = (recipe, source), objects
+        self._threads, self._answer = min(threads, THREADS), answer or self._in_threads
         self._known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._useless: dict[str, dict[int, str]] = {}
         self.seen: set[Path] = set()
@@ -38,26 +55,70 @@ class Looks:
             asked[new] = True
         return outside
 
-    def useless(self, store: StoreSpec, rows: np.ndarray) -> np.ndarray:
+    def useless(self, store: StoreSpec, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Why the cutouts of ``rows`` cannot be used, "" where they can, in the words of the cutting; of what stops the
-        cutting nothing is said here."""
+        cutting nothing is said here. ``others`` in the pictures that must be read whole for these are looked at, too.
+        """
         known = self._useless.setdefault(store.images, {})
         new = np.array([row for row in rows.tolist() if row not in known], dtype=np.int64)
         if len(new):
-            known |= dict(zip(new.tolist(), self._cut(store, new).tolist(), strict=True))
+            new = np.union1d(new, self._beside(store, new, others))
+            known |= dict(zip(new.tolist(), self._look(store, new), strict=True))
         return np.array([known[row] for row in rows.tolist()], dtype=object)
 
-    def _cut(self, store: StoreSpec, rows: np.ndarray) -> np.ndarray:
+    def _beside(self, store: StoreSpec, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        spec = self._place[0].fields
+        if spec is None or store.images == "bands" or spec.lupton is not None:
+            return rows
+        return others[np.isin(self._objects.field[others], np.unique(self._objects.field[rows]))]
+
+    def _look(self, store: StoreSpec, rows: np.ndarray) -> list[str]:
         recipe, source = self._place
         some, found = subset(self._objects, rows), np.full(len(rows), "", dtype=object)
-        cutter = open_source(recipe, source, some, store.images, len(os.sched_getaffinity(0)))
-        for unit in cutter.units(np.arange(len(rows))):
-            self.seen |= set(cutter.files(unit))
-            found[unit.rows] = _reasons(recipe, cutter, unit)
-        return found
+        cutter = open_source(recipe, source, some, store.images)
+        units = cutter.units(np.arange(len(rows)))
+        self.seen |= {path for unit in units for path in cutter.files(unit)}
+        questions = [Question(images=store.images, objects=subset(some, unit.rows)) for unit in units]
+        threads = max(1, self._threads // len(questions))
+        answers = self._answer(questions, lambda question: look(recipe, source, question, threads))
+        for unit, reasons in zip(units, answers, strict=True):
+            found[unit.rows] = reasons
+        return found.tolist()
+
+    def _in_threads(self, questions: list[Question], look: Callable[[Question], list[str]]) -> list[list[str]]:
+        with ThreadPoolExecutor(self._threads) as pool:
+            return list(pool.map(look, questions))
 
 
-def _reasons(recipe: Recipe, cutter: Source, unit: Unit) -> np.ndarray | str:
+def look(recipe: Recipe, source: Path, question: Question, threads: int = 1) -> list[str]:
+    """The reason of each object of a question, "" for none."""
+    hasty = _hasty(recipe, question.images)
+    found = _reasons(hasty, source, question, threads)
+    return found if hasty is recipe or not any(found) else _reasons(recipe, source, question, threads)
+
+
+def _hasty(recipe: Recipe, images: str) -> Recipe:
+    """The recipe without what only ever stops the cutting, and is found out then: coadds beside a picture, and sums
+    over whole files where damaged ones are not rejected. It tells at little cost which cutouts are good."""
+    spec = recipe.fields
+    if spec is None or spec.bands is None:
+        return recipe
+    if images == "rgb" and spec.lupton is None:
+        return replace(recipe, fields=replace(spec, bands=None))
+    if spec.unreadable == "reject" or not spec.checksum:
+        return recipe
+    return replace(recipe, fields=replace(spec, checksum=False))
+
+
+def _reasons(recipe: Recipe, source: Path, question: Question, threads: int) -> list[str]:
+    cutter = open_source(recipe, source, question.objects, question.images, threads)
+    found = np.full(len(question.objects), "", dtype=object)
+    for unit in cutter.units(np.arange(len(found))):
+        found[unit.rows] = _of_unit(recipe, cutter, unit)
+    return found.tolist()
+
+
+def _of_unit(recipe: Recipe, cutter: Source, unit: Unit) -> np.ndarray | str:
     try:
         return cutter.cut(unit, _Nowhere() if cutter.streams else _room(cutter, unit))
     except RecipeFault:

@@ -168,12 +168,14 @@ def duplicates(ids: np.ndarray, position: tuple[np.ndarray, np.ndarray], magnitu
 @dataclass(frozen=True, kw_only=True)
 class Repeats:
     """The rows that repeat another one by id, and by position; ``by_id`` has each row with the id of another, and the
-    one that is kept of these; ``pairs`` all rows that repeat, or are repeated by, another, with that; M × 2."""
+    one that is kept of these; ``pairs`` all rows that repeat, or are repeated by, another, with that; M × 2. ``first``
+    are those before which others of their id or place go whatever becomes of themselves."""
 
     same_id: np.ndarray
     near: np.ndarray
     by_id: np.ndarray
     pairs: np.ndarray
+    first: np.ndarray
 
 
 def repeats(ids: Any, position: tuple[Any, Any], magnitude: Any, rows: Rows, radius: float,
@@ -186,7 +188,7 @@ def repeats(ids: Any, position: tuple[Any, Any], magnitude: Any, rows: Rows, rad
     by_id = by_id[by_id[:, 0] != by_id[:, 1]]
     same_id = np.sort(by_id[:, 0])
     if radius == 0:
-        return Repeats(same_id=same_id, near=same_id[:0], by_id=by_id, pairs=by_id)
+        return Repeats(same_id=same_id, near=same_id[:0], by_id=by_id, pairs=by_id, first=np.unique(by_id[:, 1]))
     same_place, close = _neighbours(without(rows, same_id), position, radius, space,
                                     lambda rows: _brightest_first(rows, ids, magnitude))  # fmt: skip
     involved = np.unique(close)
@@ -194,7 +196,8 @@ def repeats(ids: Any, position: tuple[Any, Any], magnitude: Any, rows: Rows, rad
     rank[np.searchsorted(involved, _brightest_first(involved, ids, magnitude))] = np.arange(len(involved))
     fallen = involved[_dominated(rank[np.searchsorted(involved, close)])[rank]]
     return Repeats(same_id=same_id, near=np.sort(np.concatenate([same_place[:, 0], fallen])), by_id=by_id,
-                   pairs=np.concatenate([by_id, same_place, close]))  # fmt: skip
+                   pairs=np.concatenate([by_id, same_place, close]),
+                   first=np.unique(np.concatenate([by_id[:, 1], same_place[:, 1]])))  # fmt: skip
 
 
 def separation(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

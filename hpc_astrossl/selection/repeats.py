@@ -1,8 +1,9 @@
 """Objects that repeat one another, by id or by place: of those that could all be stored, the brightest is kept.
 
 They compete only among those that pass everything else, pixels included: of twins in overlapping fields, or with files
-of their own, each is cut once beforehand, and one whose cutout cannot be used removes nobody. Rows of one field at one
-place have the same pixels, and are not looked at.
+of their own, the brightest is cut once beforehand, and one whose cutout cannot be used removes nobody. Who would be
+removed by a good one is not looked at. Rows of one field at one place have the same pixels, and are not looked at
+either.
 """
 
 import hashlib
@@ -26,8 +27,9 @@ class Images(Protocol):
     def outside(self, store: StoreSpec, rows: np.ndarray) -> np.ndarray:
         """Those whose cutout is over the edge of its field; bool, N."""
 
-    def useless(self, store: StoreSpec, rows: np.ndarray) -> np.ndarray:
-        """Why the cutout of each cannot be used, "" where it can; (len(rows),) of objects."""
+    def useless(self, store: StoreSpec, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Why the cutout of each cannot be used, "" where it can; (len(rows),) of objects. Of ``others``, which may be
+        asked for later, those may be looked at that cost nothing more."""
 
 
 def reject_repeats(recipe: Recipe, objects: Objects, chosen: dict[str, Selection], images: Images | None,
@@ -50,9 +52,13 @@ def reject_repeats(recipe: Recipe, objects: Objects, chosen: dict[str, Selection
         repeats = found(selection)
         if recipe.filters.repeated_ids == "stop":
             _hold_ids(name, recipe, objects, selection, repeats)
-        tried = np.empty(0, dtype=np.int64)
-        while images is not None and len(new := np.setdiff1d(_elsewhere(recipe, objects, repeats), tried)):
-            reasons, tried = images.useless(recipe.stores[name], new), np.union1d(tried, new)
+        twins = tried = np.empty(0, dtype=np.int64)
+        while images is not None:
+            twins = np.union1d(twins, _elsewhere(recipe, objects, repeats))
+            twins = twins[selection.codes[twins] == 0]
+            if not len(new := np.setdiff1d(_removing(twins, repeats), tried)):
+                break
+            reasons, tried = images.useless(recipe.stores[name], new, twins), np.union1d(tried, new)
             for reason in dict.fromkeys(reasons[reasons != ""].tolist()):
                 selection.reject(new[reasons == reason], reason)
             repeats = found(selection)
@@ -66,6 +72,12 @@ def _elsewhere(recipe: Recipe, objects: Objects, repeats: crossmatch.Repeats) ->
     if recipe.fields is not None and len(pairs):
         pairs = pairs[objects.field[pairs[:, 0]] != objects.field[pairs[:, 1]]]
     return np.unique(pairs)
+
+
+def _removing(twins: np.ndarray, repeats: crossmatch.Repeats) -> np.ndarray:
+    """Those of the twins on whose pixels it depends whether others go."""
+    lost = np.isin(twins, repeats.same_id) | np.isin(twins, repeats.near)
+    return twins[~lost | np.isin(twins, repeats.first)]
 
 
 def _hold_ids(name: str, recipe: Recipe, objects: Objects, selection: Selection, repeats: crossmatch.Repeats) -> None:
