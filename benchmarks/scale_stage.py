@@ -23,7 +23,7 @@ def make(folder: Path, rows: int, spectra: int) -> None:
 
     random, writer, places = np.random.default_rng(0), None, []
     for start in range(0, rows, BLOCK):
-        block = _block(random, start, min(BLOCK, rows - start))
+        block = release_block(random, start, min(BLOCK, rows - start))
         table = pa.table({name: block[name] for name in COLUMNS})
         writer = writer or parquet.ParquetWriter(folder / "catalogue.parquet", table.schema)
         writer.write_table(table)
@@ -41,13 +41,15 @@ def make(folder: Path, rows: int, spectra: int) -> None:
         os.link(one, folder / f"S82-{i:04d}_trilogy.png")
 
 
-def _block(random: np.random.Generator, start: int, count: int) -> dict[str, np.ndarray]:
+def release_block(random: np.random.Generator, start: int, count: int, twice: int | None = None,
+                  side: int = SIDE) -> dict[str, np.ndarray]:  # fmt: skip
+    """Rows of a release from ``start`` on, of which the last ``twice`` (1.5 %) repeat the places of the first."""
     numbers = np.arange(start, start + count)
     found = {"ID": np.array([f"SPLUS.S82-{i % FIELDS:04d}.{i:09d}.griz" for i in numbers.tolist()])}
     found["RA"], found["Dec"] = np.round(random.uniform(0, 360, count), 6), np.round(random.uniform(-40, 2, count), 6)
-    twice = count // 64
+    twice = count // 64 if twice is None else twice
     found["RA"][-twice:], found["Dec"][-twice:] = found["RA"][:twice], found["Dec"][:twice]
-    found |= {name: np.round(random.uniform(1, SIDE, count), 2) for name in ("X", "Y")}
+    found |= {name: np.round(random.uniform(1, side, count), 2) for name in ("X", "Y")}
     found["PhotoFlag"] = random.choice([0, 0, 0, 1, 2], count)
     base = random.normal(19, 1.5, count)
     for band in BANDS:
