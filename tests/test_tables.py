@@ -265,7 +265,7 @@ def test_a_damaged_fits_header_leaves_no_file_open(tmp_path):
     assert [str(one.message) for one in heard if one.category is ResourceWarning] == []
 
 
-@pytest.mark.parametrize("text", ["id;label\na;1\nb;2\n", "id,label\na;1\nb;2\n"])
+@pytest.mark.parametrize("text", ["id|label\na|1\nb|2\n", "id,label\na;1\nb;2\n"])
 def test_a_separator_that_separates_nothing_is_told(tmp_path, text):
     """As spreadsheets save CSV where a comma is the decimal sign."""
     (tmp_path / "t.csv").write_text(text)

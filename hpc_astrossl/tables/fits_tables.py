@@ -119,7 +119,8 @@ def _column(block: np.ndarray, table: Layout, name: str, kind: str) -> np.ndarra
         if table.text:
             return _of_text(block[base], table.columns[base], kind)
         _check_form(table.columns[base], kind)
-        raw = pick(block[base], base, index)
+        column = table.columns[base]
+        raw = pick(_bits(block[base], column) if "X" in column.format else block[base], base, index)
         found = convert(*_values(raw, table.columns[base]), kind)
         if kind == "text" and raw.dtype.kind == "S":
             texts.check_names(found)
@@ -133,8 +134,14 @@ def _column(block: np.ndarray, table: Layout, name: str, kind: str) -> np.ndarra
 
 
 def _check_form(column: fits.Column, kind: str) -> None:
-    if any(letter in column.format for letter in "PQXCM"):
+    if any(letter in column.format for letter in "PQCM"):
         raise Unfit(f"expected {EXPECTED[kind]} in each row")
+
+
+def _bits(raw: np.ndarray, column: fits.Column) -> np.ndarray:
+    """A column of bits, one number each: the first is the highest bit of the first byte."""
+    count = int(column.format.partition("X")[0] or 1)
+    return np.unpackbits(np.ascontiguousarray(raw.reshape(len(raw), -1)), axis=1)[:, :count]
 
 
 def _values(raw: np.ndarray, column: fits.Column) -> tuple[np.ndarray, np.ndarray | None]:

@@ -16,7 +16,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.tables import streams
 from hpc_astrossl.tables.values import element
 
-DELIMITERS = {"csv": ",", "tsv": "\t", "ascii": None}
+DELIMITERS = {"csv": ",", "tsv": "\t", "semicolons": ";", "ascii": None}
 QUOTED = re.compile(r'"((?:[^"]|"")*)"(?=\s|$)|(\S+)')
 MOST = 10_000  # columns
 _DASHES, _RDB = re.compile(r"-+"), re.compile(r"\d+[SNM][<>]?")
@@ -75,7 +75,7 @@ def split(text: str, delimiter: str | None) -> list[str]:
 
 
 def plain(path: Path, format: str, names: Sequence[str], wanted: Sequence[str]) -> Layout:
-    """The layout of a table in CSV, separated by tabs or by spaces (``format`` csv, tsv or ascii)."""
+    """The layout of a table separated by commas, tabs, semicolons or spaces: ``format`` csv, tsv, semicolons, ascii."""
     delimiter = DELIMITERS[format]
     with streams.unpacked(path) as stream:
         lines = Lines(stream)
@@ -116,7 +116,7 @@ def _words(text: str, delimiter: str | None) -> list[str]:
 def _ruled(lines: Lines, first: list[str] | None, delimiter: str | None) -> tuple[list[str], int, int] | None:
     """(names, start, line) of a header that ends in a row of dashes, with or without a row of units before it (VizieR,
     Skycat), or in one of RDB's types."""
-    if delimiter != "\t" or first is None:
+    if delimiter not in ("\t", ";") or first is None:
         return None
     rows = [first]
     for text in itertools.islice(lines, 30):

@@ -11,12 +11,13 @@ from hpc_astrossl.tables import streams
 
 HEAD = 1 << 18  # bytes looked at
 WORDS = {  # format -> what a file of it is called
-    "ascii": "text separated by spaces", "csv": "CSV", "tsv": "text separated by tabs", "fits": "FITS",
+    "ascii": "text separated by spaces", "csv": "CSV", "tsv": "text separated by tabs",
+    "semicolons": "text separated by semicolons", "fits": "FITS",
     "parquet": "Parquet", "feather": "Feather", "votable": "VOTable", "ecsv": "ECSV", "ipac": "IPAC",
     "cds": "CDS/MRT, by its byte-by-byte description", "daophot": "DAOPHOT", "sextractor": "SExtractor ASCII_HEAD",
     "gnuastro": "Gnuastro text", "hats": "HATS",
 }  # fmt: skip
-PLAIN = ("ascii", "csv", "tsv")  # text whose kind no line tells for sure, so that a recipe's word is believed
+PLAIN = ("ascii", "csv", "tsv", "semicolons")  # text whose kind no line tells for sure: a recipe's word is believed
 LINES = (*PLAIN, "sextractor", "gnuastro")  # text whose rows are lines of fields
 _MAGIC = {b"SIMPLE": "fits", b"PAR1": "parquet", b"ARROW1": "feather"}
 _OTHERS = {  # what is not read: first bytes -> name and remedy
@@ -31,7 +32,7 @@ _OTHERS = {  # what is not read: first bytes -> name and remedy
     b"%PDF": ("a PDF document", "fetch the table itself"),
 }
 _CONTROL = bytes([*range(9), *range(14, 32)])
-_RULE = re.compile(r" *-+ *(\t *-+ *)+")
+_RULE = re.compile(r" *-+ *(?:(?:\t *-+ *)+|(?:; *-+ *)+)")
 _SEXTRACTOR = re.compile(r"#\s*(\d+)\s+[A-Za-z]\S*(\s|$)")
 _GNUASTRO = re.compile(r"#\s*Column\s+\d+\s*:", re.IGNORECASE)
 
@@ -121,28 +122,29 @@ def readme(path: Path) -> Path | None:
 
 
 def _plain(lines: Sequence[str]) -> str:
-    """csv, tsv or ascii: what separates the names of the header, and the values of the first row."""
+    """csv, tsv, semicolons or ascii: what separates the names of the header, and the values of the first row."""
     data = [line for line in lines if not line.lstrip().startswith("#")]
     comments = [line.lstrip("# ") for line in lines[: len(lines) - len(data)] if line.strip("# \t")]
-    if any(map(_RULE.fullmatch, data[:30])):
-        return "tsv"
+    if ruled := next(filter(_RULE.fullmatch, data[:30]), None):
+        return "tsv" if "\t" in ruled else "semicolons"
     look = data[:2] if len(data) > 1 else [*comments[-1:], *data]
     for format, split in (("tsv", _tabbed), ("csv", _fields)):
         widths = {len(split(line)) for line in look}
         if look and min(widths) > 1 and (format == "csv" or len(widths) == 1):
             return format
-    return "ascii"
+    widths = {len(_fields(line, ";")) for line in look}
+    return "semicolons" if widths and min(widths) > 1 and len(widths) == 1 else "ascii"
 
 
 def _tabbed(line: str) -> list[str]:
     return line.rstrip("\r\n").split("\t")
 
 
-def _fields(line: str) -> list[str]:
+def _fields(line: str, delimiter: str = ",") -> list[str]:
     try:
-        return next(csv.reader([line], skipinitialspace=True), [])
+        return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
     except csv.Error:
-        return line.split(",")
+        return line.split(delimiter)
 
 
 def check(path: Path, found: Found, format: str) -> str:

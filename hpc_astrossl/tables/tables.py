@@ -239,7 +239,8 @@ def _one_column(header: Sequence[str]) -> str:
     signs = [sign for sign in ";|,\t" if len(header) == 1 and sign in header[0]]
     if not signs:
         return "The recipe says which column is which"
-    return f"That is one column, as {signs[0]!r} separates none here; save the table as CSV, with commas in every line"
+    cure = "leave format out" if signs[0] == ";" else "save the table as CSV, with commas in every line"
+    return f"That is one column, as {signs[0]!r} separates none here; {cure}"
 
 
 def nearest(name: str, header: Iterable[str]) -> list[str]:
