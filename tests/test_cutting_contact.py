@@ -6,7 +6,7 @@ from PIL import Image
 
 from hpc_astrossl import cli
 from hpc_astrossl.cutting import contact
-from hpc_astrossl.store import REJECTED, StoreInfo, create
+from hpc_astrossl.store import REJECTED, StoreInfo, create, open_store
 
 MAGNITUDES = [17.0, 15.0, np.nan, 16.0, 14.0, 18.0]  # of objects 0 to 5
 LABELS = [0, 0, 0, 1, 1, -1]
@@ -114,3 +114,15 @@ def test_a_sheet_replaces_a_sheet_and_no_other_picture(tmp_path, capsys):
     assert cli.main(["info", store, "--image", str(sheet)]) == 2
     assert "is no contact sheet" in capsys.readouterr().err
     assert sheet.read_bytes() == mine
+
+
+def test_of_many_rows_some_stretches_are_looked_at(tmp_path, monkeypatch):
+    store = open_store(colour_store(tmp_path / "a.zarr"))
+    assert [part.tolist() for part in contact._looked_at(store)[:2]] == [[0, 1, 2, 3, 4, 5], LABELS]
+    monkeypatch.setattr(contact, "MOST", 4)
+    monkeypatch.setattr(contact, "STRETCH_ROWS", 2)
+    rows, labels, magnitudes = contact._looked_at(store)
+    assert (rows.tolist(), labels.tolist()) == ([0, 1, 4, 5], [0, 0, 1, -1])
+    assert magnitudes.tolist() == [17, 15, 14, 18]
+    assert [group.tolist() for group in contact._groups(store, 4)] == [[1, 0], [4], [5]]
+    assert not store.table._read  # no column is kept

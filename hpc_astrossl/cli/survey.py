@@ -158,7 +158,7 @@ def _info(arguments) -> None:
         from hpc_astrossl.cutting import contact
 
         shown = contact.draw(store, arguments.image)
-        print(f"{arguments.image}: {shown} of {len(store.usable):,} objects drawn", file=sys.stderr)
+        print(f"{arguments.image}: {shown} of {len(store.members()):,} objects drawn", file=sys.stderr)
     print(json.dumps(facts, indent=2, ensure_ascii=False) if arguments.json else _page(facts))
 
 

@@ -1,7 +1,8 @@
 """A contact sheet of a store: a person sees at once whether y is flipped, bands are swapped or classes are mixed up.
 
 RGB stores: a row of objects a class. Stores of bands: an object a row, a colour composite and then every band. The
-objects of a class are spread evenly over its magnitudes, brightest first; without magnitudes they are drawn.
+objects of a class are spread evenly over its magnitudes, brightest first; without magnitudes they are drawn. Of a store
+of many millions of rows some stretches are looked at, spread evenly over it.
 """
 
 import io
@@ -12,9 +13,10 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from hpc_astrossl import files
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.store import Store
+from hpc_astrossl.store import REJECTED, Store
 
 MOST_CLASSES = 20
+MOST, STRETCH_ROWS = 1 << 22, 1 << 16  # rows that are looked at, and those that lie together where a store has more
 SIDE = 96  # pixels of a panel, at least; images are enlarged by whole factors, each pixel staying a square
 GAP, LINE, TITLE = 6, 13, 40  # pixels: between panels, a line of text, the head of the sheet
 STRETCH = "asinh from the median to the brightest pixel, one scale for all bands of an object"
@@ -30,10 +32,9 @@ def draw(store: Store, path: Path, *, each: int = 8) -> int:
         raise InputError(f"--image {path}: is there already, and is no contact sheet; remove it or choose another name")
     colour = store.dtype == np.uint8 and store.image_shape[2] == 3
     groups = _groups(store, each if colour else 3)
-    magnitudes = _magnitudes(store)
     rows = []
     for group in groups:
-        captions = [_caption(store, row, magnitudes[row]) for row in group]
+        captions = [_caption(store, row) for row in group.tolist()]
         images = store.images(group)
         if colour:
             rows.append(list(zip(images, captions, strict=True)))
@@ -61,18 +62,29 @@ def _is_ours(path: Path) -> bool:
 
 def _groups(store: Store, each: int) -> list[np.ndarray]:
     """Row numbers to show, a group a class, of the objects that have an image; one group of what has no label."""
-    usable = store.usable
-    labels = store.table["label"][usable]
+    usable, labels, magnitude = _looked_at(store)
     codes = [code for code in [*range(len(store.info.class_names)), -1] if (labels == code).any()]
-    magnitude = _magnitudes(store)
     groups = []
     for code in codes[:MOST_CLASSES]:
-        rows = usable[labels == code]
+        rows = np.flatnonzero(labels == code)
         known = rows[np.isfinite(magnitude[rows])]
         bright_first = known[np.argsort(magnitude[known], kind="stable")]
         rows = bright_first if len(known) else np.random.default_rng(0).permutation(rows)
-        groups.append(rows[np.unique(np.linspace(0, len(rows) - 1, each).round().astype(int))])
+        groups.append(usable[rows[np.unique(np.linspace(0, len(rows) - 1, each).round().astype(int))]])
     return groups
+
+
+def _looked_at(store: Store) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(rows that have an image, their labels, their magnitudes): all, or of a large store those of some stretches."""
+    count, found = len(store), []
+    starts = np.linspace(0, count - STRETCH_ROWS, MOST // STRETCH_ROWS).astype(int) if count > MOST else [0]
+    for start in starts:
+        stop = int(start) + (STRETCH_ROWS if count > MOST else count)
+        labels, split = (store.table.part(name, int(start), stop) for name in ("label", "split"))
+        here = np.flatnonzero(split != REJECTED)
+        found.append((start + here, labels[here], _magnitudes(store, int(start), stop)[here]))
+    rows, labels, magnitudes = map(np.concatenate, zip(*found, strict=True))
+    return rows, labels, magnitudes
 
 
 def _reference(store: Store) -> str | None:
@@ -82,24 +94,25 @@ def _reference(store: Store) -> str | None:
     return next((band for band in (named, "r") if band in bands), bands[len(bands) // 2] if bands else None)
 
 
-def _magnitudes(store: Store) -> np.ndarray:
+def _magnitudes(store: Store, start: int, stop: int) -> np.ndarray:
     band = _reference(store)
     if band is None:
-        return np.full(len(store), np.nan)
-    return store.table["magnitudes"][:, store.info.bands.index(band)]
+        return np.full(stop - start, np.nan)
+    return store.table.part("magnitudes", start, stop)[:, store.info.bands.index(band)]
 
 
-def _caption(store: Store, row: int, magnitude: float) -> list[str]:
-    label = store.table["label"][row]
+def _caption(store: Store, row: int) -> list[str]:
+    (magnitude,) = _magnitudes(store, row, row + 1)
+    label, object_id = (store.table.part(name, row, row + 1)[0] for name in ("label", "object_id"))
     name = store.info.class_names[label] if label >= 0 else "no class"
     known = f"{_reference(store)} {magnitude:.2f}" if np.isfinite(magnitude) else "no magnitude"
-    return [name, known, store.table["object_id"][row]]
+    return [name, known, object_id]
 
 
 def _title(store: Store, colour: bool) -> list[str]:
     info = store.info
     height, width, _ = store.image_shape
-    size = f"{len(store.usable):,} objects of {width} x {height} pixels"
+    size = f"{len(store.members()):,} objects of {width} x {height} pixels"
     first = f"{info.name}   {info.survey}, release {info.release}   {size}"
     if colour:
         order = "from bright to faint" if info.bands else "drawn by lot"
