@@ -12,7 +12,7 @@ from hpc_astrossl.labels import Label, write_labels
 from hpc_astrossl.launch.grid import expand
 from hpc_astrossl.launch.labelled import recipe
 from hpc_astrossl.specs.jobs import JobsSpec
-from hpc_astrossl.store import check, open_store
+from hpc_astrossl.store import StoreInfo, check, create, open_store
 
 
 @pytest.fixture
@@ -52,6 +52,30 @@ def test_every_class_is_in_every_split():
     assert [[int(((label == c) & (split == s)).sum()) for s in range(3)] for c in range(3)] == [
         [3, 1, 1], [24, 8, 8], [5, 1, 1]]  # fmt: skip
     np.testing.assert_array_equal(divide(label), split)
+
+
+def test_equal_pictures_and_places_share_a_split(tmp_path):
+    """A picture that is in a survey twice, under two names, is never learnt from and tested on."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    images[20:30] = images[:10]
+    ra = np.arange(40.0)
+    ra[30:] = ra[10:20] + 0.5 / 3600
+    writer = create(tmp_path / "survey.zarr", shape=images.shape, dtype=images.dtype, bands=0)
+    writer.write_images(0, images)
+    ids = np.array([f"T{n:04d}" for n in range(40)])
+    writer.write_table({"object_id": ids, "ra": ra, "dec": np.zeros(40), "split": np.zeros(40, np.uint8),
+                        "label": np.full(40, -1, np.int16)})  # fmt: skip
+    writer.finish(StoreInfo(name="s", survey="s", release="1", bands=(), channels=tuple("rgb"), class_names=(),
+                            pixel_scale=None, counts={"kept": 40, "splits": {"train": 40}}, recipe={}))  # fmt: skip
+    write_labels(tmp_path / "labels.csv", {one: Label(name="ab"[n % 2]) for n, one in enumerate(ids.tolist())})
+    assert make(tmp_path) == 0
+    split = open_store(tmp_path / "labelled.zarr").table["split"]
+    assert split[:20].tolist() == split[20:].tolist()
+    assert sorted(set(split.tolist())) == [0, 1, 2]
+    assert check(tmp_path / "labelled.zarr", deep=True) == []
+    write_labels(tmp_path / "labels.csv", {ids[n]: Label(name="ab"[n % 2]) for n in (0, 1, 2, 3, 4, 5, 20, 21, 22, 23)})
+    assert make(tmp_path, out=tmp_path / "few.zarr") in (0, 2)
+    assert not (tmp_path / "few.zarr").exists() or check(tmp_path / "few.zarr", deep=True) == []
 
 
 @pytest.mark.parametrize(
