@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from hpc_astrossl.cli import main
-from hpc_astrossl.cutting import firstlook
+from hpc_astrossl.cutting import firstlook, rgb
+from hpc_astrossl.errors import InputError
 from hpc_astrossl.selection import splits
 from hpc_astrossl.specs.recipe import SplitSpec
 
@@ -115,3 +116,16 @@ class TestThin:
             assert main([verb, "j.yaml", "--cluster", "local"]) == 2
             assert f"set images has {words}, and a run needs some of each" in capsys.readouterr().err
         assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "tif"])
+def test_a_look_decodes_no_pixel_and_sees_a_turn_all_the_same(tmp_path, monkeypatch, kind):
+    pixels = Image.fromarray(np.arange(300, dtype=np.uint8).reshape(10, 10, 3))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels.save(tmp_path / f"plain.{kind}")
+    pixels.save(tmp_path / f"turned.{kind}", exif=exif)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded"))
+    assert rgb.look(tmp_path / f"plain.{kind}") == (10, 10)
+    with pytest.raises(InputError, match="is to be turned"):
+        rgb.look(tmp_path / f"turned.{kind}")

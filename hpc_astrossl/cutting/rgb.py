@@ -65,20 +65,23 @@ def look(path: Path) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with _allowed(path) as image:
+            with _allowed(path, header=True) as image:
                 return image.size
     except FileNotFoundError:
         raise no_file(path) from None
 
 
 @contextmanager
-def _allowed(path: Path) -> Iterator[Image.Image]:
-    """The image before its pixels are read; InputError when they must not be taken as they are."""
+def _allowed(path: Path, *, header: bool = False) -> Iterator[Image.Image]:
+    """The image before its pixels are read; InputError when they must not be taken as they are.
+
+    ``header``: what only the end of the file may tell is not asked for.
+    """
     with _named(path), path.open("rb") as stream:
         if fault := depth.tiff_fault(stream):
             raise InputError(f"{path}: {fault}")
     with _named(path), Image.open(path) as image:
-        if fault := depth.fault(image) or _fault(image):
+        if fault := depth.fault(image) or _fault(image, header):
             raise InputError(f"{path}: {fault}")
         yield image
 
@@ -95,14 +98,15 @@ def _open(path: Path) -> Image.Image:
         return image.convert("RGB")
 
 
-def _fault(image: Image.Image) -> str | None:
+def _fault(image: Image.Image, header: bool) -> str | None:
     """Why the pixels must not be taken as they are; None if they may."""
     layout = " ".join(str(part) for part in getattr(image, "tile", ()))
     if image.mode.startswith("I") or ";16" in layout:
         return depth.DEEP.format(32 if image.mode == "I" and ";16" not in layout else 16)
     if getattr(image, "n_frames", 1) > 1:
         return f"holds {image.n_frames} images; one is needed"
-    turned = image.getexif().get(ExifTags.Base.Orientation, 1)
+    unread = header and image.format == "PNG" and "exif" not in image.info  # Pillow would decode it to look behind it
+    turned = 1 if unread else image.getexif().get(ExifTags.Base.Orientation, 1)
     if turned != 1:
         return f"is to be turned when it is shown (EXIF orientation {turned}); turn the pixels themselves"
     return _REFUSED.get(image.mode)
