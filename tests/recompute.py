@@ -195,7 +195,8 @@ def features(runs: list[Run], out: Expected) -> None:
         label, values = label[label >= 0], values[label >= 0]
         if len(values) < 12:  # too few to be shown; the page says so
             continue
-        near = NearestNeighbors(n_neighbors=min(10, len(values) - 1)).fit(values).kneighbors(return_distance=False)
+        others = min(10, max(1, np.bincount(label)[np.bincount(label) > 0].min() - 1))  # of the smallest class
+        near = NearestNeighbors(n_neighbors=others).fit(values).kneighbors(return_distance=False)
         votes = np.array([np.bincount(label[row]).argmax() for row in near])
         out.put("features", (set_, scheme), "neighbour accuracy", f"{(votes == label).mean():.4f}")
         out.put("features", (set_, scheme), "silhouette", f"{sk.silhouette_score(values, label):.4f}")

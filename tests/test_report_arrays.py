@@ -121,6 +121,9 @@ def test_neighbours_and_silhouette_by_hand():
     label = np.array([0, 0, 1, 1])
     assert projection.neighbour_accuracy(values, label, neighbours=1) == 1.0
     assert projection.neighbour_accuracy(values, np.array([0, 1, 0, 1]), neighbours=1) == 0.0
+    rng = np.random.default_rng(0)
+    five = np.repeat(np.arange(3), 5)  # ten neighbours of one object would be six of other classes, and these the most
+    assert projection.neighbour_accuracy(20 * five[:, None] + rng.normal(size=(15, 2)), five) == 1.0
     # own class 1 away, the other 10.5 on average for the outer and 9.5 for the inner objects
     assert projection.silhouette(values, label) == pytest.approx(1 - (1 / 10.5 + 1 / 9.5) / 2)
     assert projection.silhouette(values, np.zeros(4, int)) is None

@@ -174,6 +174,13 @@ def test_a_study_without_a_finished_run_still_has_a_page(tmp_path):
     assert "SG: no scheme has a finished run yet." in page.words
 
 
+@pytest.mark.parametrize(("set_", "cited"), [("SG", True), ("mine", False)])
+def test_others_are_cited_where_their_numbers_stand(tmp_path, set_, cited):
+    write_run(tmp_path / "study", spec(set_, "scratch", 0))
+    words = Page(write_report(tmp_path / "study", tmp_path / "out").read_text()).words
+    assert ("Martinazzo" in words) == ("Published numbers are constants" in words) == cited
+
+
 def test_a_pretext_run_alone_makes_a_report(tmp_path):
     write_run(tmp_path / "study", spec("pretext", "pretext"), arrays=True)
     page = Page(write_report(tmp_path / "study", tmp_path / "out").read_text())

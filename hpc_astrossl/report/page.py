@@ -68,7 +68,7 @@ def _render(desk: Desk, sections: list[Section]) -> str:
         summary=summary.sentences(desk, efficiency.equals(desk)),
         hours=sum(run.seconds for run in desk.study.runs) / 3600,
         seeds=sorted({run.seed for run in desk.study.runs}),
-        citations=published.CITATIONS,
+        citations=published.CITATIONS if any(section.anchor == "published" for section in sections) else (),
         version=__version__,
         date=now(),
     )

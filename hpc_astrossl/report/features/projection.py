@@ -96,8 +96,12 @@ def silhouette(values: np.ndarray, label: np.ndarray) -> float | None:
 
 
 def neighbour_accuracy(values: np.ndarray, label: np.ndarray, neighbours: int = NEIGHBOURS) -> float:
-    """Share of objects whose nearest others (Euclidean, leave one out) mostly are of their class; ties to the lower."""
-    count = min(neighbours, len(values) - 1)
+    """Share of objects whose nearest others (Euclidean, leave one out) mostly are of their class; ties to the lower.
+
+    No more neighbours than an object of the smallest class has others of its class: else these could not be most.
+    """
+    smallest = int(np.unique(label, return_counts=True)[1].min())
+    count = max(1, min(neighbours, smallest - 1))
     near = NearestNeighbors(n_neighbors=count).fit(values).kneighbors(return_distance=False)
     votes = np.array([np.bincount(label[row], minlength=int(label.max()) + 1).argmax() for row in near])
     return float((votes == label).mean())

@@ -63,8 +63,9 @@ def _numbers(rows: tuple) -> Table:
         title="How far classes lie apart in the features themselves",
         columns=("set", "scheme", "silhouette", "neighbour accuracy", "objects", "weights"),
         rows=rows,
-        caption=f"Silhouette: mean coefficient of the true classes, −1 to 1. Neighbour accuracy: share of objects "
-        f"whose {projection.NEIGHBOURS} nearest others mostly are of their class. Neither depends on the projection.",
+        caption="Silhouette: mean coefficient of the true classes, −1 to 1. Neighbour accuracy: share of objects whose "
+        f"nearest others mostly are of their class: {projection.NEIGHBOURS}, or as many as an object of the smallest "
+        "class has of its class. Neither depends on the projection.",
         numeric=frozenset({2, 3, 4}),
     )
 
