@@ -220,9 +220,10 @@ def main() -> None:
         if not name.startswith("controls"):
             worker.floors()
         worker.work(options.kinds)
-    from pretexts_table import told
+    from pretexts_table import overview, told
 
-    print(told(Record().rows()))
+    rows = Record().rows()
+    print(overview(rows), told(rows), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What the record of the pretexts says: tables in Markdown for each set and network. Nothing is run."""
+"""What the record of the pretexts says, as tables in Markdown: one over all sets, and one a set and network. Nothing is
+run."""
 
 from statistics import mean, stdev
 from typing import Any
@@ -9,8 +10,35 @@ from hpc_astrossl.report.base.outcomes import Outcome
 from hpc_astrossl.report.base.statistics import Verdict, verdict
 
 Row = dict[str, Any]
+FEW, MANY = 100, 6  # labels of the table over all sets; schemes that a set in it has at least
 ORDER = ("magnitudes", "measured", "rotation", "patches", "clusters", "simclr", "byol", "imagenet", "random",
          "pixel-7nn")  # fmt: skip
+
+
+def overview(rows: dict[str, Row]) -> str:
+    """Test accuracy of every scheme with few labels and with all, a column a set: as README has it."""
+    found: dict[str, dict[tuple, list[Row]]] = {}
+    for row in rows.values():
+        if row["target"] == "classes" and not row["control"] and row["size"] in (FEW, None):
+            column = (row["network"] != "vgg16", row["network"], row["majority"], row["set"], row["size"] is None)
+            found.setdefault(row["scheme"], {}).setdefault(column, []).append(row)
+    columns = sorted({column for cells in found.values() for column in cells})
+    columns = [one for one in columns if sum(one in cells for cells in found.values()) >= MANY]
+    one_of = {column: next(cells[column][0] for cells in found.values() if column in cells) for column in columns}
+    heads = [f"{row['set']}, {'all' if row['size'] is None else row['size']}" for row in one_of.values()]
+    facts = {
+        "network": [row["network"] for row in one_of.values()],
+        "test objects": [f"{row['objects']['test']:,}" for row in one_of.values()],
+        "majority": [f"{row['majority']:.3f}" for row in one_of.values()],
+    }
+    judged = {column: _verdict({scheme: cells.get(column, []) for scheme, cells in found.items()}) for column in columns}
+    lines = [f"| set, labels | {' | '.join(heads)} |", f"|---|{'---|' * len(columns)}"]
+    lines += [f"| {name} | {' | '.join(words)} |" for name, words in facts.items()]
+    for scheme in sorted(found, key=_place):
+        if any(column in found[scheme] for column in columns):
+            cells = [_entry(found[scheme].get(column, []), scheme, judged[column]) for column in columns]
+            lines.append(f"| {scheme} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def told(rows: dict[str, Row]) -> str:
