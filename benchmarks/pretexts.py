@@ -223,7 +223,7 @@ def main() -> None:
     from pretexts_table import overview, told
 
     rows = Record().rows()
-    print(overview(rows), told(rows), sep="\n\n")
+    print(overview(rows), overview(rows, None), told(rows), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -11,29 +11,30 @@ from hpc_astrossl.report.base.statistics import Verdict, verdict
 
 Row = dict[str, Any]
 FEW, MANY = 100, 6  # labels of the table over all sets; schemes that a set in it has at least
+FACTS = {
+    "network": lambda row: row["network"],
+    "test objects": lambda row: f"{row['objects']['test']:,}",
+    "majority": lambda row: f"{row['majority']:.3f}",
+}
 ORDER = ("magnitudes", "measured", "rotation", "patches", "clusters", "simclr", "byol", "imagenet", "random",
          "pixel-7nn")  # fmt: skip
 
 
-def overview(rows: dict[str, Row]) -> str:
-    """Test accuracy of every scheme with few labels and with all, a column a set: as README has it."""
+def overview(rows: dict[str, Row], size: int | None = FEW) -> str:
+    """Test accuracy of every scheme with so many labels (None: all), a column a set: as README has it."""
     found: dict[str, dict[tuple, list[Row]]] = {}
     for row in rows.values():
-        if row["target"] == "classes" and not row["control"] and row["size"] in (FEW, None):
-            column = (row["network"] != "vgg16", row["network"], row["majority"], row["set"], row["size"] is None)
+        if row["target"] == "classes" and not row["control"] and row["size"] == size:
+            column = (row["network"] != "vgg16", row["network"], row["set"])
             found.setdefault(row["scheme"], {}).setdefault(column, []).append(row)
     columns = sorted({column for cells in found.values() for column in cells})
     columns = [one for one in columns if sum(one in cells for cells in found.values()) >= MANY]
-    one_of = {column: next(cells[column][0] for cells in found.values() if column in cells) for column in columns}
-    heads = [f"{row['set']}, {'all' if row['size'] is None else row['size']}" for row in one_of.values()]
-    facts = {
-        "network": [row["network"] for row in one_of.values()],
-        "test objects": [f"{row['objects']['test']:,}" for row in one_of.values()],
-        "majority": [f"{row['majority']:.3f}" for row in one_of.values()],
-    }
-    judged = {column: _verdict({scheme: cells.get(column, []) for scheme, cells in found.items()}) for column in columns}
-    lines = [f"| set, labels | {' | '.join(heads)} |", f"|---|{'---|' * len(columns)}"]
-    lines += [f"| {name} | {' | '.join(words)} |" for name, words in facts.items()]
+    one_of = [next(cells[column][0] for cells in found.values() if column in cells) for column in columns]
+    head = f"| {'all' if size is None else size} labels |"
+    lines = [f"{head} {' | '.join(row['set'] for row in one_of)} |", f"|---|{'---|' * len(columns)}"]
+    for name, tell in FACTS.items():
+        lines.append(f"| {name} | {' | '.join(map(tell, one_of))} |")
+    judged = {column: _verdict({name: cells.get(column, []) for name, cells in found.items()}) for column in columns}
     for scheme in sorted(found, key=_place):
         if any(column in found[scheme] for column in columns):
             cells = [_entry(found[scheme].get(column, []), scheme, judged[column]) for column in columns]
