@@ -5,6 +5,11 @@
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+mkdir "$work/debs" && cd "$work/debs"
+apt-get --simulate --no-install-recommends install libcfitsio-bin=4.2.0-3 > plan.txt  # Debian 12; what is not installed is unpacked here alone
+sed -nE 's/^Inst ([^ ]+) (\[[^]]*\] )?\(([^ ]+) .*/\1=\3/p' plan.txt | xargs -r apt-get --quiet=2 download
+for deb in *.deb; do [ ! -e "$deb" ] || dpkg -x "$deb" "$work/debian"; done
+export PATH="$work/debian/usr/bin:$PATH" LD_LIBRARY_PATH="$work/debian/usr/lib/x86_64-linux-gnu"
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" --quiet --disable-pip-version-check install fitsio==1.4.2 numpy==2.4.6 2> "$work/pip.log" || { cat "$work/pip.log"; exit 1; }
 cd "$work" && venv/bin/python - <<'PY'

@@ -2,10 +2,14 @@
 # CFITSIO's own imcopy copies the whole image's DATASUM and CHECKSUM into a cutout, so that a correct cutout looks damaged; funpack
 # of the same library writes a right one. Needs CFITSIO 4.2 (Debian 12: libcfitsio-bin).
 set -euo pipefail
-command -v imcopy > /dev/null || { echo "imcopy is not installed: apt-get install libcfitsio-bin"; exit 1; }
-fpack -V | head -1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+mkdir "$work/debs" && cd "$work/debs"
+apt-get --simulate --no-install-recommends install libcfitsio-bin=4.2.0-3 > plan.txt  # Debian 12; what is not installed is unpacked here alone
+sed -nE 's/^Inst ([^ ]+) (\[[^]]*\] )?\(([^ ]+) .*/\1=\3/p' plan.txt | xargs -r apt-get --quiet=2 download
+for deb in *.deb; do [ ! -e "$deb" ] || dpkg -x "$deb" "$work/debian"; done
+export PATH="$work/debian/usr/bin:$PATH" LD_LIBRARY_PATH="$work/debian/usr/lib/x86_64-linux-gnu"
+fpack -V | head -1
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" --quiet --disable-pip-version-check install astropy==7.1.0 numpy==2.2.6 2> "$work/pip.log" || { cat "$work/pip.log"; exit 1; }
 cd "$work"

@@ -2,10 +2,15 @@
 # A vector such as MAG_APER(3) is declared by SExtractor's VOTable as one float, with three numbers in a cell: astropy gives a
 # wholly masked column, without a word. Needs Source Extractor 2.25 (Debian 12: source-extractor).
 set -euo pipefail
-command -v source-extractor > /dev/null || { echo "source-extractor is not installed: apt-get install source-extractor"; exit 1; }
-source-extractor -v
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+mkdir "$work/debs" && cd "$work/debs"
+apt-get --simulate --no-install-recommends install source-extractor=2.25.0+ds-3 > plan.txt  # Debian 12; what is not installed is unpacked here alone
+sed -nE 's/^Inst ([^ ]+) (\[[^]]*\] )?\(([^ ]+) .*/\1=\3/p' plan.txt | xargs -r apt-get --quiet=2 download
+for deb in *.deb; do [ ! -e "$deb" ] || dpkg -x "$deb" "$work/debian"; done
+lib=$work/debian/usr/lib/x86_64-linux-gnu
+export PATH="$work/debian/usr/bin:$PATH" LD_LIBRARY_PATH="$lib:$lib/atlas:$lib/blas:$lib/lapack"
+source-extractor -v
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" --quiet --disable-pip-version-check install astropy==7.1.0 numpy==2.2.6 2> "$work/pip.log" || { cat "$work/pip.log"; exit 1; }
 cd "$work" && venv/bin/python - <<'PY'

@@ -2,11 +2,15 @@
 # SIP terms under a CTYPE that says plain TAN: astropy and Gnuastro apply them, WCSTools does not. One header, two skies; with
 # "-SIP" in CTYPE all three agree. Needs WCSTools 3.9 and Gnuastro 0.19 (Debian 12: wcstools, gnuastro).
 set -euo pipefail
-command -v xy2sky > /dev/null || { echo "xy2sky is not installed: apt-get install wcstools"; exit 1; }
-command -v asttable > /dev/null || { echo "asttable is not installed: apt-get install gnuastro"; exit 1; }
-asttable --version | head -1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+mkdir "$work/debs" && cd "$work/debs"
+apt-get --simulate --no-install-recommends install wcstools=3.9.7-1 gnuastro=0.19-1+b2 > plan.txt  # Debian 12; what is not installed is unpacked here alone
+sed -nE 's/^Inst ([^ ]+) (\[[^]]*\] )?\(([^ ]+) .*/\1=\3/p' plan.txt | xargs -r apt-get --quiet=2 download
+for deb in *.deb; do [ ! -e "$deb" ] || dpkg -x "$deb" "$work/debian"; done
+[ ! -d "$work/debian/etc" ] || ln -s "$work/debian/etc" "$work/.gnuastro"  # its defaults are looked for here, too
+export PATH="$work/debian/usr/bin:$PATH" LD_LIBRARY_PATH="$work/debian/usr/lib/x86_64-linux-gnu"
+asttable --version | head -1
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" --quiet --disable-pip-version-check install astropy==7.1.0 numpy==2.2.6 2> "$work/pip.log" || { cat "$work/pip.log"; exit 1; }
 cd "$work" && cat > make.py <<'PY'

@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # STILTS reads an unsigned 64-bit column (TZERO = 2^63, as astropy and fitsio write uint64) as text: joined with the same ids as
-# signed integers it finds no pair and says nothing, and it sorts 10 before 5. Needs STILTS 3.4 (Debian 12: stilts).
+# signed integers it finds no pair and says nothing, and it sorts 10 before 5. Needs STILTS 3.4 (Debian 12: stilts) and Java 17.
 set -euo pipefail
-command -v stilts > /dev/null || { echo "stilts is not installed: apt-get install stilts"; exit 1; }
-stilts -version 2>&1 | grep "STILTS version" | xargs
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+mkdir "$work/debs" && cd "$work/debs"
+apt-get --simulate --no-install-recommends install stilts=3.4.7-4 > plan.txt  # Debian 12; what is not installed is unpacked here alone
+sed -nE 's/^Inst ([^ ]+) (\[[^]]*\] )?\(([^ ]+) .*/\1=\3/p' plan.txt | xargs -r apt-get --quiet=2 download
+for deb in *.deb; do [ ! -e "$deb" ] || dpkg -x "$deb" "$work/debian"; done
+stilts() { java -cp "$work/debian/usr/share/java/*:/usr/share/java/*" uk.ac.starlink.ttools.Stilts "$@"; }
+stilts -version 2>&1 | grep "STILTS version" | xargs
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" --quiet --disable-pip-version-check install astropy==7.1.0 numpy==2.2.6 2> "$work/pip.log" || { cat "$work/pip.log"; exit 1; }
 cd "$work" && venv/bin/python - <<'PY'

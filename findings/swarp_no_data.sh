@@ -3,10 +3,14 @@
 # place of an image's NaN it writes numbers that look like data, which only its own weight of 0 gives away. By default it also subtracts a
 # background, so that 0 is the sky as well. Needs SWarp 2.41 (Debian 12: swarp).
 set -euo pipefail
-command -v SWarp > /dev/null || { echo "SWarp is not installed: apt-get install swarp"; exit 1; }
-SWarp -v
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+mkdir "$work/debs" && cd "$work/debs"
+apt-get --simulate --no-install-recommends install swarp=2.41.5-1+b2 > plan.txt  # Debian 12; what is not installed is unpacked here alone
+sed -nE 's/^Inst ([^ ]+) (\[[^]]*\] )?\(([^ ]+) .*/\1=\3/p' plan.txt | xargs -r apt-get --quiet=2 download
+for deb in *.deb; do [ ! -e "$deb" ] || dpkg -x "$deb" "$work/debian"; done
+export PATH="$work/debian/usr/bin:$PATH" LD_LIBRARY_PATH="$work/debian/usr/lib/x86_64-linux-gnu"
+SWarp -v
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" --quiet --disable-pip-version-check install astropy==7.1.0 numpy==2.2.6 2> "$work/pip.log" || { cat "$work/pip.log"; exit 1; }
 cd "$work" && cat > make.py <<'PY'
