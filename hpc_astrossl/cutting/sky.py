@@ -12,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
-from hpc_astrossl.cutting import wcsheaders
+from hpc_astrossl.cutting import wcsframes, wcsheaders
 from hpc_astrossl.cutting.badfile import BadFile
 
 ARCSEC = 3600.0
@@ -24,10 +24,9 @@ class Sky:
 
     def __init__(self, wcs: Any, shape: tuple[int, int]):
         from astropy.coordinates import ICRS  # here, as astropy.wcs below, since they look for matplotlib
-        from astropy.wcs.utils import wcs_to_celestial_frame
 
         self._wcs, self.shape = wcs, shape
-        self._frame = wcs_to_celestial_frame(wcs)
+        self._frame = wcsframes.frame(wcs)
         self._icrs = isinstance(self._frame, ICRS)
         self._lon, self._lat = wcs.wcs.lng, wcs.wcs.lat
 
