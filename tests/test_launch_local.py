@@ -49,6 +49,17 @@ def foreground(workdir, *stages, parallel=None, busy=()):
     return tally, max(most)
 
 
+def test_a_task_of_this_machine_is_no_rank_of_the_shell_that_starts_it(workdir, monkeypatch):
+    """astrossl submit in an interactive step of Slurm's: rank 0 alone notes what happens, and the others wait."""
+    for name in ("SLURM_PROCID", "SLURM_STEP_ID", "RANK"):
+        monkeypatch.setenv(name, "1")
+    for name in ("SLURM_STEP_NUM_TASKS", "WORLD_SIZE"):
+        monkeypatch.setenv(name, "4")
+    tally, _ = foreground(workdir, stage("scratch", item("a", VERSION, "scratch")))
+    assert tally.ended == {"a": None}
+    assert os.environ["RANK"] == "1"
+
+
 def test_what_depends_on_a_failure_is_not_started(workdir):
     bad = Item(key="bad", command=("plan", "missing.yaml"), produces="nowhere")
     tally, _ = foreground(

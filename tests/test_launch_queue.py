@@ -58,6 +58,13 @@ def _alone(tmp_path: Path, monkeypatch) -> None:
         ("1001_[0,2-3,9]", ["1001_0", "1001_2", "1001_3", "1001_9"]),
         ("1001_[0-6:3%2]", ["1001_0", "1001_3", "1001_6"]),
         ("1001_[1,2,...]", ["1001_1", "1001_2", "1001_…"]),
+        ("1001_[3-4]%25", ["1001_3", "1001_4"]),
+        (" 1001[3-4%25] ", ["1001_3", "1001_4"]),
+        ("1001_7%25", ["1001_7"]),
+        ("1001_[3-4", ["1001_3", "1001_4"]),
+        ("1001_*", ["1001_…"]),
+        ("1001_[]", ["1001_…"]),
+        ("123+0", ["123+0"]),
     ],
 )
 def test_a_row_stands_for_its_elements(row, ids):
@@ -467,6 +474,7 @@ def test_a_number_that_slurm_has_given_again_is_another_job(command, listed, pha
     ("scontrol", "phase", "words"),
     [
         ("echo 'ClusterName             = alpha'", None, None),
+        (r"printf '\e[1mClusterName\e[0m = Alpha\r\n'", None, None),
         ("echo 'ClusterName             = beta'", "unknown", "cluster alpha, which cannot be asked from here"),
         ("echo 'Unable to contact slurm controller' >&2; exit 1", "unknown", "whether that is this one Slurm does not"),
         ("echo 'Configuration data as of now'", "unknown", "whether that is this one Slurm does not say"),

@@ -104,6 +104,9 @@ def test_the_script_ends_as_its_task_ended_and_requeues_when_asked(tmp_path):
         ("echo SIGNALING", True),
         ("echo RESIZING", True),
         ("echo STAGE_OUT", True),
+        (r"printf 'Universit\xe4t\n'; echo COMPLETING", False),
+        (r"printf 'Universit\xe4t\n\0\n'; echo RUNNING", True),
+        (r"printf 'x\0\n'; echo CANCELLED", False),
         ("echo REQUEUED", False),
         ("echo REQUEUE_HOLD", False),
         ("echo CONFIGURING", False),
@@ -118,7 +121,7 @@ def test_whatever_a_wrapper_prints_beside_the_state_costs_no_retry(tmp_path, sai
         (tmp_path / name).chmod(0o755)
     script = arrays(jobs(), tmp_path)[0].script
     Ledger(tmp_path, "small").logs.mkdir(parents=True)
-    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "9"}
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "9", "LC_ALL": "C.UTF-8"}
     tail = script[script.index("# teardown") :]
     assert subprocess.run(["bash", "-c", f"(exit 137)\n{tail}"], env=environment).returncode == 137
     assert (tmp_path / "called").exists() is requeued
@@ -225,6 +228,22 @@ def test_the_variables_of_an_enclosing_job_do_not_leak():
         "SLURM_CONF": "x",
         "SLURM_JWT": "x",
     }
+
+
+@pytest.mark.parametrize(
+    "name", ["SLURM_ROOT", "SLURM_HOME", "SLURM_BIN_PATH", "SLURM_LIB", "SLURM_INSTALL_DIR", "SLURM_VERSION"]
+)
+def test_what_a_wrapper_may_need_to_find_slurm_stays(name):
+    assert executors.outside_of_jobs({name: "/opt/slurm"}) == {name: "/opt/slurm"}
+
+
+def test_a_task_is_no_rank_of_the_shell_that_sends_it_and_has_none_of_its_gpus():
+    """torchrun's or horovodrun's words in the shell: a task of one process would wait for the others."""
+    launcher = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "n1", "TORCHELASTIC_RUN_ID": "x",
+                "HOROVOD_RANK": "0", "HOROVOD_SIZE": "2", "HOROVOD_GLOO_RENDEZVOUS_ADDR": "n1"}  # fmt: skip
+    kept = {"HOROVOD_GLOO_IFACE": "ib0", "GLOO_SOCKET_IFNAME": "ib0", "CUDA_VISIBLE_DEVICES": "1"}
+    assert executors.outside_of_jobs(launcher | kept) == kept
+    assert "CUDA_VISIBLE_DEVICES" not in executors.outside_of_jobs({**kept, "SLURM_JOB_ID": "7"})
 
 
 def test_without_sbatch_the_message_says_where_to_submit(tmp_path, monkeypatch):

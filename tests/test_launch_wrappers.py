@@ -135,6 +135,48 @@ def test_a_cluster_of_any_name_is_itself(put, parcel, said):
         Sending(ledger).send(array, [replace(ENTRY, cluster="other")])
 
 
+@pytest.mark.parametrize(
+    "said", ["Submitted batch job 7 on cluster alpha.", "Submitted batch job 7 on cluster alpha, good luck",
+             r"\e[32mSubmitted batch job \e[1m7\e[0m on cluster alpha\e[0m", r"\e[1m7;alpha\e[0m\r", r"\e[1m7\e[0m"]
+)  # fmt: skip
+def test_what_a_wrapper_adds_to_the_cluster_or_colours_is_not_its_name(put, parcel, said):
+    put("sbatch", f"#!/bin/bash\nprintf '{said}\\n'\n")
+    put("squeue", "#!/bin/sh\nexit 1\n")  # not asked
+    array, ledger = parcel
+    assert Sending(ledger).send(array, [replace(ENTRY, cluster="alpha")]) == ["7"]
+
+
+@pytest.mark.parametrize("other", ["alphabet", "alpha-2", "alpha.example"])
+def test_a_name_that_begins_like_ours_is_another_cluster(put, parcel, other):
+    put("sbatch", f'#!/bin/sh\necho "Submitted batch job 7 on cluster {other}"\n')
+    array, ledger = parcel
+    with pytest.raises(InputError, match=f"another cluster, {other}, as job 7"):
+        Sending(ledger).send(array, [replace(ENTRY, cluster="alpha")])
+
+
+def test_a_configuration_in_colours_is_read(put):
+    put("scontrol", "#!/bin/bash\nprintf '\\e[1mMaxArraySize\\e[0m = \\e[33m8\\e[0m\\r\\n\\e[0m'\n")
+    assert queue.array_limit(ClusterSpec(kind="slurm")) == 8
+
+
+@pytest.mark.parametrize(
+    "banner",
+    ["| Welcome | to | the | cluster |", "|_____|  |_____|", "1|2|3|4|5 days", "  \\ | / | | | "],
+)
+def test_a_banner_with_bars_above_the_table_hides_no_job(put, banner):
+    put("squeue", f"#!/bin/sh\ncat <<'END'\n{banner}\n{HEADING}\n5_1|RUNNING|None|e.scratch|/x.sh\nEND\n")
+    assert queue.states().keys() == {"5_1"}
+
+
+def test_rows_above_the_heading_are_rows(put):
+    """A wrapper that sorts."""
+    put("squeue", f"#!/bin/sh\ncat <<'END'\n5_1|RUNNING|None|e.scratch|/x.sh\n{HEADING}\nEND\n")
+    assert queue.states().keys() == {"5_1"}
+    put("squeue", f'#!/bin/sh\ncat <<\'END\'\n"5_1"|"RUNNING"|None|e.scratch|/x.sh\n{HEADING}\nEND\n')
+    with pytest.raises(client.NoAnswer, match="rows that are no jobs"):
+        queue.states()
+
+
 def test_a_cluster_that_tells_its_name_to_sbatch_alone(put, parcel):
     array, ledger = parcel
     put("sbatch", '#!/bin/sh\necho "Submitted batch job 900 on cluster slaking"\n')

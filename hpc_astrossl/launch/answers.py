@@ -40,9 +40,10 @@ USUAL = {
     "BeginTime",
 }  # reasons to wait that pass by themselves
 HEADING = ["JOBID", "STATE"]
+STATES = {"COMPLETING", *FINAL, *WAITING, *AT_WORK, *COMPACT}
 NO_STATE = "…"  # the state of a row that has none
 _JOB = re.compile(r"\s*\d")
-_ROW = re.compile(r"\s*\d[\d_+\[\],:%.-]*\s*\|\s*[A-Z_]*\s*\|")
+_ROW = re.compile(r"\s*\d[\d_+\[\],:%.*-]*\s*\|\s*[A-Z_]*\s*\|")
 APART = timedelta(hours=26)  # no two time zones differ by more
 UNFINISHED = "…"  # the element of a row whose list of elements was cut short
 
@@ -64,12 +65,17 @@ def look_up(listing: Mapping[str, Known], job: str) -> Known | None:
 
 
 def elements(row: str) -> Iterator[str]:
-    """The job ids of a row: ``1001_[3-5,8%25]`` stands for four elements of the array 1001."""
-    array, bracket, rest = row.strip().partition("_[")
-    if not bracket:
-        yield array
+    """The job ids of a row: ``1001_[3-5,8%25]`` stands for four elements of the array 1001.
+
+    A site's wrapper may leave out the underscore or the brackets. What is no list of numbers (``1001_*``) may be any
+    element.
+    """
+    whole = re.fullmatch(r"(\d+)(?:_\[?|\[)([^\]%]*)(?:[\]%].*)?", row.strip())
+    if whole is None:
+        yield row.strip()
         return
-    for part in re.split(r"[%\]]", rest)[0].split(","):
+    array, given = whole.groups()
+    for part in given.split(","):
         match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part.strip())
         if match is None:
             yield f"{array}_{UNFINISHED}"
@@ -78,9 +84,14 @@ def elements(row: str) -> Iterator[str]:
         yield from (f"{array}_{number}" for number in range(first, last + 1, step))
 
 
+def uncoloured(text: str) -> str:
+    """Text without colours and other orders to a terminal; lines stay lines."""
+    return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b-\x1f\x7f\ufeff]", "", text)
+
+
 def plain(line: str) -> str:
-    """A line without colours and other orders to a terminal."""
-    return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b-\x1f\x7f\ufeff]", "", line).strip()
+    """A line without colours, and without the blanks at its ends."""
+    return uncoloured(line).strip()
 
 
 def table(text: str) -> dict[str, Known] | None:
@@ -104,13 +115,20 @@ def table(text: str) -> dict[str, Known] | None:
 def _rows(text: str) -> list[list[str]]:
     """The cells of each row. A job's name may hold a line break: what follows one that is cut there belongs to it."""
     rows: list[list[str]] = []
-    for line in map(plain, text.splitlines()):
+    for line in _below_banner([plain(line) for line in text.splitlines()]):
         bars = line.count("|")
         if rows and len(rows[-1]) == 4 and not _ROW.match(line):
             rows[-1] = f"{'|'.join(rows[-1])} {line}".split("|", 4)
         elif bars >= 2:
             rows.append(line.split("|", 4))
     return rows
+
+
+def _below_banner(lines: list[str]) -> list[str]:
+    """The lines without a banner's, which may hold bars; above the heading only what names no state is a banner's."""
+    cells = [[cell.strip(' "') for cell in line.split("|")] for line in lines]
+    start = next((number for number, row in enumerate(cells) if row[:2] == HEADING), 0)
+    return [line for line, row in zip(lines[:start], cells, strict=False) if STATES & {*row}] + lines[start:]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hpc_astrossl.errors import InputError
+from hpc_astrossl.launch.answers import uncoloured
 
 PATIENCE = 60  # seconds for an answer
 OWN_PATIENCE = "ASTROSSL_SLURM_PATIENCE"  # the variable that sets another number
@@ -89,7 +90,8 @@ def clean(environment: Mapping[str, str]) -> dict[str, str]:
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Reply:
     """Run a command to its end or to the end of one's patience; NoAnswer when it is not on this machine.
 
-    Output that is not UTF-8 loses no more than the bytes in question. What runs too long is ended with its children.
+    Output that is not UTF-8 loses no more than the bytes in question, and colours are taken out of it. What runs too
+    long is ended with its children.
     """
     limit = patience()
     try:
@@ -108,7 +110,12 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
             process.wait()
         process.stdout.close()
         process.stderr.close()
-    return Reply(status=status, out=out.decode(errors="replace"), err=err.decode(errors="replace"))
+    return Reply(status=status, out=_text(out), err=_text(err))
+
+
+def _text(output: bytes) -> str:
+    """What a command printed, as it would be read on a terminal: colours are none of its words."""
+    return uncoloured(output.decode(errors="replace"))
 
 
 def _start(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen:

@@ -48,7 +48,7 @@ def examine(cluster: ClusterSpec) -> Iterator[Fact]:
         return
     try:
         began = time.monotonic()
-        version = client.ask(["sinfo", "--version"]).strip()
+        version = _version(client.ask(["sinfo", "--version"]))
         queue.states()
         config = _pairs(queue.configuration() or "")
         took = time.monotonic() - began
@@ -70,6 +70,12 @@ def examine(cluster: ClusterSpec) -> Iterator[Fact]:
         yield _test_only(cluster)
     except InputError as error:
         yield Fact(name="Slurm", works=False, detail=str(error), why="mend that, then run this again")
+
+
+def _version(text: str) -> str:
+    """Slurm's own line among those that a site's wrapper may add."""
+    found = re.search(r"^\s*(slurm\S* \S+)", text, re.MULTILINE | re.IGNORECASE)
+    return found[1] if found else " ".join(text.split())
 
 
 def _partitions(cluster: ClusterSpec) -> Iterator[Fact]:

@@ -5,6 +5,7 @@ What submitit leaves to its users on Slurm comes from ``launch.gaps``.
 
 import logging
 import os
+import re
 import shutil
 import sys
 import uuid
@@ -25,6 +26,14 @@ from hpc_astrossl.specs.cluster import SINGLE, ClusterSpec
 
 YEAR = 365 * 24 * 60  # minutes: on this machine nothing is stopped for its duration
 CONNECTION = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_SACK_KEY", "SLURM_SACK_JWKS"}  # to Slurm itself
+# Where a site's module says that Slurm is; its wrappers may read it. No job sets such a variable.
+INSTALLED = re.compile(r"SLURM_(\w+_)?(ROOT|HOME|PATH|PREFIX|BIN|BINDIR|LIB|LIBDIR|INSTALL\w*|VERSION)")
+# By which torchrun and horovodrun tell a process that it is one of several ranks: a task with them waits for the rest.
+RANKS = re.compile(
+    r"((LOCAL|GROUP|ROLE)_)?(RANK|WORLD_SIZE)|MASTER_(ADDR|PORT)|TORCHELASTIC_\w+|"
+    r"HOROVOD_(RANK|SIZE|HOSTNAME|LOCAL_\w+|CROSS_\w+|GLOO_RENDEZVOUS_\w+)"
+)
+DEVICES = {"CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ZE_AFFINITY_MASK"}
 THROTTLE = 64  # array elements at once, where the cluster file says nothing
 logging.getLogger("submitit").setLevel(logging.ERROR)
 
@@ -54,8 +63,8 @@ def start_local(
     executor.update_parameters(
         timeout_min=YEAR, gpus_per_node=len(gpus), visible_gpus=tuple(gpus), stderr_to_stdout=True
     )
-    variables = {**_threads(stage), **cluster.variables}
-    with _variables(variables), _errors_to(logs / "controllers.log"):
+    variables = {**_alone(os.environ), **_threads(stage), **cluster.variables}
+    with _environment(variables), _errors_to(logs / "controllers.log"):
         return executor.submit(task)
 
 
@@ -105,12 +114,31 @@ def deliver(name: str, pickles: Sequence[str], logs: Path, job: str) -> list[str
 
 
 def outside_of_jobs(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without an enclosing Slurm job's variables and the shell's own defaults for sbatch and srun."""
+    """The environment without an enclosing Slurm job's variables and the shell's own defaults for sbatch and srun.
+
+    Nor does it make a task one of several ranks, or show it an enclosing job's GPUs.
+    """
+    devices = DEVICES if "SLURM_JOB_ID" in environment else set()
     return {
         name: value
-        for name, value in client.clean(environment).items()
-        if not name.startswith(("SLURM_", "SLURMD_", "SBATCH_", "SRUN_")) or name in CONNECTION
+        for name, value in _unranked(client.clean(environment)).items()
+        if name not in devices
+        and (
+            not name.startswith(("SLURM_", "SLURMD_", "SBATCH_", "SRUN_"))
+            or name in CONNECTION
+            or INSTALLED.fullmatch(name)
+        )
     }
+
+
+def _unranked(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what makes a process one of several ranks under a launcher."""
+    return {name: value for name, value in environment.items() if not RANKS.fullmatch(name)}
+
+
+def _alone(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a task on this machine, which is no rank and no Slurm step, wherever it is sent from."""
+    return {name: value for name, value in _unranked(environment).items() if not name.startswith("SLURM_")}
 
 
 def script(count: int, logs: Path, options: dict) -> str:
@@ -168,9 +196,10 @@ def _threads(stage: Stage) -> dict[str, str]:
 
 
 @contextmanager
-def _variables(values: dict[str, str]) -> Iterator[None]:
-    """The process environment with those variables."""
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Those variables, and no others, are the process environment."""
     before = dict(os.environ)
+    os.environ.clear()
     os.environ.update(values)
     try:
         yield

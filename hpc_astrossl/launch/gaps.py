@@ -134,6 +134,7 @@ def last_lines(logs: Path, retries: int) -> list[str]:
         'echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"',
         # The submitting shell's own filters; grep before 3.6 may be told to colour what it finds.
         'unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS',
+        "export LC_ALL=C",  # to grep and sed a byte that is no UTF-8 is one like any other
         "again=",
         'if [ -e "$at.requeue" ]; then again=1; fi',
         f"case $status in {'|'.join(map(str, KILLED))})",
@@ -142,7 +143,7 @@ def last_lines(logs: Path, retries: int) -> list[str]:
         "        for pause in 5 10 0; do",
         '            state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |',
         r"                sed -E 's/\x1b\[[0-9;]*m//g; s/^[[:space:]]+|[[:space:]]+$//g' |",
-        f"                grep -xE '{STATES}' | tail -n 1)",  # whatever else a site's wrapper prints
+        f"                grep -axE '{STATES}' | tail -n 1)",  # whatever else a site's wrapper prints
         '            [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |',
         r"                sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)",
         '            if [ -n "$state" ]; then break; fi',

@@ -77,7 +77,7 @@ class Sending:
         if told is None:
             return
         job, cluster = told
-        if here is not None and queue.same_cluster(f"{cluster} "[: len(here) + 1], f"{here} "):
+        if here is not None and re.match(rf"{re.escape(here)}(?![\w-]|\.\w)", cluster, re.IGNORECASE):
             return  # a wrapper may have said more on that line
         if here is None and place(note, self._ledger, queue.states()) is not None:
             return  # this cluster does not tell its name, and has the job

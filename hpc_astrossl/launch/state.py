@@ -114,9 +114,9 @@ class Lives:
         here, fault = self._here
         if fault:
             return f"cluster {entry.cluster}; whether that is this one Slurm does not say: {fault}"
-        return (
-            f"cluster {entry.cluster}, which cannot be asked from here" if here not in (None, entry.cluster) else None
-        )
+        if here is None or queue.same_cluster(here, entry.cluster):
+            return None
+        return f"cluster {entry.cluster}, which cannot be asked from here"
 
     def known(self, entry: Entry) -> answers.Known | None:
         """What squeue's list says of an entry's job."""

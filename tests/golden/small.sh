@@ -37,6 +37,7 @@ job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
+export LC_ALL=C
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)
@@ -45,7 +46,7 @@ case $status in 134|135|137|139|140|143)
         for pause in 5 10 0; do
             state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
                 sed -E 's/\x1b\[[0-9;]*m//g; s/^[[:space:]]+|[[:space:]]+$//g' |
-                grep -xE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
+                grep -axE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi
@@ -104,6 +105,7 @@ job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
+export LC_ALL=C
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)
@@ -112,7 +114,7 @@ case $status in 134|135|137|139|140|143)
         for pause in 5 10 0; do
             state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
                 sed -E 's/\x1b\[[0-9;]*m//g; s/^[[:space:]]+|[[:space:]]+$//g' |
-                grep -xE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
+                grep -axE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi
@@ -172,6 +174,7 @@ job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
+export LC_ALL=C
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)
@@ -180,7 +183,7 @@ case $status in 134|135|137|139|140|143)
         for pause in 5 10 0; do
             state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
                 sed -E 's/\x1b\[[0-9;]*m//g; s/^[[:space:]]+|[[:space:]]+$//g' |
-                grep -xE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
+                grep -axE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi
@@ -239,6 +242,7 @@ job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
+export LC_ALL=C
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)
@@ -247,7 +251,7 @@ case $status in 134|135|137|139|140|143)
         for pause in 5 10 0; do
             state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
                 sed -E 's/\x1b\[[0-9;]*m//g; s/^[[:space:]]+|[[:space:]]+$//g' |
-                grep -xE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
+                grep -axE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi

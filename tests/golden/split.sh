@@ -38,6 +38,7 @@ job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
+export LC_ALL=C
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)
@@ -46,7 +47,7 @@ case $status in 134|135|137|139|140|143)
         for pause in 5 10 0; do
             state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
                 sed -E 's/\x1b\[[0-9;]*m//g; s/^[[:space:]]+|[[:space:]]+$//g' |
-                grep -xE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
+                grep -axE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi
@@ -106,6 +107,7 @@ job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
+export LC_ALL=C
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)
@@ -114,7 +116,7 @@ case $status in 134|135|137|139|140|143)
         for pause in 5 10 0; do
             state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
                 sed -E 's/\x1b\[[0-9;]*m//g; s/^[[:space:]]+|[[:space:]]+$//g' |
-                grep -xE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
+                grep -axE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi
@@ -175,6 +177,7 @@ job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
+export LC_ALL=C
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)
@@ -183,7 +186,7 @@ case $status in 134|135|137|139|140|143)
         for pause in 5 10 0; do
             state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
                 sed -E 's/\x1b\[[0-9;]*m//g; s/^[[:space:]]+|[[:space:]]+$//g' |
-                grep -xE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
+                grep -axE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi
@@ -244,6 +247,7 @@ job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
+export LC_ALL=C
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)
@@ -252,7 +256,7 @@ case $status in 134|135|137|139|140|143)
         for pause in 5 10 0; do
             state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
                 sed -E 's/\x1b\[[0-9;]*m//g; s/^[[:space:]]+|[[:space:]]+$//g' |
-                grep -xE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
+                grep -axE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi
@@ -313,6 +317,7 @@ job=${job:-$SLURM_JOB_ID}
 at='/WORK/my disk/runs/small/.tasks/logs'/$job
 echo "$status $SLURM_JOB_NODELIST" >> "$at.ends"
 unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_CLUSTERS GREP_OPTIONS
+export LC_ALL=C
 again=
 if [ -e "$at.requeue" ]; then again=1; fi
 case $status in 134|135|137|139|140|143)
@@ -321,7 +326,7 @@ case $status in 134|135|137|139|140|143)
         for pause in 5 10 0; do
             state=$(timeout 60 squeue --all --noheader --jobs="$job" --format=%T 2> /dev/null |
                 sed -E 's/\x1b\[[0-9;]*m//g; s/^[[:space:]]+|[[:space:]]+$//g' |
-                grep -xE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
+                grep -axE 'BOOT_FAIL|CANCELLED|COMPLETED|COMPLETING|CONFIGURING|DEADLINE|EXPEDITING|FAILED|LAUNCH_FAILED|NODE_FAIL|OUT_OF_MEMORY|PENDING|POWER_UP_NODE|PREEMPTED|RECONFIG_FAIL|REQUEUED|REQUEUE_FED|REQUEUE_HOLD|RESIZING|RESV_DEL_HOLD|RUNNING|SIGNALING|SPECIAL_EXIT|STAGE_OUT|STOPPED|SUSPENDED|TIMEOUT' | tail -n 1)
             [ -n "$state" ] || state=$(timeout 60 scontrol show job "$job" 2> /dev/null |
                 sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1)
             if [ -n "$state" ]; then break; fi
