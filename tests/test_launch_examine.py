@@ -1,5 +1,6 @@
 """What doctor --cluster tells of a site, asked of shims: each line for the cluster file is such a line."""
 
+import os
 import re
 from pathlib import Path
 
@@ -188,3 +189,22 @@ def test_the_files_that_ship_have_options_that_go_together(path):
         assert gpus == (stage.resources.gpus > 0)
         for name in ("partition", "account", "qos", "constraint"):
             assert (name in given) == (getattr(cluster, name) is not None)
+
+
+@pytest.mark.parametrize("error", [KeyError("uid not found"), OSError("No username set in the environment")])
+def test_a_user_whom_the_system_has_no_name_for(put, tmp_path, monkeypatch, error):
+    """In a container; Python 3.13 has another error for it."""
+
+    def nameless() -> str:
+        raise error
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    put("sacctmgr", f'echo "$@" > {tmp_path}/asked; echo "prof||normal"')
+    assert [fact.name for fact in facts(put, sinfo=SITES["no default"], account="school")].count("account") == 1
+    assert f"user={os.getuid()} " in (tmp_path / "asked").read_text()
+
+
+def test_what_a_wrapper_prints_beside_the_version_is_none_of_it(put):
+    put("sinfo", "echo 'Welcome to alpha'; echo 'slurm-wlm 24.11.5'; echo '(site build)'")
+    told = next(fact for fact in examine.examine(ClusterSpec(kind="slurm")) if fact.name == "Slurm")
+    assert told.detail.startswith("slurm-wlm 24.11.5, cluster alpha, answers in")

@@ -155,7 +155,7 @@ def _memory(cluster: ClusterSpec, config: Mapping[str, str]) -> Iterator[Fact]:
 
 
 def _arrays(cluster: ClusterSpec, config: Mapping[str, str]) -> Fact:
-    size = int(config.get("MaxArraySize", "0") or 0)
+    size = int(re.match(r"\d*", config.get("MaxArraySize", ""))[0] or 0)
     limit = queue.array_limit(cluster)
     detail = f"MaxArraySize {size}: " + ("no arrays, each task is a job" if size < 2 else f"{limit} elements an array")
     put = f"max_array: {limit}" if limit < cluster.max_array else ""
@@ -178,7 +178,7 @@ def _accounts(cluster: ClusterSpec, config: Mapping[str, str]) -> Iterator[Fact]
                why="" if works else "none needed: run folders and batch scripts note how tasks ended")  # fmt: skip
     if not kept or shutil.which("sacctmgr") is None:
         return
-    command = ["sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={getpass.getuser()}"]
+    command = ["sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={_user()}"]
     reply = client.run([*command, "format=Account,Partition,QOS"])
     rows = [line.split("|") for line in reply.out.splitlines() if line.count("|") == 2] if reply.status == 0 else []
     accounts, levels = (
@@ -193,6 +193,14 @@ def _accounts(cluster: ClusterSpec, config: Mapping[str, str]) -> Iterator[Fact]
     if levels:
         yield Fact(name="QOS", works=cluster.qos in (None, *levels), detail=f"yours: {', '.join(levels)} ({enforced})",
                    put="" if cluster.qos in (None, *levels) else f"qos: {levels[0]}")  # fmt: skip
+
+
+def _user() -> str:
+    """This user's name; the number where the system has no name for it, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _federation() -> Fact:
