@@ -461,6 +461,9 @@ SENT = "/w/runs/e/.tasks/logs/.submission_file_{}.sh"
     [
         (SENT.format("a"), "running"),
         ("/mnt/other/path/runs/e/.tasks/logs/.submission_file_a.sh", "running"),
+        (SENT.format("a") + " --comment=site/x", "running"),  # sbatch "$@" --comment=…: arguments of the script
+        ("/site/start.sh " + SENT.format("a"), "running"),
+        (SENT.format("a") + ".orig", "running"),  # a copy of a wrapper's
         (SENT.format("b"), None),  # the number began anew: another array of the same experiment, or of another
     ],
 )
@@ -523,6 +526,8 @@ def test_an_array_is_found_by_its_script_whatever_path_leads_to_it(tmp_path):
     ledger = Ledger(tmp_path, "e")
     known = queue.Known(state="PENDING", name="e.scratch", command="/auto/w/runs/e/.tasks/logs/.submission_file_a.sh")
     assert place(note_of(ledger), ledger, {"9_0": known}) == "9"
+    behind = replace(known, command=f"{known.command} --comment=a/b")
+    assert place(note_of(ledger), ledger, {"9_0": behind}) == "9"
 
 
 def test_jobs_that_may_be_an_array_are_named_and_nothing_is_sent_beside_them(command, tmp_path):

@@ -105,13 +105,15 @@ def held(slurm, workdir) -> Iterator[Site]:
         r'printf "Universit\xe4t: job 3\n"; $real "$@"; printf "\xff\n" >&2',
         'echo "500"; $real --parsable "$@"; echo "12"',
         '$real --quiet "$@"',
+        '$real "$@" --comment=site/a',  # which Slurm takes for an argument of the script
         'echo "sbatch: no partition specified, using default partition m100_all_serial"; $real "$@"',
         '$real "$@"; echo "sbatch: error: Socket timed out on send/recv operation" >&2; exit 1',
         '$real "$@" > /dev/null; echo "sbatch: error: Batch job submission failed: Socket timed out" >&2; exit 1',
         '$real "$@" > /dev/null; kill -9 $$',
     ],
-    ids=["note", "warning", "parsable", "latin", "noise", "quiet", "default", "timeout-said", "timeout", "killed"],
-)
+    ids=["note", "warning", "parsable", "latin", "noise", "quiet", "arguments", "default", "timeout-said", "timeout",
+         "killed"],
+)  # fmt: skip
 def test_a_job_is_known_by_its_own_line_or_by_its_script(held, wrapper):
     held.shim("sbatch", wrapper)
     done = held.submit()

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 FINAL = {
     "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "PREEMPTED",
@@ -42,6 +43,7 @@ USUAL = {
 HEADING = ["JOBID", "STATE"]
 STATES = {"COMPLETING", *FINAL, *WAITING, *AT_WORK, *COMPACT}
 NO_STATE = "…"  # the state of a row that has none
+_SCRIPT = re.compile(r"(.*?/\.tasks/logs/\.submission_file_\w+\.sh)(?!\S)")
 _JOB = re.compile(r"\s*\d")
 _ROW = re.compile(r"\s*\d[\d_+\[\],:%.*-]*\s*\|\s*[A-Z_]*\s*\|")
 APART = timedelta(hours=26)  # no two time zones differ by more
@@ -50,12 +52,18 @@ UNFINISHED = "…"  # the element of a row whose list of elements was cut short
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What squeue says of a job; ``command`` is the path of its batch script."""
+    """What squeue says of a job; ``command`` is the path of its batch script, with what a wrapper put behind it."""
 
     state: str
     reason: str = "None"
     name: str = ""
     command: str = ""
+
+    @property
+    def script(self) -> Path | None:
+        """The path of a batch script of this program; None for another script. Arguments may follow it."""
+        found = _SCRIPT.match(self.command)
+        return Path(found[1]) if found else None
 
 
 def look_up(listing: Mapping[str, Known], job: str) -> Known | None:

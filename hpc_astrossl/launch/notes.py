@@ -71,7 +71,8 @@ class Notes:
 
 def place(note: Note, ledger: Ledger, listing: Mapping[str, Known]) -> str | None:
     """The id of the note's array in the queue."""
-    return next((array(job) for job, known in listing.items() if Path(known.command).name == note.script), None)
+    named = ((job, known.script) for job, known in listing.items())
+    return next((array(job) for job, script in named if script is not None and script.name == note.script), None)
 
 
 def namesakes(note: Note, ledger: Ledger, listing: Mapping[str, Known]) -> list[str]:
@@ -81,7 +82,7 @@ def namesakes(note: Note, ledger: Ledger, listing: Mapping[str, Known]) -> list[
     found = (
         array(job)
         for job, known in listing.items()
-        if known.name in names and "/.tasks/logs/" not in known.command and known.state not in FINAL
+        if known.name in names and known.script is None and known.state not in FINAL
     )
     return [job for job in dict.fromkeys(found) if job not in ours]
 
@@ -100,11 +101,11 @@ def orphans(ledger: Ledger, listing: Mapping[str, Known]) -> dict[str, str]:
     scripts = {array(entry.job): entry.script for entry in ledger.entries() if entry.job}
     found: dict[str, str] = {}
     for job, known in listing.items():
-        script, number = Path(known.command), array(job)
-        if known.state in (*FINAL, "COMPLETING") or number in found or not known.command:
+        script, number = known.script, array(job)
+        if known.state in (*FINAL, "COMPLETING") or number in found or script is None:
             continue
         if number in scripts and scripts[number] in (None, script.name):
             continue
-        if script.parent == ledger.logs or ("/.tasks/logs/" in known.command and (ledger.logs / script.name).is_file()):
+        if script.parent == ledger.logs or (ledger.logs / script.name).is_file():
             found[number] = known.name
     return found

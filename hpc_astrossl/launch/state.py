@@ -211,10 +211,11 @@ def _unfinished(last: dict[str, Any] | None, phase: str | None, ended: Callable[
 def _own(listing: Mapping[str, answers.Known], entry: Entry) -> answers.Known | None:
     """What a listing says of the entry's job; None when it has none, or a job of that number that is not ours."""
     known = answers.look_up(listing, entry.job or "")
-    if known is None or "/.tasks/logs/" not in known.command:  # a site's wrapper may hand sbatch a script of its own
+    script = known.script if known else None
+    if script is None:  # a site's wrapper may hand sbatch a script of its own
         ours = known is None or not known.name or known.name.endswith(f".{entry.stage}")
     else:
-        ours = entry.script in (None, Path(known.command).name)
+        ours = entry.script in (None, script.name)
     return known if ours else None
 
 
