@@ -253,6 +253,26 @@ def test_a_number_that_the_headers_own_zero_point_contradicts_is_refused(tmp_pat
     assert total(folder, *settings, "fields.header_zero_point=ignore") > 0
 
 
+@pytest.mark.parametrize(("cards", "refused"), [
+    ({"MAGZERO": 25.3}, False), ({"MAGZERO": 25.6}, True), ({"MAGZERO": 22.5, "EXPTIME": 10.0}, False),
+    ({"MAGZERO": 30.0, "PHOTZP": 25.1}, False), ({"FLUXMAG0": 63095734448.0194}, True),
+])  # fmt: skip
+@pytest.mark.parametrize("one_of_all", [False, True])
+def test_a_table_may_calibrate_better_than_the_header_but_not_by_half_a_magnitude(tmp_path, cards, refused, one_of_all):
+    folder = survey(tmp_path, **cards)
+    (folder / "A_ZP.csv").write_text("FILTER,ZP\nr,25\n")
+    (folder / "points.csv").write_text("Field,ZP_r\nA,25\n")
+    settings = [NO_POINT, "fields.zero_points='{field}_ZP.csv'"]
+    if one_of_all:
+        settings = [NO_POINT, "fields.zero_points=points.csv", "fields.zero_point_column='ZP_{band}'"]
+    if refused:
+        with pytest.raises(InputError, match=r"header says .*, the table of zero points 25, more than 0\.5 mag away; .*"
+                           "header_zero_point: ignore"):  # fmt: skip
+            total(folder, *settings)
+    found = total(folder, *settings, f"fields.header_zero_point={'ignore' if refused else 'hold'}")
+    assert magnitude(found) == pytest.approx(25 - 2.5 * np.log10(FLUX), abs=1e-3)
+
+
 def test_a_zero_point_in_the_primary_header_counts_too(tmp_path):
     folder = survey(tmp_path, two_units({"MAGZERO": 26.3}, {}))
     with pytest.raises(InputError, match=r"its header says MAGZERO 26\.3"):

@@ -6,7 +6,7 @@ import numpy as np
 
 from hpc_astrossl.cutting.badfile import RecipeFault
 from hpc_astrossl.cutting.fits import Headers
-from hpc_astrossl.cutting.headerunits import contradiction, exposure, per_second, stated, zero_point_of
+from hpc_astrossl.cutting.headerunits import NEAR, contradiction, exposure, per_second, stated, zero_point_of
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.specs import patterns
 from hpc_astrossl.specs.images import LEAST_POINT, MOST_POINT, BandImages
@@ -15,6 +15,7 @@ from hpc_astrossl.tables.tables import read_table
 
 AB = 3631.0  # Jy of magnitude 0
 STERADIAN = (180 / np.pi * 3600) ** 2  # square arcsec
+_TABLE = 0.5  # magnitudes: a table may be a better calibration than the header's, but is none of that image beyond
 _SAME = 0.01  # a header's unit may differ so much, relatively, from what the recipe says
 
 
@@ -68,17 +69,21 @@ class Calibration:
                               "correct bands or band_names (of the file names), or the header")  # fmt: skip
 
     def _hold_point(self, headers: Headers, field: str, band: str) -> None:
-        """RecipeFault when the header has zero points of its own, and none is what the recipe's number or unit says."""
+        """RecipeFault when the header has zero points of its own, and none is what the recipe's number, unit or table
+        says."""
         spec = self._spec
-        numbers = spec.unit is not None or isinstance(spec.zero_point, float | dict)
-        if spec.header_zero_point == "ignore" or not numbers or spec.unit in PER_STERADIAN:
+        keywords = isinstance(spec.zero_point, str | tuple)
+        if spec.header_zero_point == "ignore" or keywords or spec.unit in PER_STERADIAN:
             return
         said = -2.5 * np.log10(JANSKYS[spec.unit] / AB) if spec.unit else self._point(field, band, headers)
         if not LEAST_POINT <= said <= MOST_POINT:
             return
-        if found := contradiction(headers, (said, said + self._offset(band))):
-            what = f"unit is {spec.unit}, a zero point of {said:.3f}" if spec.unit else f"zero_point is {said:g}"
-            raise RecipeFault(f"{headers.path}: its header says {found}, the recipe's {what}; name the right keyword "
+        near = NEAR if spec.zero_points is None else _TABLE
+        if found := contradiction(headers, (said, said + self._offset(band)), near):
+            what = f"recipe's zero_point is {said:g}" if spec.unit is None else \
+                f"recipe's unit is {spec.unit}, a zero point of {said:.3f}"  # fmt: skip
+            what = what if spec.zero_points is None else f"table of zero points {said:g}, more than {near:g} mag away"
+            raise RecipeFault(f"{headers.path}: its header says {found}, the {what}; name the right keyword "
                               "(zero_point: [KEYWORD]), correct the recipe, or, if the header is what is wrong, set "
                               "header_zero_point: ignore")  # fmt: skip
 

@@ -14,7 +14,7 @@ _AGREE = 0.001  # magnitudes
 # Keywords by which producers name the AB (or their own) magnitude of one count.
 POINTS = ("MAGZERO", "MAGZPT", "MAGZP", "MAG_ZP", "MAGZEROP", "MAG_ZERO", "PHOTZP", "PHOTZPT", "ZEROPT", "ZEROPNT",
           "ZEROPOIN", "ZP", "ZPT", "ZPAB", "ABZP", "ZPMAG", "SEXMGZPT", FLUX)  # fmt: skip
-_NEAR = 0.01  # magnitudes that a header's zero point may differ from the recipe's
+NEAR = 0.01  # magnitudes that a header's zero point may differ from the recipe's
 _SQUARE = (180 / math.pi * 3600) ** 2  # square arcsec in a steradian
 _AREAS = {r"(/sr|\.?sr-1)$": 1.0, r"(/arcsec2|\.?arcsec-2|/asec2|/sqarcsec)$": _SQUARE}
 # BUNIT, in lower case and without blanks -> Jy, and whether per steradian. Other units say nothing here.
@@ -55,9 +55,9 @@ def _point(key: str, value: Any, headers: Headers) -> float:
     return float(number)
 
 
-def contradiction(headers: Headers, points: Iterable[float]) -> str | None:
-    """The header's own zero points as words, if it has some and all differ from those in the recipe's sense, be they
-    of counts or of counts a second; else None."""
+def contradiction(headers: Headers, points: Iterable[float], near: float = NEAR) -> str | None:
+    """The header's own zero points as words, if it has some and all differ by more than ``near`` magnitudes from those
+    in the recipe's sense, be they of counts or of counts a second; else None."""
     found = {}
     for key in POINTS:
         value = headers.image.get(key, headers.primary.get(key))
@@ -68,7 +68,7 @@ def contradiction(headers: Headers, points: Iterable[float]) -> str | None:
     time = headers.image.get("EXPTIME", headers.primary.get("EXPTIME"))
     known = isinstance(time, int | float) and not isinstance(time, bool) and 0 < time < math.inf
     shifts = (0.0, 2.5 * math.log10(time), -2.5 * math.log10(time)) if known else (0.0,)
-    agree = any(abs(value + shift - point) <= _NEAR
+    agree = any(abs(value + shift - point) <= near
                 for value in found.values() for shift in shifts for point in points)  # fmt: skip
     return None if agree or not found else " and ".join(f"{key} {value:g}" for key, value in found.items())
 

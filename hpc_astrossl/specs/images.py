@@ -65,7 +65,7 @@ class BandImages:
     # AB magnitude of one count: a number, one a band, or header keywords (the image's header, then the primary one);
     # FLUXMAG0 among them is the flux of magnitude 0.
     zero_point: float | dict[str, float] | tuple[str, ...] | str | None = field(default=None, metadata=LATER)
-    # Whether a zero_point that is a number, or a unit, is held against zero points in the images' headers.
+    # Whether a zero_point that is a number, a unit or a table is held against zero points in the images' headers.
     header_zero_point: Literal["hold", "ignore"] = field(default="hold", metadata=LATER)
     # Seconds, or their keyword: pixels are counts, and the zero point is that of counts/s.
     exposure: float | str | None = field(default=None, metadata=LATER)

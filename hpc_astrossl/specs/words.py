@@ -53,8 +53,8 @@ WORDS: dict[str, dict[str, str]] = {
         "band, or files with a unit for each band (hdu), no {band}.",
         "hdu": "Number (from 0) or name of the image in its file; null: the only one.",
         "unit": "Unit of the pixels. Excludes zero points.",
-        "header_zero_point": "hold: a zero_point that is a number, or a unit, which all zero points in an image's "
-        "header contradict is refused; ignore: the recipe is right.",
+        "header_zero_point": "hold: a number or unit (by 0.01 mag), or a table's zero point (by 0.5), which all zero "
+        "points in an image's header contradict is refused; ignore: the recipe is right.",
         "zero_points": "File with AB zero points, with {field}; with zero_point_column one table of all fields.",
         "zero_point_column": "Column of the zero points' table, with {band} in it.",
         "zero_point_field": "Column of that table that names the field.",
