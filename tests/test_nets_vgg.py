@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torchvision.models import vgg16
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.nets.vgg import build, emulated
+from hpc_astrossl.nets.vgg import build, emulated, steady
 from hpc_astrossl.specs.run import ModelSpec
 
 SMALL = ModelSpec(hidden=64)
@@ -149,3 +149,15 @@ def test_convolutions_in_bfloat16_keep_weights_and_head_in_float32():
     torch.testing.assert_close(features, full.encode(images), rtol=0.05, atol=0.05)
     low(images).sum().backward()
     assert all(parameter.grad.dtype == torch.float32 for parameter in low.parameters())
+
+
+def test_steady_weights_are_made_bfloat16_once_for_all_batches_with_the_same_numbers():
+    model = build(ModelSpec(hidden=8, precision="bfloat16"), shape=(32, 32, 3), outputs=2, seed=0)
+    images, cpu = torch.rand(4, 3, 32, 32), torch.device("cpu")
+    before = model.encode(images).detach()
+    with steady(cpu):
+        assert torch.equal(model.encode(images), before)
+        with torch.no_grad():
+            model.features[0].weight.mul_(2)
+        assert torch.equal(model.encode(images), before), "made anew for each batch"
+    assert not torch.equal(model.encode(images), before)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from training_toys import HEAD, make_run
 
@@ -416,3 +417,11 @@ class TestParts:
         monkeypatch.undo()
         apply.embed(job(folder, source, tmp_path / "b.npz"))
         np.testing.assert_array_equal(answers(tmp_path / "a.npz")["features"], answers(tmp_path / "b.npz")["features"])
+
+
+@pytest.mark.parametrize(
+    ("size", "device", "images"),
+    [(16, "cpu", 256), (32, "cpu", 256), (64, "cpu", 64), (200, "cpu", 32), (200, "cuda", 256)],
+)
+def test_as_many_images_go_through_a_network_at_a_time_as_their_size_allows(size, device, images):
+    assert pictures.together((size, size), torch.device(device)) == images

@@ -4,6 +4,9 @@ Parameters of the convolutions carry torchvision's names (``features.0.weight`` 
 Everything random is drawn from a seed alone: the global random state is neither read nor changed.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -103,6 +106,17 @@ class VGG16(nn.Module):
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
         """Raw outputs (B, outputs); see ``Head.forward`` for ``keep``."""
         return self.head(self.encode(images), keep)
+
+
+@contextlib.contextmanager
+def steady(device: torch.device) -> Iterator[None]:
+    """While this lasts no gradients are wanted and weights do not change: they are made bfloat16 once, for all batches.
+
+    Autocast keeps the copies until the outermost of its contexts ends; without this one each batch is the outermost.
+    The numbers are the same, bit for bit.
+    """
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        yield
 
 
 def working_precision(precision: str, device: torch.device) -> str:

@@ -25,14 +25,14 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import rows_as_csv, write_aside
 from hpc_astrossl.nets import weights
 from hpc_astrossl.nets.backbones import Network, empty
-from hpc_astrossl.nets.vgg import VGG16
+from hpc_astrossl.nets.vgg import VGG16, steady
 from hpc_astrossl.specs import making
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.store import StoreInfo
 from hpc_astrossl.training import control
 from hpc_astrossl.training.folder import ANYWAY, WEIGHTS, RunFolder
 from hpc_astrossl.training.parts import LEFT_OUT, PLACE, Columns, Parts, written
-from hpc_astrossl.training.pictures import NOTHING, PictureSource, Wish, steps_of
+from hpc_astrossl.training.pictures import NOTHING, TOGETHER, PictureSource, Wish, together
 from hpc_astrossl.training.source import StoreSource, Takes, open_source
 from hpc_astrossl.training.tables import FEATURES, PREDICTIONS, Writer, assemble, check_outs
 
@@ -180,7 +180,7 @@ def apply(job: Job, verb: Verb) -> Applied:
                          "object by itself; take astrossl embed, or predict with a run of a labelled set")  # fmt: skip
     source = open_source(job.source, trained.takes, replace(job.wish, anyway=job.anyway or job.wish.anyway))
     about = made_by(verb, job.run, trained) | source.about
-    parts = Parts(_folder(job), source.shares(job.part_rows), about | {"part": job.part_rows, "places": True})
+    parts = Parts(_folder(job), source.shares(job.part_rows), about | {"part": job.part_rows, "together": TOGETHER})
     made = _Made(job=job, verb=verb, trained=trained, source=source, about=about, parts=parts)
     with open_engine("auto", trained.run.device) as engine:
         begun, there = engine.gather((parts.begun, all(out.exists() for out in job.outs)))[0]
@@ -306,27 +306,27 @@ def made_by(verb: Verb, folder: Path, trained: Trained) -> dict[str, Any]:
     }
 
 
-@torch.no_grad()
 def _part(trained: Trained, source, rows: tuple[int, int], verb: Verb, engine) -> Columns:
     """The columns of some of the source's objects, and which could not be used.
 
     Batches are filled up to one size: a network rounds by the number of images it is given at a time, and the same
     image must have the same answer wherever it stands.
     """
-    masked, size = trained.run.data.control == control.MASKED, steps_of(trained.run.data)
+    masked, size = trained.run.data.control == control.MASKED, together(trained.size, engine.device)
     found: dict[str, list[np.ndarray]] = {}
     for known, batches in source.pieces(rows, engine):
         kept = known if verb.labels else {name: column for name, column in known.items() if name != "label"}
         for name, column in kept.items():
             found.setdefault(name, []).append(column)
-        for images in batches:
-            images = images.to(engine.device)
-            count = len(images)
-            if count < size:
-                images = torch.cat([images, images.new_zeros((size - count, *images.shape[1:]))])
-            made = verb.columns(trained, trained.model.encode(control.masked(images) if masked else images))
-            for name, column in made.items():
-                found.setdefault(name, []).append(column[:count])
+        with steady(engine.device):
+            for images in batches:
+                images = images.to(engine.device)
+                count = len(images)
+                if count < size:
+                    images = torch.cat([images, images.new_zeros((size - count, *images.shape[1:]))])
+                made = verb.columns(trained, trained.model.encode(control.masked(images) if masked else images))
+                for name, column in made.items():
+                    found.setdefault(name, []).append(column[:count])
     whole = _finite({name: np.concatenate(columns) for name, columns in found.items()}, source)
     if len(whole["object_id"]):
         return whole

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from hpc_astrossl import cache, identity, npz, provenance
 from hpc_astrossl.errors import InputError
@@ -158,6 +157,8 @@ def close_pairs(first: Objects, second: Objects, radius: float = RADIUS) -> np.n
     Distances are chords between unit vectors, so that neither the wrap at 0 h nor the poles are special. Objects
     without a position are in no pair.
     """
+    from scipy.spatial import cKDTree  # runs that begin from no pretext do without
+
     few, many = sorted((first, second), key=_count)
     known, places = _placed(_whole(few, ["ra", "dec"]))
     pairs = [np.empty((0, 2), dtype=np.int64)]

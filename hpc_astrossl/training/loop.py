@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hpc_astrossl.errors import Interrupted
 from hpc_astrossl.loading import Batch
-from hpc_astrossl.nets.vgg import Head
+from hpc_astrossl.nets.vgg import Head, steady
 from hpc_astrossl.training.optim import Plateau, Stopping
 from hpc_astrossl.training.state import agree, copied, fingerprint
 from hpc_astrossl.training.watch import Stop, Watch
@@ -222,17 +222,17 @@ def measure(target, raw: Tensor, truth: Tensor) -> dict[str, Any]:
     return target.metrics(target.answer(raw).numpy(), truth.numpy(), target.losses(raw, truth).numpy())
 
 
-@torch.no_grad()
 def collect(function: Callable[[Tensor], Tensor], loader, engine, stop: Stop) -> tuple[np.ndarray, Tensor]:
     """``function`` of every object of a loader, as (rows ascending, values on the CPU), from all ranks' shares.
 
     Interrupted, on every rank, when one was asked to stop; that one leaves off at once.
     """
     parts = []
-    for batch in loader.evaluate():
-        if stop.name:
-            break
-        parts.append((batch.rows, function(batch.images).cpu()))
+    with steady(engine.device):
+        for batch in loader.evaluate():
+            if stop.name:
+                break
+            parts.append((batch.rows, function(batch.images).cpu()))
     told = engine.gather((stop.name, parts))
     stop.obey([name for name, _ in told], "while it was evaluating")
     shares = [part for _, share in told for part in share]

@@ -23,6 +23,8 @@ COLOURS = ("red", "green", "blue")
 TABLES = {".csv": "csv", ".ecsv": "ascii", ".txt": "ascii", ".dat": "ascii", ".fits": "fits", ".parquet": "parquet"}
 FILE_COLUMNS, ID_COLUMNS = ("file", "image", "filename", "path"), ("object_id", "id")
 PIECE = 8  # batches whose pictures are in memory at a time
+TOGETHER = (32, 256)  # images in a batch, at least and at most
+PIXELS = 256 * 32 * 32  # of a channel, in a batch on a CPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,7 +254,7 @@ class PictureSource:
 
         The columns are ``object_id`` and ``label``, −1, and of those left out ``left_out`` and ``reason``.
         """
-        size = steps_of(self._data)
+        size = together((self.making.size, self.making.size), engine.device)
         for first in range(rows[0], rows[1], PIECE * size):
             piece = np.arange(first, min(first + PIECE * size, rows[1]))
             images, reasons = self._cut(piece)
@@ -281,8 +283,9 @@ class PictureSource:
 
 def evaluated(store: Any, rows: np.ndarray, data: Any, statistics: Any, engine) -> Iterator[torch.Tensor]:
     """The images of these rows as a trained network takes them, in order; chunks are read as needed and not kept."""
-    spec = LoaderSpec(batch_size=steps_of(data), scaling=data.scaling, flips=False, turns=False, seed=0,
-                      resident_mb=0, statistics=statistics)  # fmt: skip
+    size = together(store.image_shape[:2], engine.device)
+    spec = LoaderSpec(batch_size=size, scaling=data.scaling, flips=False, turns=False, seed=0, resident_mb=0,
+                      statistics=statistics)  # fmt: skip
     loader = open_loader(store, rows, spec, engine=Alone(), device=engine.device)
     try:
         for batch in loader.evaluate():
@@ -291,9 +294,14 @@ def evaluated(store: Any, rows: np.ndarray, data: Any, statistics: Any, engine) 
         loader.close()
 
 
-def steps_of(data: Any) -> int:
-    """Images that go through the network at a time: always as many, for its rounding depends on their number."""
-    return max(data.batch_size, 32)
+def together(size: tuple[int, int], device: torch.device) -> int:
+    """Images of (height, width) pixels that go through the network at a time: always as many, the rest filled up.
+
+    A network rounds by their number. A small image is cheap beside what is done once a batch; of large ones a CPU takes
+    few, for a single picture costs it a whole batch.
+    """
+    fewest, most = TOGETHER
+    return most if device.type != "cpu" else int(np.clip(PIXELS // (size[0] * size[1]), fewest, most))
 
 
 class Alone:
