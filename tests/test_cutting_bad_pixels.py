@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits as astropy_fits
 from sky_survey import catalogue, header, recipe, stars, wcs, write
 
-from hpc_astrossl.cutting import nodata
+from hpc_astrossl.cutting import fits, nodata
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.ingest import build
 from hpc_astrossl.store import open_store
@@ -267,3 +267,9 @@ class TestWhereDataEnd:
         image = (np.round(stars((40, 40), [(20, 20)], noise=1.0) / 0.37) * 0.37).astype(np.float32)
         image[0, 5:8] = 0
         assert not nodata.empty(image).any()
+
+
+def test_a_mask_of_floats_has_the_bits_of_whole_numbers_and_every_bit_elsewhere():
+    """Of resampled masks (0.5, 2.7) the bits mean nothing; a lossy compression changes 8 to 7.99, which is 8."""
+    floats = np.array([0, 8, 7.99, 0.01, 0.5, 2.7, -0.3, np.nan, np.inf, 2.0**63, 2.0**62], dtype=np.float32)
+    assert fits.bits(floats).tolist() == [0, 8, 8, 0, -1, -1, -1, -1, -1, -1, 2**62]

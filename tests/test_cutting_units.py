@@ -131,6 +131,8 @@ def test_an_exposure_time_that_is_none_is_refused(tmp_path, value):
     ("10^(-6) Jy/pixel", [NO_POINT, "fields.unit=mJy"], "a pixel is worth 0.001 times"),
     ("nanomaggies/arcsec^2", [NO_POINT, "fields.unit=nanomaggy"], "a pixel is worth 0.16 times"),
     ("uJy/arcsec2", [NO_POINT, "fields.unit=uJy"], "its BUNIT is 'uJy/arcsec2'"),
+    ("muJy", [NO_POINT, "fields.unit=mJy"], "a pixel is worth 0.001 times"),
+    ("microJansky", [NO_POINT, "fields.unit=Jy"], "a pixel is worth 1e-06 times"),
     ("kJy/sr", [NO_POINT, "fields.unit=MJy/sr"], "a pixel is worth 0.001 times"),
     ("mag/arcsec**2", ["fields.zero_point=25"], "magnitudes are no fluxes"),
     ("10**(-20)*erg/s/cm**2/Angstrom", [NO_POINT, "fields.unit=nJy"], "energy per wavelength is not calibrated here"),

@@ -29,6 +29,7 @@ Header = fits.Header
 _MOST_KNOWN, _MOST_TEXTS = 1 << 17, 1 << 12
 BLOCK = 2880  # bytes of a block: headers and data of FITS fill whole ones
 _PIECE = BLOCK * 256  # bytes summed at a time, which the processor's cache holds
+_WHOLE = 0.05  # a float of a mask that is so near a whole number is one
 AT_A_TIME = 1024  # rows, about, that who reads many windows holds
 _FAULTS = (*streams.FAULTS, ValueError, TypeError, KeyError, IndexError, RuntimeError, ImportError, AstropyWarning,
            fits.VerifyError)  # fmt: skip
@@ -147,9 +148,13 @@ def _place_of_rows(stream: IO[bytes], stored: Stored, image: Image) -> tuple[int
 
 
 def bits(found: np.ndarray) -> np.ndarray:
-    """A mask's numbers as int64; -1, which has every bit, for a float without a value."""
+    """A mask's numbers as int64; -1, which has every bit, for a float that is none: NaN, or a fraction as resampling
+    leaves it, but for what a lossy compression changes."""
     if found.dtype.kind == "f":
-        return np.where(np.isfinite(found), found, -1).astype(np.int64)
+        whole = np.round(found)
+        with np.errstate(invalid="ignore"):
+            number = (np.abs(found - whole) < _WHOLE) & (np.abs(whole) < 2.0**63)
+        return np.where(number, whole, -1).astype(np.int64)
     return found.astype(np.int64)
 
 

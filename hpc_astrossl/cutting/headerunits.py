@@ -20,8 +20,8 @@ _AREAS = {r"(/sr|\.?sr-1)$": 1.0, r"(/arcsec2|\.?arcsec-2|/asec2|/sqarcsec)$": _
 # BUNIT, in lower case and without blanks -> Jy, and whether per steradian. Other units say nothing here.
 _UNITS = {
     "nanomaggy": 3.631e-6, "nanomaggies": 3.631e-6, "nanomaggie": 3.631e-6, "nmgy": 3.631e-6, "maggy": 3631.0,
-    "maggies": 3631.0, "njy": 1e-9, "ujy": 1e-6, "µjy": 1e-6, "microjy": 1e-6, "mjy": 1e-3, "kjy": 1e3,
-    "gjy": 1e9, "jy": 1.0,
+    "maggies": 3631.0, "njy": 1e-9, "ujy": 1e-6, "µjy": 1e-6, "microjy": 1e-6, "mujy": 1e-6, "mjy": 1e-3, "kjy": 1e3,
+    "gjy": 1e9, "jy": 1.0, "jansky": 1.0, "janskys": 1.0, "millijansky": 1e-3, "microjansky": 1e-6, "nanojansky": 1e-9,
 }  # fmt: skip
 
 
