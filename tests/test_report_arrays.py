@@ -10,9 +10,11 @@ from hpc_astrossl import provenance
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.report.base import arrays
 from hpc_astrossl.report.base.arrays import Cutouts, Features, Predictions
+from hpc_astrossl.report.base.desk import Desk
 from hpc_astrossl.report.base.runs import read_study
 from hpc_astrossl.report.curves import section as curves
 from hpc_astrossl.report.features import projection
+from hpc_astrossl.report.features.section import features
 from hpc_astrossl.report.objects import examples as objects
 from hpc_astrossl.report.pretext import tables as pretext
 
@@ -155,6 +157,19 @@ def test_features_that_cannot_be_projected_say_so(count, words):
     found = Features(label=np.zeros(count, int), features=np.ones((count, 3)))
     with pytest.raises(InputError, match=words):
         projection.project(found)
+
+
+def test_few_objects_are_a_note_and_no_problem(run, tmp_path, monkeypatch):
+    found = Features(label=np.zeros(5, int), features=np.ones((5, 3)))
+    monkeypatch.setattr(arrays, "features", lambda _: found)
+    desk = Desk.of(read_study(tmp_path), tmp_path)
+    said = features(desk)
+    assert not said.drawings
+    assert said.notes == [
+        "features-magnitudes on SG is not shown: a projection needs at least 12 labelled validation objects, and it "
+        "has 5."
+    ]
+    assert not desk.problems
 
 
 def test_curves_of_another_run_are_not_taken(run, tmp_path):

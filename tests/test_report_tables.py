@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from types import SimpleNamespace
 
 import pytest
 from run_folders import begin_run, spec, write_plan, write_run
@@ -10,6 +11,7 @@ from run_folders import begin_run, spec, write_plan, write_run
 from hpc_astrossl.report import summary
 from hpc_astrossl.report.accuracy import tables as accuracy
 from hpc_astrossl.report.accuracy import words
+from hpc_astrossl.report.base import judged, statistics
 from hpc_astrossl.report.base.cells import Spread
 from hpc_astrossl.report.base.desk import Desk
 from hpc_astrossl.report.base.latex import to_latex
@@ -350,3 +352,36 @@ def test_a_run_configured_otherwise_is_told(folder):
     rows = inventory.differences(read_study(folder)).rows
     assert [entry.text for entry in rows[0][1:3]] == ["batch_size: 64", "batch_size: 32"]
     assert len(rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("means", "behind", "said"),
+    [
+        ((0.9, 0.8, 0.7), "bc", "Every other scheme is significantly below it, the next, b, by 0.1000."),
+        ((0.9, 0.8, 0.7), "", "No other scheme is significantly below it."),
+        ((0.9, 0.8, 0.7, 0.6), "cd", "All others are significantly below it, except b."),
+        ((0.9, 0.8, 0.7, 0.6), "d", "Of the others only d is significantly below it."),
+        ((0.9, 0.9, 0.9), "", "b and c reach the same. No other scheme is significantly below it."),
+        ((0.9, 0.9, 0.7), "c", "b reaches the same. Of the others only c is significantly below it."),
+        ((0.9, 0.9), None, "It is level with b; without predictions of all schemes there is no test of it."),
+        ((0.9, 0.8), None, "It is 0.1000 above b; without predictions of all schemes there is no test of it."),
+    ],
+)
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_what_is_below_the_leading_scheme_is_said_once(monkeypatch, means, behind, said, first):
+    """Of two schemes with the same mean the table's leader may be the other one: neither is said to be below itself."""
+    names = tuple("abcd"[: len(means)])
+    ranking = judged.Ranking(
+        split="test", metric="accuracy", schemes=tuple(zip(names, map(spread_of, means), strict=True))
+    )
+    leader = first if means[0] == means[1] else "a"
+    level = tuple(name for name in names if name not in {leader, *(behind or "")})
+    made = statistics.Verdict(leader=leader, level_with=level, behind=tuple(behind or ""))
+    monkeypatch.setattr(statistics, "verdict", lambda *_: made)
+    monkeypatch.setattr(words.c, "main_size", lambda *_: None)
+    asked = SimpleNamespace(classes={}, row=lambda *_: {} if behind is None else dict.fromkeys(names))
+    assert words.lead(asked, "SG", ranking) == said
+
+
+def spread_of(mean: float) -> Spread:
+    return Spread.of([mean - 0.01, mean + 0.01])

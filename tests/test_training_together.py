@@ -45,8 +45,8 @@ def lines(workdir, run):
 
 def same(workdir, other, run):
     ours, alone = (json.loads((folder(place, run) / "result.json").read_text()) for place in (workdir, other))
-    assert [ours[key] for key in ("epochs", "best_epoch", "stopped", "run_id", "objects")] == [
-        alone[key] for key in ("epochs", "best_epoch", "stopped", "run_id", "objects")
+    assert [ours[key] for key in ("epochs", "best_epoch", "stopped", "run_id", "objects", "engine")] == [
+        alone[key] for key in ("epochs", "best_epoch", "stopped", "run_id", "objects", "engine")
     ]
     for here, there in zip(lines(workdir, run), lines(other, run), strict=True):
         assert here == pytest.approx(there, rel=1e-3, abs=TOLERANCE)

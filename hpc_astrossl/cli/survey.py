@@ -125,7 +125,7 @@ def _preview(arguments) -> None:
         height, width, channels = one.shape
         size = f"{one.bytes / 1e6:,.1f} MB without compression"
         lines = [
-            (one.store, f"{one.kept:,} of {one.objects:,} objects would be kept"),
+            (one.store, f"{one.kept:,} of {one.objects:,} objects would be kept, if their images can be used"),
             ("splits", _numbers(one.splits)),
             ("classes", _numbers(one.classes) or "none: unlabelled"),
             ("magnitudes", _numbers(one.magnitudes) or "none"),

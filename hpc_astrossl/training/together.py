@@ -49,7 +49,7 @@ def _train(todo: list[tuple[RunSpec, RunFolder]], workdir: Path, stop: Stop) -> 
     if first.threads:
         torch.set_num_threads(first.threads)
     with contextlib.ExitStack() as stack:
-        engine = stack.enter_context(open_engine("single", first.device))
+        engine = stack.enter_context(open_engine(first.engine, first.device))
         for _, folder in todo:
             stack.enter_context(folder.locked(engine))
         stack.enter_context(stop.gently())

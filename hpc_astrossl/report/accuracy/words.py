@@ -93,14 +93,21 @@ def lead(desk: Desk, set_: str, ranking: judged.Ranking) -> str:
     (_, top), (second, other) = order[:2]
     delta = top.mean - other.mean
     if len(found) < len(order):
-        return f"It is {delta:.4f} above {second}; without predictions of all schemes there is no test of it."
+        beside = f"{delta:.4f} above" if f"{delta:.4f}" != "0.0000" else "level with"
+        return f"It is {beside} {second}; without predictions of all schemes there is no test of it."
     made = statistics.verdict(found, ranking.metric)
-    level = [name for name, _ in order if made and name in made.level_with]
+    names = [name for name, _ in order[1:]]
+    behind = [name for name in names if made and name in made.behind]
+    level = [name for name in names if name not in behind]
+    same = [name for name, spread in order[1:] if f"{spread.mean:.4f}" == f"{top.mean:.4f}"]
+    reach = f"{_and(same)} {'reaches' if len(same) == 1 else 'reach'} the same. " if same else ""
     if not level:
-        return f"It is significantly above every other scheme, {delta:.4f} above {second}."
-    if len(level) == len(order) - 1:
-        return "No other scheme is significantly below it."
-    return f"It is significantly above the others, but not above {_and(level)}."
+        return f"Every other scheme is significantly below it, the next, {second}, by {delta:.4f}."
+    if not behind:
+        return f"{reach}No other scheme is significantly below it."
+    if len(behind) <= len(level):
+        return f"{reach}Of the others only {_and(behind)} {'is' if len(behind) == 1 else 'are'} significantly below it."
+    return f"{reach}All others are significantly below it, except {_and(level)}."
 
 
 def gap(desk: Desk, ours: Cell, theirs: Cell, name: str) -> str:

@@ -22,6 +22,12 @@ def features(desk: Desk) -> Section | None:
     rows = []
     for run in chosen:
         found = desk.attempt(run, arrays.features)
+        if found and len(found.label) < projection.LEAST:
+            section.notes.append(
+                f"{run.scheme} on {run.set} is not shown: a projection needs at least {projection.LEAST} labelled "
+                f"validation objects, and it has {len(found.label)}."
+            )
+            continue
         made = desk.attempt(run, _projected, found, desk) if found else None
         if made is None:
             continue
@@ -44,7 +50,7 @@ def features(desk: Desk) -> Section | None:
         cell = c.get(desk.classes, set_, scheme, size)
         if scheme.startswith(_FROZEN) and size == c.main_size(desk.classes, set_) and cell.why_empty():
             section.notes.append(f"{scheme} on {set_} is not shown: {cell.why_empty()}.")
-    return section if section.drawings else None
+    return section if section.drawings or section.notes else None
 
 
 def _projected(run: Run, found: Features, desk: Desk) -> projection.Projection:
