@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
+_STRETCH = 1 << 18  # ids at a time
+
 
 def same(text: str) -> str:
     """An id in the form in which ids are compared."""
@@ -26,4 +28,5 @@ def folded(ids: "np.ndarray") -> "np.ndarray":
 
 
 def _ascii(ids: "np.ndarray") -> bool:
-    return not ids.dtype.itemsize or int(ids.copy(order="C").view("u4").max()) < 128
+    parts = (ids[start : start + _STRETCH] for start in range(0, len(ids), _STRETCH))  # no copy of all is made
+    return not ids.dtype.itemsize or all(int(part.copy(order="C").view("u4").max()) < 128 for part in parts)

@@ -12,7 +12,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.explore.clusters import MINI_BATCH_FROM, cluster, scores
 from hpc_astrossl.explore.given import Extra, Given, load
 from hpc_astrossl.explore.outliers import outliers
-from hpc_astrossl.explore.papers import NAMES, Papers, labels_of, stem
+from hpc_astrossl.explore.papers import NAMES, Papers, stem
 from hpc_astrossl.explore.sheet import Pictures
 from hpc_astrossl.explore.show import Found, show
 from hpc_astrossl.explore.space import LEAST, Index, space
@@ -103,7 +103,7 @@ def _looked(wish: Wish, papers: Papers, rows: np.ndarray, given: Given) -> tuple
         "neighbours": [papers.neighbours(int(row), index, wish.neighbours) for row in rows],
         "pictures": "from the store" if papers.pictures.store else f"none: {papers.pictures.why}",
     }
-    whole = Found(embedding=found, values=made.values, index=index, clusters=clusters, labels=labels_of(found),
+    whole = Found(embedding=found, values=made.values, index=index, clusters=clusters,
                   outliers=scored, pictures=papers.pictures)  # fmt: skip
     page, keep = show(whole, wish.page, given, papers.batch)
     return told | {"page": page}, keep

@@ -47,9 +47,9 @@ def load(extra: Extra, ids: np.ndarray, embedding: Path, *, anyway: bool = False
     """Read the tables and the list. InputError when they fit no object, or (not so ``anyway``) another embedding."""
     ids, columns = folded(ids), list[tuple[str, str, np.ndarray]]()
     notes: list[str] = []
-    order = np.argsort(ids, kind="stable")
     files = [*extra.tables, *([extra.upnext] if extra.upnext is not None else [])]
     _hold([Path(name) for name in files], embedding, anyway)
+    order = np.argsort(ids, kind="stable") if files else np.empty(0, dtype=np.int64)
     for name in extra.tables:
         table = read_table(Path(name))
         rows = _rows(table.pop("object_id"), ids, order, name)

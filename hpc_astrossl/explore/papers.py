@@ -17,6 +17,7 @@ from hpc_astrossl.store.embedding import Opened
 
 SHOWN = 24  # objects on a contact sheet of outliers
 NAMES = ("clusters.csv", "outliers.csv", "outliers.png")
+BLOCK = 1 << 16  # lines of a table at a time
 LONGEST = 100  # characters of an id in a file's name
 
 
@@ -31,12 +32,18 @@ class Papers:
 
     def clusters(self, given: np.ndarray) -> None:
         """A line an object: its cluster and its label."""
-        columns = zip(self.found.object_id, given, labels_of(self.found), strict=True)
-        self._table("clusters.csv", ("object_id", "cluster", "label"), columns)
+        with self.batch.aside(self.out / "clusters.csv").open("wb") as stream:
+            stream.write(rows_as_csv([("object_id", "cluster", "label")]).encode())
+            for start in range(0, len(given), BLOCK):  # the text of many millions of lines is never whole in memory
+                here = slice(start, start + BLOCK)
+                columns = (self.found.object_id[here], given[here], labels_of(self.found, here))
+                lines = zip(*(column.tolist() for column in columns), strict=True)
+                stream.write(rows_as_csv(lines).encode())
 
     def outliers(self, scored: Outliers, count: int) -> list[str]:
         """The ``count`` strangest objects, and a sheet of the first; returns the ids of ten."""
-        top, labels, ids = scored.order[:count], labels_of(self.found), self.found.object_id
+        top, ids = scored.order[:count], self.found.object_id
+        labels = dict(zip(top.tolist(), labels_of(self.found, top).tolist(), strict=True))
         lines = [
             (rank, ids[row], f"{scored.isolation[row]:.4f}", f"{scored.distance[row]:.4f}", labels[row])
             for rank, row in enumerate(top, start=1)
@@ -50,7 +57,8 @@ class Papers:
     def neighbours(self, row: int, index: Index, count: int) -> dict[str, Any]:
         """The ``count`` nearest of an object, as a table and a sheet; what is told of them."""
         distance, near = (array[0] for array in index.nearest(np.array([row]), count))
-        name, labels, ids = str(self.found.object_id[row]), labels_of(self.found), self.found.object_id
+        name, ids, all_ = str(self.found.object_id[row]), self.found.object_id, np.array([row, *near])
+        labels = dict(zip(all_.tolist(), labels_of(self.found, all_).tolist(), strict=True))
         lines = [(place + 1, ids[one], f"{far:.4f}", labels[one])
                  for place, (one, far) in enumerate(zip(near, distance, strict=True))]  # fmt: skip
         self._table(f"{stem(name)}.csv", ("rank", "object_id", "distance", "label"), lines)
@@ -76,7 +84,7 @@ def stem(object_id: str) -> str:
     return f"neighbours_{told}"
 
 
-def labels_of(found: Opened) -> np.ndarray:
-    """Names of the labels, empty where there is none."""
-    names = np.array([*found.class_names, ""])
-    return names[np.where((found.label >= 0) & (found.label < len(found.class_names)), found.label, -1)]
+def labels_of(found: Opened, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """Names of the labels of these rows, empty where there is none."""
+    names, label = np.array([*found.class_names, ""]), found.label[rows]
+    return names[np.where((label >= 0) & (label < len(found.class_names)), label, -1)]

@@ -13,13 +13,16 @@ from hpc_astrossl.explore import page, thumbnails
 from hpc_astrossl.explore.given import Extra, Given
 from hpc_astrossl.explore.layout import layout, neighbours, thinned
 from hpc_astrossl.explore.outliers import Outliers
+from hpc_astrossl.explore.papers import labels_of
 from hpc_astrossl.explore.sheet import Pictures
 from hpc_astrossl.explore.space import SEED, Index
 from hpc_astrossl.outputs import Batch
 from hpc_astrossl.store.display import rule
 from hpc_astrossl.store.embedding import Opened
+from hpc_astrossl.store.sweep import repeats
 
 PAGE = "explore.html"
+STRETCH = 1 << 16  # ids at a time
 NEAR, RANKED = 12, 300  # neighbours an object; outliers on their sheet, and objects drawn at random on theirs
 
 
@@ -31,7 +34,6 @@ class Found:
     values: np.ndarray
     index: Index
     clusters: np.ndarray
-    labels: np.ndarray
     outliers: Outliers
     pictures: Pictures
 
@@ -52,14 +54,14 @@ def show(found: Found, extra: Extra, given: Given, batch: Batch) -> tuple[dict[s
               {"outliers": place[top], "upnext": place[upnext], "sample": place[sample]}.items()}  # fmt: skip
     atlases, keep = _thumbnails(found, rows, batch)
     whole = page.Shown(
-        key=hashlib.sha256("\n".join([str(found.embedding.about.get("run")), *ids.tolist()]).encode()).hexdigest(),
+        key=_digest(str(found.embedding.about.get("run")), ids),
         title=str(found.embedding.about.get("run") or "embedding"),
         ids=ids[rows].tolist(),
         of=len(ids),
         points=laid.points,
         near=neighbours(index, NEAR)[0],
         **ranked,
-        columns={name: values[rows] for name, values in _named(_own(found), given).items()},
+        columns=_named(_own(found, rows), given, rows),
         classes=found.embedding.class_names,
         sky=_sky(found, rows),
         pictures=atlases,
@@ -74,12 +76,20 @@ def show(found: Found, extra: Extra, given: Given, batch: Batch) -> tuple[dict[s
     return told, keep
 
 
-def _named(own: dict[str, np.ndarray], given: Given) -> dict[str, np.ndarray]:
+def _digest(head: str, ids: np.ndarray) -> str:
+    """SHA-256 of lines: one of text, then the ids; a stretch of them at a time."""
+    found = hashlib.sha256(head.encode())
+    for start in range(0, len(ids), STRETCH):
+        found.update("".join(f"\n{name}" for name in ids[start : start + STRETCH].tolist()).encode())
+    return found.hexdigest()
+
+
+def _named(own: dict[str, np.ndarray], given: Given, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Our columns and those of tables; of several that are called the same, the later ones name their files."""
     columns = dict(own)
     for name, file, values in given.columns:
         names = itertools.chain([name, f"{name} ({file})"], (f"{name} ({file}, {i})" for i in itertools.count(2)))
-        columns[next(one for one in names if one not in columns)] = values
+        columns[next(one for one in names if one not in columns)] = values[rows]
     return columns
 
 
@@ -89,28 +99,30 @@ def _thumbnails(found: Found, rows: np.ndarray, batch: Batch) -> tuple[thumbnail
     if store is None:
         return None, []
     ids, out = found.embedding.object_id[rows], batch.outputs.record.parent
-    told = "\n".join([store.identity, rule(store), *ids.tolist()])
-    folder = out / f"thumbnails-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+    told = _digest(f"{store.identity}\n{rule(store)}", ids)
+    folder = out / f"thumbnails-{told[:12]}"
     batch.outputs.check([folder], batch.option)
     if known := thumbnails.known(folder, len(rows)):
         return known, [folder]
     return thumbnails.write(store, found.pictures.rows(ids), folder, batch.aside(folder)), []
 
 
-def _own(found: Found) -> dict[str, np.ndarray]:
-    """Columns of the embedding, of what was found, and of the store: magnitudes where it has them."""
-    labels = {"label": found.labels} if (found.labels != "").any() else {}
+def _own(found: Found, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Columns, of these rows, of the embedding, of what was found, and of the store: magnitudes where it has them."""
+    own = found.embedding
+    labelled = ((own.label >= 0) & (own.label < len(own.class_names))).any()
+    labels = {"label": labels_of(own, rows)} if labelled else {}
     clusters = np.array([f"cluster {one}" if one >= 0 else "" for one in range(-1, found.clusters.max() + 1)])
     columns = labels | {
-        "cluster": clusters[found.clusters + 1],
-        "outlier rank": _ranks(found.outliers.order),
-        "isolation": found.outliers.isolation,
-        "distance to neighbours": found.outliers.distance,
+        "cluster": clusters[found.clusters[rows] + 1],
+        "outlier rank": _ranks(found.outliers.order)[rows],
+        "isolation": found.outliers.isolation[rows],
+        "distance to neighbours": found.outliers.distance[rows],
     }
     store = found.pictures.store
     if store is not None and store.info.bands:
-        rows = found.pictures.rows(found.embedding.object_id)
-        magnitudes = np.where(rows[:, None] >= 0, store.table["magnitudes"][rows], np.nan)
+        places = found.pictures.rows(own.object_id[rows])
+        magnitudes = np.where(places[:, None] >= 0, store.table["magnitudes"][places], np.nan)
         columns |= {f"magnitude {band}": magnitudes[:, i] for i, band in enumerate(store.info.bands)}
     return columns
 
@@ -138,7 +150,7 @@ def _notes(found: Found, words: str, drawn: int) -> Sequence[str]:
     if drawn < of:
         notes.append(f"{drawn:,} of {of:,} objects are drawn: crowds are thinned, an object's chance grows with "
                      "its distance to its ten nearest. Neighbours are those among the objects drawn.")  # fmt: skip
-    if twice := of - len(np.unique(found.embedding.object_id)):
+    if twice := repeats({"object_id": found.embedding.object_id}, of):
         notes.append(f"{twice:,} objects have the id of another: a label given to one is given to both.")
     store = found.pictures.store
     notes.append(f"Cutouts: {rule(store)}." if store else f"No cutouts: {found.pictures.why}.")

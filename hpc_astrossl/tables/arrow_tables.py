@@ -51,8 +51,14 @@ class ArrowTable:
         """Blocks of names and labels as str arrays, numbers as float64; nulls are "" and NaN. InputError for other
         types."""
         columns = {name: element(name, self.names) for name in wanted}
-        for batch in self._batches(list(dict.fromkeys(base for base, _ in columns.values()))):
+        bases = [base for base, _ in columns.values()]
+        for batch in self._batches(list(dict.fromkeys([*bases, *filter(None, map(self._mask, bases))]))):
             yield {name: self._column(batch, columns[name], kind) for name, kind in wanted.items()}
+
+    def _mask(self, name: str) -> str | None:
+        """The column that says where a column has no value: astropy writes the values below a mask as they are."""
+        mask = f"{name}.mask"
+        return mask if ASTROPY in (self._schema.metadata or {}) and mask in self.names else None
 
     def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         with self._source() as source:
@@ -69,7 +75,11 @@ class ArrowTable:
         name, index = place
         column = batch.column(name)
         try:
-            return _values(_picked(column, name, index), kind)
+            picked, mask = _picked(column, name, index), self._mask(name)
+            if mask is not None:
+                nested = index if pa.types.is_nested(batch.column(mask).type) else None
+                picked = pc.if_else(_picked(batch.column(mask), mask, nested), None, picked)
+            return _values(picked, kind)
         except Unfit as error:
             raise InputError(f"{self._path}: column {name!r} of type {column.type}: {error}") from None
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

@@ -94,12 +94,15 @@ class FieldTable:
             return self._degrees(name)
         column = self._columns[name]
         fields = self._fields(column)
+        floats = FLOATS.fullmatch(str(getattr(column, "raw_type", "")))
         try:
             if kind == "number":
                 return texts.numbers(fields, self._nulls)
-            if kind == "text" and FLOATS.fullmatch(str(getattr(column, "raw_type", ""))) and any(fields):
+            if kind == "text" and floats and any(fields):
                 raise Unfit("is declared as floating-point numbers, which cannot tell long ids apart; expected text or "
                             "whole numbers")  # fmt: skip
+            if floats:  # what is not a number is no label
+                fields = ["" if field.lower() == "nan" else field for field in fields]
             return texts.names(pa.array(fields, pa.string()), kind, self._nulls)
         except texts.NotANumber as error:
             raise InputError(f"{self._path}, row {error.place + 1}: expected a number in column {name!r}, {error}") \

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.tables import streams
-from hpc_astrossl.tables.values import element
+from hpc_astrossl.tables import streams, texts
+from hpc_astrossl.tables.values import NO_VALUE, element
 
 DELIMITERS = {"csv": ",", "tsv": "\t", "semicolons": ";", "ascii": None}
 QUOTED = re.compile(r'"((?:[^"]|"")*)"(?=\s|$)|(\S+)')
 MOST = 10_000  # columns
-_DASHES, _RDB = re.compile(r"-+"), re.compile(r"\d+[SNM][<>]?")
+_DASHES, _RDB, _BARE = re.compile(r"-+"), re.compile(r"\d+[SNM][<>]?"), re.compile(r"[SNM][<>]?")
 _SEXTRACTOR = re.compile(r"#\s*(\d+)\s+(\S+)")
 _GNUASTRO = re.compile(r"#\s*Column\s+(\d+)\s*:\s*([^\[\s]*)\s*(?:\[([^\]]*)\])?", re.IGNORECASE)
 _SEVERAL = "so which column is which cannot be told; say so under names, or remove the other lines"
@@ -129,8 +129,17 @@ def _ruled(lines: Lines, first: list[str] | None, delimiter: str | None) -> tupl
             if all(len(other) == 1 for other in rows[: -2 if units else -1]):
                 return rows[-2 if units else -1], lines.start, lines.number + 1
             return None
+        if same and len(rows) == 1 and all(map(_BARE.fullmatch, row)) and any(kind[0] == "N" for kind in row):
+            place = lines.start, lines.number + 1  # types without widths, if numbers follow where they say so
+            values = split(next(iter(lines), ""), delimiter)
+            numbers = [value for kind, value in zip(row, values, strict=False) if kind[0] == "N"]
+            return (first, *place) if len(values) == len(row) and all(map(_number, numbers)) else None
         rows.append(row)
     return None
+
+
+def _number(field: str) -> bool:
+    return field in NO_VALUE or texts.NUMBER.fullmatch(field) is not None
 
 
 def _chosen(path: Path, comments: list[list[str]], first: list[str] | None,
