@@ -240,3 +240,18 @@ def test_a_colour_that_is_marked_as_transparent_is_refused_kept_or_not(tmp_path,
         rgb.read_object(tmp_path / "a.png", 16)
     with pytest.raises(ValueError, match="has transparent pixels"):
         examine((tmp_path / "a.png").read_bytes())
+
+
+def test_a_tiff_whose_channels_are_in_another_order_by_gdal_is_refused(tmp_path):
+    """As gdal_translate 3.6 -b 3 -b 2 -b 1 -colorinterp blue,green,red writes it, beside PHOTOMETRIC RGB."""
+    pixels = np.random.default_rng(0).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+    for order in (("Red", "Green", "Blue"), ("Blue", "Green", "Red")):
+        items = [
+            f'<Item name="COLORINTERP" sample="{i}" role="colorinterp">{name}</Item>' for i, name in enumerate(order)
+        ]
+        told = {42112: f"<GDALMetadata>{''.join(items)}</GDALMetadata>"}
+        Image.fromarray(pixels).save(tmp_path / "a.tif", tiffinfo=told)
+        if order[0] == "Red":
+            np.testing.assert_array_equal(rgb.read_field(tmp_path / "a.tif"), pixels)
+    with pytest.raises(InputError, match="holds its channels as Blue, Green, Red, by what GDAL wrote"):
+        rgb.read_field(tmp_path / "a.tif")

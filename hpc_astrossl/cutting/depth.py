@@ -1,5 +1,6 @@
 """How many bits and channels a picture has, told by its file: Pillow opens some deeper ones as 8-bit RGB."""
 
+import re
 import struct
 from typing import IO
 
@@ -57,7 +58,13 @@ def tiff_fault(stream: IO[bytes]) -> str | None:
     alpha = colours in (2, 4) and extra and extra[0] in _ALPHA
     if colours not in (1, 3) and not alpha and tags.get(262) != _INKS:
         return f"has {colours} channels; an image has one or three, so choose those"
+    if len(order := _COLOUR.findall(str(tags.get(_GDAL, "")))) == 3 and order != ["Red", "Green", "Blue"]:
+        return f"holds its channels as {', '.join(order)}, by what GDAL wrote; bring them to red, green, blue"
     return None
+
+
+_GDAL = 42112  # a tag that holds XML, of the channels among others
+_COLOUR = re.compile(r'role="colorinterp">(Red|Green|Blue)<')
 
 
 def _all(value: int | tuple[int, ...] | None) -> tuple[int, ...]:
