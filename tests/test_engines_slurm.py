@@ -125,6 +125,16 @@ def test_a_loopback_address_will_not_do_for_two_hosts(tmp_path):
         meeting.hold(Server, "127.0.1.1", 5)
 
 
+def test_a_node_whose_own_name_has_no_address_is_told_what_to_set(monkeypatch):
+    def unknown(name):
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "gethostbyname", unknown)
+    with pytest.raises(InputError, match=r"has no address \(Temporary.*set HOROVOD_GLOO_IFACE under .* there are .*lo"):
+        _own_address(None)
+    assert _own_address("lo") == "127.0.0.1"
+
+
 def test_own_address():
     assert _own_address("lo") == "127.0.0.1"
     assert _own_address(None) == socket.gethostbyname(socket.gethostname())

@@ -138,9 +138,17 @@ def _publish(path: Path, text: str) -> None:
 
 
 def _own_address(interface: str | None) -> str:
-    """This host's IPv4 address, on the interface when one is named."""
+    """This host's IPv4 address, on the interface when one is named; InputError when it cannot be told."""
     if interface is None:
-        return socket.gethostbyname(socket.gethostname())
+        name = socket.gethostname()
+        try:
+            return socket.gethostbyname(name)
+        except OSError as error:
+            raise InputError(
+                f"this node's own name, {name}, has no address ({error.strerror}), so that its ranks cannot meet; set "
+                f"{INTERFACE} under environment of the cluster file to the network interface that joins the nodes; "
+                f"there are {', '.join(name for _, name in socket.if_nameindex())}"
+            ) from None
     import psutil  # comes with Horovod
 
     for entry in psutil.net_if_addrs().get(interface, ()):
