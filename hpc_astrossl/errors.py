@@ -32,10 +32,17 @@ class PeerLost(TrainingError):
 
 EXIT_DONE, EXIT_FAULT, EXIT_INPUT, EXIT_PEER, EXIT_CONTINUE = 0, 1, 2, 69, 75
 
+_LISTED = 40
+
 
 def unknown(kind: str, value: object, allowed: Iterable[str]) -> InputError:
-    """An InputError for a name that is not in a table: the value, the allowed names and the nearest of them."""
+    """An InputError for a name that is not in a table: the value, the nearest of the allowed names, and all of them.
+
+    Of very many names the nearest alone, where there is one: a list of a page hides it.
+    """
     names = sorted(allowed)
     near = difflib.get_close_matches(str(value), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
+    if near and len(names) > _LISTED:
+        return InputError(f"unknown {kind} {value!r}{hint}")
     return InputError(f"unknown {kind} {value!r}; allowed: {', '.join(names)}{hint}")
