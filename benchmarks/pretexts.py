@@ -127,8 +127,8 @@ def row(run: RunSpec, result: dict[str, Any], folder: Path, facts: dict[str, str
 class Worker:
     """Makes what the record lacks of one study, in a work directory."""
 
-    def __init__(self, name: str, workdir: Path, *, keep: bool):
-        self.name, self.study, self.workdir, self.keep = name, STUDIES[name], workdir, keep
+    def __init__(self, name: str, workdir: Path, *, keep: bool, sizes: list[str] | None = None):
+        self.name, self.study, self.workdir, self.keep, self.sizes = name, STUDIES[name], workdir, keep, sizes
         self.jobs, self.plan = planned(self.study)
         self.origin, self.record = origins(self.jobs), Record()
 
@@ -147,12 +147,18 @@ class Worker:
         pretexts = {item.key: item for item in every if item.run.scheme == "pretext"}
         for kind in kinds:
             for scheme in self.jobs.schemes:
-                asked = [i for i in every if i.run.scheme == scheme and scheme.partition("-")[0] == kind]
+                asked = [
+                    i for i in every if i.run.scheme == scheme and scheme.partition("-")[0] == kind and self.asked(i)
+                ]
                 todo = {run.run_id for run in self.missing(item.run for item in asked)}
                 if todo:
                     needed = [pretexts[key] for item in asked for key in item.needs if key in pretexts]
                     self.train(list({item.key: item for item in needed}.values()))
                     self.train([item for item in asked if item.key in todo])
+
+    def asked(self, item: Item) -> bool:
+        """Whether the run has one of the sizes asked for; all do where none was named."""
+        return self.sizes is None or str(item.run.data.train_size or "all") in self.sizes
 
     def train(self, items: list[Item]) -> None:
         """Train runs that are not done in the work directory, and record them."""
@@ -212,11 +218,12 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, default=Path("pretexts"), help="default: pretexts")
     parser.add_argument("--study", choices=STUDIES, action="append", help="may be repeated (default: all)")
     parser.add_argument("--kinds", nargs="+", default=["features", "scratch", "finetune"], help="in this order")
+    parser.add_argument("--sizes", nargs="+", help="labels of the runs to make, as 25 100 all (default: every size)")
     parser.add_argument("--keep", action="store_true", help="keep the folders of all runs, 60 MB each")
     parser.add_argument("--table", action="store_true", help="run nothing: print what the record says")
     options = parser.parse_args()
     for name in [] if options.table else options.study or STUDIES:
-        worker = Worker(name, options.workdir, keep=options.keep)
+        worker = Worker(name, options.workdir, keep=options.keep, sizes=options.sizes)
         if not name.startswith("controls"):
             worker.floors()
         worker.work(options.kinds)

@@ -358,6 +358,7 @@ def test_a_run_configured_otherwise_is_told(folder):
     ("means", "behind", "said"),
     [
         ((0.9, 0.8, 0.7), "bc", "Every other scheme is significantly below it, the next, b, by 0.1000."),
+        ((0.9, 0.8), "b", "b is significantly below it, by 0.1000."),
         ((0.9, 0.8, 0.7), "", "No other scheme is significantly below it."),
         ((0.9, 0.8, 0.7, 0.6), "cd", "All others are significantly below it, except b."),
         ((0.9, 0.8, 0.7, 0.6), "d", "Of the others only d is significantly below it."),

@@ -59,7 +59,7 @@ def _measured(cell: Cell, measure: tuple, first: bool, verdict: Verdict | None, 
     if spread is None:
         return text(cell.why_empty() or "not measured", mark="absent") if first else text(DASH, mark="absent")
     never = _never(cell, said) if said else ""
-    notes = [never if metric == "accuracy" else "", state(cell) if first else ""]
+    notes = [never if first or metric == "accuracy" else "", state(cell) if first else ""]
     if said and metric in ("accuracy", "balanced_accuracy"):
         notes.append("[{:.4f}, {:.4f}]".format(*statistics.interval(said, metric)))
     mark = "bad" if cell.collapsed or never else verdict.mark(cell.scheme) if verdict else ""

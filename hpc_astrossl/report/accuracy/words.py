@@ -101,6 +101,8 @@ def lead(desk: Desk, set_: str, ranking: judged.Ranking) -> str:
     level = [name for name in names if name not in behind]
     same = [name for name, spread in order[1:] if f"{spread.mean:.4f}" == f"{top.mean:.4f}"]
     reach = f"{_and(same)} {'reaches' if len(same) == 1 else 'reach'} the same. " if same else ""
+    if len(order) == 2 and behind:
+        return f"{second} is significantly below it, by {delta:.4f}."
     if not level:
         return f"Every other scheme is significantly below it, the next, {second}, by {delta:.4f}."
     if not behind:
