@@ -44,16 +44,16 @@ MOVED = """new Promise(done => {
 })"""
 
 
-def write_embedding(path: Path, objects: int) -> np.ndarray:
+def write_embedding(path: Path, objects: int, width: int = WIDTH) -> np.ndarray:
     """An embedding of clouds around ten centres; returns the true classes."""
     source = np.random.default_rng(0)
-    centres = source.normal(0, 0.35, (CLASSES, WIDTH)).astype(np.float32)
+    centres = source.normal(0, 0.35, (CLASSES, width)).astype(np.float32)
     truth = source.integers(0, CLASSES, objects)
 
     def parts():
         for start in range(0, objects, BLOCK):
             here = truth[start : start + BLOCK]
-            features = source.standard_normal((len(here), WIDTH), dtype=np.float32) + centres[here]
+            features = source.standard_normal((len(here), width), dtype=np.float32) + centres[here]
             ids = np.array([f"C{row:07d}" for row in range(start, start + len(here))])
             yield {"object_id": ids, "features": features, "label": np.full(len(here), -1, np.int16)}
 
