@@ -21,10 +21,11 @@ ORDER = ("magnitudes", "measured", "rotation", "patches", "clusters", "simclr", 
 
 
 def overview(rows: dict[str, Row], size: int | None = FEW) -> str:
-    """Test accuracy of every scheme with so many labels (None: all), a column a set: as README has it."""
+    """Test accuracy of frozen features and of pixels with so many labels (None: all), a column a set, as in README."""
     found: dict[str, dict[tuple, list[Row]]] = {}
     for row in rows.values():
-        if row["target"] == "classes" and not row["control"] and row["size"] == size:
+        frozen = row["scheme"].startswith(("features-", "pixel-"))
+        if frozen and row["target"] == "classes" and not row["control"] and row["size"] == size:
             column = (row["network"] != "vgg16", row["network"], row["set"])
             found.setdefault(row["scheme"], {}).setdefault(column, []).append(row)
     columns = sorted({column for cells in found.values() for column in cells})
