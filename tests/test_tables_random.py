@@ -133,7 +133,7 @@ def write(kind, columns, path):
         as_astropy(columns).write(path, format=format, overwrite=True, **more)
 
 
-def compare(path, columns, form):
+def assert_same(path, columns, form):
     """Every value, by each of the ways in which it can be asked for."""
     elements = {f"{name}[{i}]": (values[:, i], null) for name, (values, null) in columns.items() if values.ndim > 1
                 for i in range(values.shape[1])}  # fmt: skip
@@ -171,7 +171,7 @@ def test_every_value_of_every_type_comes_back(tmp_path, kind):
         source = np.random.default_rng(seed)
         columns = drawn(source, FORMS[kind], int(source.integers(1, 9)))
         write(kind, columns, tmp_path / "t")
-        compare(tmp_path / "t", columns, FORMS[kind])
+        assert_same(tmp_path / "t", columns, FORMS[kind])
 
 
 def test_a_mask_that_astropy_writes_beside_the_values_of_parquet(tmp_path):
