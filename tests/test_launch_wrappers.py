@@ -45,6 +45,18 @@ def test_a_wrapper_whose_first_line_names_no_shell(put):
     assert queue.states()["5_1"].command == "--all"
 
 
+@pytest.mark.parametrize("through", ['eval "$real $*"', 'sh -c "$real $*"', 'bash -c "$real $*" 2> /dev/null'])
+def test_a_wrapper_that_gives_our_words_to_a_shell_once_more(put, tmp_path, through):
+    """As ssh does on its other end."""
+    squeue = put("squeue.real", f'#!/bin/bash\n[ "$*" = "{" ".join(queue.SQUEUE[1:])} --me" ] || exit 0\n'
+                 f'echo "{HEADING}"\necho "5_1|RUNNING|None|e.scratch|/x.sh"\n')  # fmt: skip
+    sinfo = put("sinfo.real", f'#!/bin/bash\n[ "$*" = "{" ".join(queue.SINFO[1:])}" ] && echo "debug*|2:00:00|4|8000"\n')
+    put("squeue", f"#!/bin/bash\nreal={squeue}\n{through}\n")
+    put("sinfo", f"#!/bin/bash\nreal={sinfo}\n{through}\n")
+    assert queue.states().keys() == {"5_1"}
+    assert queue.partitions("debug") == [queue.Limits(minutes=120, cpus=4, memory_mb=8000)]
+
+
 def test_a_wrapper_that_leaves_a_process_behind_has_answered(put, tmp_path, monkeypatch):
     """The usage log that goes on in the background keeps the wrapper's output open."""
     monkeypatch.setattr(client, "LINGER", 0.5)

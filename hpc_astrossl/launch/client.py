@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,9 @@ from hpc_astrossl.launch.answers import uncoloured
 PATIENCE = 60  # seconds for an answer
 OWN_PATIENCE = "ASTROSSL_SLURM_PATIENCE"  # the variable that sets another number
 PAUSES = (1, 3)  # seconds before a question is asked again
+# Status of a shell that knows no such command. A wrapper may give our words to one more shell, as ssh does on its other
+# end: there the bars of our formats are pipes.
+NOT_FOUND = 127
 LINGER = 5  # seconds in which the output of a command that has ended may still come
 # Variables that change what these commands print or do. What is asked here must mean the same in every shell.
 FILTERS = ("SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_", "SCONTROL_", "SPRIO_")
@@ -161,6 +165,8 @@ def answer(command: Sequence[str]) -> Reply:
     """
     for pause in (*PAUSES, None):
         reply = run(command)
+        if reply.status == NOT_FOUND:
+            reply = run([shlex.quote(word) for word in command])
         if reply.status == 0 and (reply.out.endswith("\n") or not reply.out):
             return reply
         if reply.status is None or reply.refused or pause is None:
