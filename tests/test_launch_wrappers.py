@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from hpc_astrossl import config
+from hpc_astrossl.cli import jobs
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.launch import answers, client, executors, queue, sending
 from hpc_astrossl.launch.ledger import Entry, Ledger
-from hpc_astrossl.launch.notes import Note, Notes
+from hpc_astrossl.launch.notes import Note, Notes, copies, orphans
 from hpc_astrossl.launch.plan import Item, Stage
 from hpc_astrossl.launch.sending import Sending, read_id
 from hpc_astrossl.launch.shell import taken_up
@@ -203,6 +204,23 @@ def test_a_bare_id_below_lines_with_other_numbers():
         "Sun Jul  7 03:08:23 2019 [INFO4] [euid=5534,pid=5818] cred_api: credential added\n132826\n"
     )
     assert read_id(client.Reply(status=0, out=out, err="")) == ("132826", False)
+
+
+def test_an_array_that_a_wrapper_sent_twice_is_one_array_and_an_idle_copy(put, parcel, capsys):
+    """It repeats an sbatch whose answer did not come."""
+    array, ledger = parcel
+    put("sbatch", '#!/bin/sh\necho "sbatch: error: Socket timed out" >&2\necho "Submitted batch job 8"\n')
+    assert Sending(ledger).send(array, [replace(ENTRY, job=None)]) == ["8"]
+    rows = "".join(f"{job}|PENDING|None|e.scratch|{ledger.logs}/{array.script}\n" for job in (7, 8))
+    put("squeue", f"#!/bin/sh\ncat <<'END'\n{HEADING}\n{rows}END\n")
+    listing = queue.states()
+    assert copies(ledger, listing) == {"7": "8"}
+    assert orphans(ledger, listing).keys() == {"7"}  # cancel ends it with the rest
+    jobs._settle(ledger)
+    assert "job 7 is a second copy of 8" in capsys.readouterr().err
+    ledger.add([Entry(kind="cancelled")])
+    with pytest.raises(InputError, match=r"7 \(e.scratch\), 8 \(e.scratch\), never noted or cancelled"):
+        jobs._settle(ledger)
 
 
 def test_a_login_node_without_srun_submits(put, parcel):

@@ -223,10 +223,13 @@ def _submit(arguments: Namespace) -> int | None:
 
 
 def _settle(ledger) -> None:
-    """Take up what earlier submissions left open; InputError for jobs from here that no ledger knows."""
+    """Take up what earlier submissions left open; InputError for jobs from here that no ledger knows.
+
+    Second copies of arrays, which do nothing, are named and are in nobody's way.
+    """
     from hpc_astrossl.errors import InputError
     from hpc_astrossl.launch import queue
-    from hpc_astrossl.launch.notes import Notes, orphans
+    from hpc_astrossl.launch.notes import Notes, copies, orphans
     from hpc_astrossl.launch.sending import Sending
 
     notes = Notes(ledger).all()
@@ -236,7 +239,14 @@ def _settle(ledger) -> None:
         print(f"looking for an array of which sbatch said nothing clear, for at most {due:.0f} s", flush=True)
     listing = queue.states()
     Sending(ledger).settle(listing)
-    if lost := orphans(ledger, listing):
+    second = copies(ledger, listing)
+    for job, first in second.items():
+        print(
+            f"job {job} is a second copy of {first}, as of a wrapper that repeats sbatch; it does nothing, which takes "
+            f"each of its tasks a minute; scancel {job} ends it",
+            file=sys.stderr,
+        )
+    if lost := {job: name for job, name in orphans(ledger, listing).items() if job not in second}:
         told = ", ".join(f"{job} ({name})" for job, name in lost.items())
         raise InputError(
             f"Slurm has jobs of this experiment that its ledger does not know: {told}, never noted or cancelled. "

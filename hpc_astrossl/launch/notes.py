@@ -109,3 +109,18 @@ def orphans(ledger: Ledger, listing: Mapping[str, Known]) -> dict[str, str]:
         if script.parent == ledger.logs or (ledger.logs / script.name).is_file():
             found[number] = known.name
     return found
+
+
+def copies(ledger: Ledger, listing: Mapping[str, Known]) -> dict[str, str]:
+    """Those of the orphans that are second copies of an array that is counted on: its id by that of the copy.
+
+    A wrapper that repeats an sbatch which was obeyed, and not answered, sends the script twice. The tasks look for
+    their pickles by the id of their own job, so that those of the copy do nothing.
+    """
+    counted = {entry.script: array(entry.job) for entry in ledger.entries() if entry.job and entry.script}
+    scripts = {array(job): known.script for job, known in listing.items()}
+    return {
+        job: counted[script.name]
+        for job in orphans(ledger, listing)
+        if (script := scripts[job]) is not None and script.name in counted
+    }
