@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -370,7 +371,7 @@ def test_a_node_without_slurms_commands(slurm, workdir, lost):
 @pytest.mark.parametrize(
     ("python", "words"),
     [("/opt/nowhere/python3", "/opt/nowhere/python3: No such file or directory"),
-     ("/usr/bin/env -i /usr/bin/python3 -S", "No module named submitit"),
+     (f"/usr/bin/env -i {sys.executable} -S", "No module named submitit"),
      ("sh -c 'echo the reason >&2; exit 3' --", "the reason")],
 )  # fmt: skip
 def test_why_a_task_never_began_is_told_by_the_line_that_says_it(slurm, workdir, python, words):
