@@ -162,7 +162,7 @@ print(copy == again, copy.parent, *said)
 def test_a_store_that_may_only_be_read_is_staged_for_any_user_and_nothing_else_stays(store, tmp_path_factory):
     place = tmp_path_factory.mktemp("shared")
     for folder in (place, *place.parents):
-        if folder.owner() == "root" and "pytest" in str(folder):
+        if folder.is_relative_to(tmp_path_factory.getbasetemp()) or "pytest-of-root" in folder.name:
             folder.chmod(0o755)
     shared, scratch = shutil.copytree(store, place / "SG.zarr"), place / "scratch"
     for path in [shared, *shared.rglob("*")]:
