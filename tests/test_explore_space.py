@@ -74,7 +74,7 @@ def test_an_index_of_cells_names_as_many_neighbours_as_are_asked_for(monkeypatch
     monkeypatch.setattr(space, "FINE_UP_TO", 100 if coarse else 10**6)
     values = np.random.default_rng(0).normal(size=(800, 6)).astype(np.float32)
     exact, index = Index(values, "exact"), Index(values, "faiss")
-    assert ("8 bits" in index.about) == coarse
+    assert ("4 bits" in index.about) == coarse
     index._built.nprobe = 1  # a cell has fewer than 120
     rows = np.arange(0, 800, 9)
     distance, found = index.nearest(rows, 120)

@@ -11,8 +11,9 @@ from hpc_astrossl.store.embedding import Opened
 
 COMPONENTS, SEED, LEAST = 50, 0, 12
 BLOCK, MEMORY = 1 << 14, 1 << 30  # objects at a time; bytes that the values of all may take
-FINE_UP_TO = 2_000_000  # objects, whose values an index holds as they are
-TRAINED = 256  # objects a cell that the cells are found by, as faiss would choose of more
+FINE_UP_TO = 200_000  # objects, whose values an index holds as they are; of more, codes of 4 bits a component
+FINE, COARSE = 256, 64  # objects a cell that the cells of few, and of many objects are found by
+AGAIN, ASKED = 8, 1024  # candidates a neighbour that codes name; objects whose candidates are compared at a time
 EXACT_UP_TO = 50_000  # objects; more take the library made for that, where it is installed
 
 
@@ -92,8 +93,9 @@ class Index:
             self.about = "exact (scikit-learn)"
         else:
             self._built = _inverted(self._faiss, values)
-            coarse = ", of values in 8 bits" if len(values) > FINE_UP_TO else ""
-            self.about = f"approximate (faiss, {self._built.nprobe} of {self._built.nlist} cells{coarse})"
+            self._coarse = len(values) > FINE_UP_TO
+            words = f", the nearest of {AGAIN} times as many by values in 4 bits" if self._coarse else ""
+            self.about = f"approximate (faiss, {self._built.nprobe} of {self._built.nlist} cells{words})"
 
     def nearest(self, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """(distances, rows) of the ``count`` nearest others of each of ``rows``, (M × count), nearest first."""
@@ -106,14 +108,19 @@ class Index:
 
     def _approximately(self, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The neighbours that faiss names, by their true distances."""
-        asked = self.values[rows]
-        _, found = self._built.search(asked, count)
-        few = np.flatnonzero((found < 0).any(axis=1))  # the cells that were looked at hold fewer
+        parts = [self._candidates(rows[i : i + ASKED], count) for i in range(0, max(1, len(rows)), ASKED)]
+        return np.concatenate([far for far, _ in parts]), np.concatenate([found for _, found in parts])
+
+    def _candidates(self, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        asked, wanted = self.values[rows], min(count * (AGAIN if self._coarse else 1), len(self.values))
+        _, found = self._built.search(asked, wanted)
+        few = np.flatnonzero((found >= 0).sum(axis=1) < count)  # the cells that were looked at hold fewer
         if len(few):
             all_ = self._faiss.SearchParametersIVF(nprobe=self._built.nlist)
-            found[few] = self._built.search(asked[few], count, params=all_)[1]
+            found[few] = self._built.search(asked[few], wanted, params=all_)[1]
         distance = np.linalg.norm(self.values[found] - asked[:, None], axis=2)
-        order = np.argsort(distance, axis=1, kind="stable")
+        distance[found < 0] = np.inf
+        order = np.argsort(distance, axis=1, kind="stable")[:, :count]
         return np.take_along_axis(distance, order, axis=1), np.take_along_axis(found, order, axis=1)
 
 
@@ -138,13 +145,15 @@ def _faiss(required: bool):
 
 def _inverted(faiss, values: np.ndarray):
     """An inverted file of about √N cells, of which a query looks at 32: near enough, and fast for millions. Of many
-    millions it holds values in 8 bits."""
+    objects it holds codes of 4 bits a component (André, Kermarrec & Le Scouarnec 2015), which are compared sixteen at a
+    time: what they name is compared by value."""
     cells, width = max(1, min(int(len(values) ** 0.5), len(values) // 40)), values.shape[1]
-    if len(values) > FINE_UP_TO:
-        index = faiss.IndexIVFScalarQuantizer(faiss.IndexFlatL2(width), width, cells, faiss.ScalarQuantizer.QT_8bit)
+    coarse, quantiser = len(values) > FINE_UP_TO, faiss.IndexFlatL2(width)
+    if coarse:
+        index = faiss.IndexIVFPQFastScan(quantiser, width, cells, width, 4)
     else:
-        index = faiss.IndexIVFFlat(faiss.IndexFlatL2(width), width, cells)
-    index.train(values[:: max(1, len(values) // (TRAINED * cells))])
+        index = faiss.IndexIVFFlat(quantiser, width, cells)
+    index.train(values[:: max(1, len(values) // ((COARSE if coarse else FINE) * cells))])
     for start in range(0, len(values), BLOCK):
         index.add(values[start : start + BLOCK])
     index.nprobe = min(32, cells)

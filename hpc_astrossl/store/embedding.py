@@ -19,6 +19,7 @@ from hpc_astrossl.store.doubt import doubt
 
 FORMAT, VERSION = "astrossl-embedding", 1
 CHUNK_ROWS = 4096
+STRETCH = 64 * CHUNK_ROWS  # ids at a time
 TYPES = {"object_id": "string", "features": "float32", "label": "int16"}
 ARRAYS = "arrays_sha256"
 OWN = ("format", "version", ARRAYS)  # attributes that do not tell what it was made from
@@ -96,7 +97,7 @@ class Opened:
             raise self._damaged(
                 "its arrays are not those that it was written with: copied over, or made anew meanwhile"
             )
-        self.object_id = np.array(self._read("object_id").tolist(), dtype=str)
+        self.object_id = self._ids()
         self.label = self._read("label")
         self.width = self._array("features").shape[1]
 
@@ -145,6 +146,19 @@ class Opened:
                 raise self._damaged(f"{name} {words}")
         if len({array.shape[0] for array in arrays.values()}) > 1:
             raise self._damaged("its arrays differ in length")
+
+    def _ids(self) -> np.ndarray:
+        """All ids, (N,) text of the longest's width, put there in stretches, which are read twice."""
+        rows = self._array("object_id").shape[0]
+        stretches = [slice(start, start + STRETCH) for start in range(0, rows, STRETCH)]
+        longest = max((self._texts(here).itemsize // 4 for here in stretches), default=1)
+        found = np.empty(rows, dtype=f"U{longest}")
+        for here in stretches:
+            found[here] = self._texts(here)
+        return found
+
+    def _texts(self, rows: slice) -> np.ndarray:
+        return np.array(self._read("object_id", rows).tolist(), dtype=str)
 
     def _read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         try:
