@@ -496,3 +496,64 @@ def test_a_votable_that_is_a_part_of_the_answer_is_told(tmp_path, info, packed):
     assert "t.vot is a part of what was asked for: the server stopped at its limit" in described([path], Reading())
     path.write_text(text.replace("OVERFLOW", "OK"))
     assert "limit of rows" not in described([path], Reading())
+
+
+PRINTED = {
+    "psql": " ID  |  RA   | name \n-----+-------+------\n a1  |   1.5 | x y\n b22 |       | \n(2 rows)\n\n",
+    "mysql": "+-----+------+\n| ID  | RA   |\n+-----+------+\n| a1  |  1.5 |\n| b22 |      |\n+-----+------+\n"
+             "2 rows in set (0.00 sec)\n",
+    "sqlcmd": "ID         RA\n---------- ------------\na1                  1.5\nb22\n\n(2 rows affected)\n",
+    "SQL*Plus": "\nID                 RA\n---------- ----------\na1                1.5\n\nID                 RA\n"
+                "---------- ----------\nb22\n\n2 rows selected.\n",
+    "Markdown": "| ID | RA |\n|:---|---:|\n| a1 | 1.5 |\n| b22 | |\n",
+    "Markdown without outer bars": "ID | RA\n--- | ---\na1 | 1.5\nb22 | \n",
+    "reStructuredText": "=== ====\nID  RA\n=== ====\na1  1.5\nb22\n=== ====\n",
+    "fixed_width": "| ID  | RA  |\n| a1  | 1.5 |\n| b22 |     |\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("printed", PRINTED)
+@pytest.mark.parametrize("format", ["auto", "ascii", "fixed"])
+def test_printed_tables_are_read_by_their_rule(tmp_path, printed, format):
+    """The rule is no object, an empty cell no value, and the count of rows below no row."""
+    path = write(tmp_path, PRINTED[printed])
+    found = read_table(path, WANTED, format=format)
+    assert found["ID"].tolist() == ["a1", "b22"]
+    np.testing.assert_array_equal(found["RA"], [1.5, np.nan])
+    assert "columns of fixed width" in described([path], Reading())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ID  RA\n--- ----\na1  1.5\nb22xx 2.5\n", r"line 4: 'x 5' lies between the columns that the rule"),
+        (" ID | RA\n----+----\n a|1 | 2\n", r"line 3: 3 columns, expected 2"),
+        ("\\begin{tabular}{cc}\nID & RA \\\\\n", r"is LaTeX, which is not read; write it as CSV or ECSV"),
+    ],
+)
+def test_printed_tables_that_do_not_keep_to_their_columns_are_refused(tmp_path, text, words):
+    with pytest.raises(InputError, match=words):
+        read_table(write(tmp_path, text), WANTED)
+
+
+@pytest.mark.parametrize("row", ["-- -- --", "- - -", "--- --- ---"])
+def test_a_row_of_dashes_alone_is_no_rule(tmp_path, row):
+    """Nulls of the first object: no header fits them, or they are too short."""
+    path = write(tmp_path, f"identity RA z\n{row}\nb22 1.5 2\n")
+    assert len(read_table(path, {"identity": "label"})["identity"]) == 2
+
+
+def test_ipac_is_no_printed_table(tmp_path):
+    path = write(tmp_path, "|ID  |RA    |\n|char|double|\n a1   1.5   \n b22  null  \n")
+    assert read_table(path, WANTED)["ID"].tolist() == ["a1", "b22"]
+    with pytest.raises(InputError, match="no rows"):
+        read_table(write(tmp_path, "|ID  |RA    |\n|char|double|\n"), WANTED)
+
+
+@pytest.mark.parametrize("line", ["{} x", "---{}x", "--- {}---{}x", "| ---{}x", "+{}x", "{}|{}-"])
+def test_long_first_lines_take_no_time(tmp_path, line):
+    """Of 200,000 blanks or dashes: a search that goes back and forth would take hours."""
+    for letter in " -":
+        text = line.replace("{}", letter * 100_000)
+        with pytest.raises(InputError):
+            read_table(write(tmp_path, f"{text}\n{text}\n"), WANTED)

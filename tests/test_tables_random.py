@@ -1,6 +1,9 @@
-"""Random tables as astropy, pyarrow and fitsio write them, of all types that a format has: every value read."""
+"""Random tables as astropy, pyarrow, fitsio, STILTS, fpack and source-extractor write them, of all types that a format
+has: every value read."""
 
 import importlib.util
+import shutil
+import subprocess
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +13,7 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 from pyarrow import feather, parquet
 
+from hpc_astrossl.errors import InputError
 from hpc_astrossl.tables.tables import read_table
 
 WHOLE = {f"{sign}{8 * size}": np.dtype(f"{sign}{size}") for sign in "iu" for size in (1, 2, 4, 8)}
@@ -29,12 +33,15 @@ class Form:
     booleans: str = "plain"  # none, plain, or with nulls
     vectors: bool = True
     text: bool = False  # numbers are written in decimal digits
+    mild: bool = False  # real numbers are doubles of few digits: writers shorten others
 
 
+DECIMAL = ("i16", "i32", "i64")
 SIGNED = ("u8", "i16", "i32", "i64")  # of FITS and VOTable, without TZERO
 BINARY = Form(nulls=SIGNED)
 LINES = Form(letters=MORE.replace("\t", ""), booleans="nulls", vectors=False, text=True)
 ARROW = Form(letters=MORE, booleans="nulls")
+PRINTED = Form(letters=PLAIN + ",;'#%", whole=DECIMAL, nulls=DECIMAL, booleans="none", vectors=False, text=True)
 VOTABLE = Form(letters=PLAIN + "<>&\"'\u00e9\u03b1", whole=SIGNED, nulls=SIGNED, booleans="nulls")
 FORMS = {
     "csv": LINES, "tsv": LINES, "ascii": LINES, "commented": LINES,
@@ -47,6 +54,8 @@ FORMS = {
     "ipac": Form(letters=PLAIN + "\"',;", whole=("i16", "i32", "i64"), nulls=("i16", "i32", "i64"), booleans="none",
                  vectors=False, text=True),
     "rdb": Form(letters=PLAIN, whole=("i16", "i32", "i64"), nulls=(), booleans="none", vectors=False, text=True),
+    "fixed_width": PRINTED, "fixed_width_two_line": PRINTED, "rst": PRINTED,
+    "mrt": replace(PRINTED, letters=PLAIN, reals=False, mild=True),
     "parquet": ARROW, "feather": ARROW, "parquet by astropy": Form(letters=MORE),
 }  # fmt: skip
 
@@ -67,8 +76,9 @@ def drawn(source, form, rows):
         stands = 255 if name == "u8" else low  # for no value
         values[~null & (values == stands) & (name in form.nulls)] = 7
         columns[name] = values, null
-    for name, kind in (("f32", np.float32), ("f64", np.float64)):
+    for name, kind in (("f32", np.float32), ("f64", np.float64))[form.mild :]:
         values = (source.normal(size=rows) * 10.0 ** source.integers(-30, 30, rows)).astype(kind)
+        values = np.round(source.uniform(1, 9, rows), 3).astype(kind) if form.mild else values
         columns[name] = values, (source.random(rows) < 0.3) & form.reals
     if form.booleans != "none":
         columns["flag"] = source.random(rows) < 0.5, (source.random(rows) < 0.3) & (form.booleans == "nulls")
@@ -129,6 +139,7 @@ def write(kind, columns, path):
             "csv": ("ascii.csv", {}), "tsv": ("ascii.csv", {"delimiter": "\t"}), "ecsv": ("ascii.ecsv", {}),
             "ascii": ("ascii.basic", {}), "commented": ("ascii.commented_header", {}), "ipac": ("ascii.ipac", {}),
              "rdb": ("ascii.rdb", {}), "parquet by astropy": ("parquet", {}),
+            **{name: (f"ascii.{name}", {}) for name in ("fixed_width", "fixed_width_two_line", "rst", "mrt")},
         }.get(kind, (kind, {}))  # fmt: skip
         as_astropy(columns).write(path, format=format, overwrite=True, **more)
 
@@ -172,6 +183,80 @@ def test_every_value_of_every_type_comes_back(tmp_path, kind):
         columns = drawn(source, FORMS[kind], int(source.integers(1, 9)))
         write(kind, columns, tmp_path / "t")
         assert_same(tmp_path / "t", columns, FORMS[kind])
+
+
+WRITTEN = Form(whole=("u8", *DECIMAL), nulls=DECIMAL, booleans="none")  # what STILTS takes from FITS as it is
+STILTS = {
+    "fits-basic": WRITTEN, "fits-plus": WRITTEN, "votable-binary2-inline": WRITTEN, "votable-tabledata": WRITTEN,
+    "csv": replace(WRITTEN, vectors=False, text=True), "tst": replace(WRITTEN, vectors=False, text=True),
+    "ascii": replace(WRITTEN, vectors=False, text=True),
+    "ipac": replace(WRITTEN, vectors=False, text=True, mild=True),
+}  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("stilts") is None, reason="STILTS is not installed")
+@pytest.mark.parametrize("kind", STILTS)
+@pytest.mark.slow
+def test_every_value_that_stilts_writes_comes_back(tmp_path, kind):
+    source = np.random.default_rng(len(kind))
+    columns = drawn(source, STILTS[kind], 40)
+    write("fits", columns, tmp_path / "in.fits")
+    subprocess.run(["stilts", "tcopy", "in=in.fits", "ifmt=fits", "out=t", f"ofmt={kind}"], cwd=tmp_path, check=True,
+                   capture_output=True)  # fmt: skip
+    assert_same(tmp_path / "t", columns, STILTS[kind])
+
+
+@pytest.mark.skipif(shutil.which("fpack") is None, reason="fpack is not installed")
+@pytest.mark.slow
+def test_every_value_that_fpack_has_packed_comes_back(tmp_path):
+    """Packed it is named, with the command that unpacks it; unpacked it is what it was."""
+    columns = drawn(np.random.default_rng(0), FORMS["fits"], 3000)
+    write("fits", columns, tmp_path / "t.fits")
+    subprocess.run(["fpack", "-table", "t.fits"], cwd=tmp_path, check=True, capture_output=True)
+    with pytest.raises(InputError, match=r"compressed with fpack; unpack it first \(funpack\)"):
+        read_table(tmp_path / "t.fits.fz", {"i32": "number"})
+    (tmp_path / "t.fits").unlink()
+    subprocess.run(["funpack", "t.fits.fz"], cwd=tmp_path, check=True, capture_output=True)
+    assert_same(tmp_path / "t.fits", columns, FORMS["fits"])
+
+
+EXTRACTOR = shutil.which("source-extractor") or shutil.which("sex")
+MEASURED = ("NUMBER", "X_IMAGE", "Y_IMAGE", "ALPHA_J2000", "FLUX_AUTO", "MAG_AUTO", "FLAGS", "FLUX_APER(2)", "A_IMAGE")
+
+
+@pytest.mark.skipif(EXTRACTOR is None, reason="source-extractor is not installed")
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.slow
+def test_every_value_that_source_extractor_writes_comes_back(tmp_path, seed):
+    """Random columns in a random order; the binary catalogues bit by bit, the text as its own digits say."""
+    source = np.random.default_rng(seed)
+    image = source.normal(0, 1, (90, 110)).astype(np.float32)
+    for x, y in source.integers(10, 80, (9, 2)):
+        image[y : y + 3, x : x + 3] += source.uniform(50, 900)
+    fits.writeto(tmp_path / "image.fits", image)
+    columns = [str(name) for name in source.permutation(MEASURED)[:6]]
+    (tmp_path / "some.param").write_text("\n".join(dict.fromkeys([*columns, "NUMBER", "FLUX_APER(2)"])) + "\n")
+    options = {"PARAMETERS_NAME": "some.param", "FILTER": "N", "PHOT_APERTURES": "4,7", "VERBOSE_TYPE": "QUIET",
+               "STARNNW_NAME": "none"}  # fmt: skip
+    for kind in ("ASCII_HEAD", "FITS_LDAC", "FITS_1.0"):
+        given = options | {"CATALOG_NAME": kind, "CATALOG_TYPE": kind}
+        words = [word for name, value in given.items() for word in (f"-{name}", value)]
+        subprocess.run([EXTRACTOR, "image.fits", *words], cwd=tmp_path, check=True, capture_output=True)
+    table = Table.read(tmp_path / "FITS_1.0", hdu=1)
+    lines = [line.split() for line in (tmp_path / "ASCII_HEAD").read_text().splitlines() if not line.startswith("#")]
+    at = 0
+    for name in table.colnames:
+        for element in range(table[name].size // len(table)):
+            wanted = f"{name}[{element}]" if table[name].ndim > 1 else name
+            values = table[name][:, element] if table[name].ndim > 1 else table[name]
+            for kind in ("FITS_LDAC", "FITS_1.0"):
+                read = read_table(tmp_path / kind, {wanted: "number"})[wanted]
+                np.testing.assert_array_equal(read, np.asarray(values, dtype=float), err_msg=f"{kind} {wanted}")
+            read = read_table(tmp_path / "ASCII_HEAD", {wanted: "number"})[wanted]
+            np.testing.assert_array_equal(read, [float(line[at]) for line in lines], err_msg=wanted)
+            at += 1
+    assert at == len(lines[0])
+    assert len(lines) == len(table) > 3
 
 
 def test_a_mask_that_astropy_writes_beside_the_values_of_parquet(tmp_path):

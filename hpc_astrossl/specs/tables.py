@@ -11,7 +11,7 @@ from hpc_astrossl.specs.run import require
 
 TableFormat = Literal[
     "auto", "ascii", "csv", "tsv", "fits", "parquet", "feather", "hats", "votable", "ecsv", "ipac", "cds", "daophot",
-    "sextractor", "gnuastro",
+    "sextractor", "gnuastro", "fixed",
 ]  # fmt: skip
 TreeFormat = Literal[TableFormat, "folders"]
 

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.tables import streams, texts
+from hpc_astrossl.tables import ruled, streams, texts
+from hpc_astrossl.tables.ruled import Rule
 from hpc_astrossl.tables.values import NO_VALUE, element
 
 DELIMITERS = {"csv": ",", "tsv": "\t", "semicolons": ";", "ascii": None}
 QUOTED = re.compile(r'"((?:[^"]|"")*)"(?=\s|$)|(\S+)')
 MOST = 10_000  # columns
+FIRST = 1000  # lines, in which a header in columns of fixed width stands
 _DASHES, _RDB, _BARE = re.compile(r"-+"), re.compile(r"\d+[SNM][<>]?"), re.compile(r"[SNM][<>]?")
 _SEXTRACTOR = re.compile(r"#\s*(\d+)\s+(\S+)")
 _GNUASTRO = re.compile(r"#\s*Column\s+(\d+)\s*:\s*([^\[\s]*)\s*(?:\[([^\]]*)\])?", re.IGNORECASE)
@@ -43,6 +45,7 @@ class Layout:
     widths: Mapping[int, int] = field(default_factory=dict)
     floats: frozenset[str] = frozenset()
     units: Mapping[str, str | None] = field(default_factory=dict)
+    rule: Rule | None = None  # of columns of fixed width
 
     @property
     def named(self) -> bool:
@@ -217,6 +220,17 @@ def gnuastro(path: Path, names: Sequence[str]) -> Layout:
     names_in_order = tuple(header.get(i, f"column {i + 1}") for i in range(count))
     return Layout(path=path, delimiter=None, header=names_in_order, start=place[0], line=place[1], nulls=nulls,
                   widths=widths, floats=frozenset(floats))  # fmt: skip
+
+
+def fixed(path: Path) -> Layout:
+    """The layout of a table in columns of fixed width."""
+    with streams.unpacked(path) as stream:
+        lines = Lines(stream)
+        texts_ = [(text, lines.start, lines.number + 1) for text in itertools.islice(lines, FIRST)]
+    filled = [place for place in texts_ if place[0].strip()]  # as those whose kind was found
+    rule = ruled.found([text for text, _, _ in filled])
+    _, start, line = filled[rule.skipped - 1]
+    return Layout(path=path, delimiter=None, header=rule.names, start=start, line=line, rule=rule)
 
 
 def _refuse_names(path: Path, names: Sequence[str], what: str) -> None:

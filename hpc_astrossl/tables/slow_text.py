@@ -73,7 +73,8 @@ def _rows(table: Layout, errors: str = "strict") -> Iterator[Row]:
         streams.unpacked(table.path) as raw,
         io.TextIOWrapper(streams.skip(raw, table.start), encoding="utf-8", errors=errors, newline="") as text,
     ):
-        rows = _delimited(text, table) if table.delimiter is not None else _spaced(text, table)
+        kind = _delimited if table.delimiter is not None else _fixed if table.rule else _spaced
+        rows = kind(text, table)
         yield from rows
 
 
@@ -101,6 +102,16 @@ def _spaced(text: TextIO, table: Layout) -> Iterator[Row]:
             yield number, _by_width(bare, table) if table.widths else headers.split(bare, None)
         except csv.Error as error:
             raise InputError(f"{table.path}, line {number}: {error}") from None
+
+
+def _fixed(text: TextIO, table: Layout) -> Iterator[Row]:
+    for number, line in enumerate(text, table.line):
+        bare = line.rstrip("\r\n")
+        if bare.strip() and table.rule.is_row(bare):
+            try:
+                yield number, table.rule.fields(bare)
+            except ValueError as error:
+                raise InputError(f"{table.path}, line {number}: {error}") from None
 
 
 def _by_width(line: str, table: Layout) -> list[str]:

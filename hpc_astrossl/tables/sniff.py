@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.tables import streams
+from hpc_astrossl.tables import ruled, streams
 
 HEAD = 1 << 18  # bytes looked at
 WORDS = {  # format -> what a file of it is called
@@ -15,7 +15,7 @@ WORDS = {  # format -> what a file of it is called
     "semicolons": "text separated by semicolons", "fits": "FITS",
     "parquet": "Parquet", "feather": "Feather", "votable": "VOTable", "ecsv": "ECSV", "ipac": "IPAC",
     "cds": "CDS/MRT, by its byte-by-byte description", "daophot": "DAOPHOT", "sextractor": "SExtractor ASCII_HEAD",
-    "gnuastro": "Gnuastro text", "hats": "HATS",
+    "gnuastro": "Gnuastro text", "hats": "HATS", "fixed": "text in columns of fixed width",
 }  # fmt: skip
 PLAIN = ("ascii", "csv", "tsv", "semicolons")  # text whose kind no line tells for sure: a recipe's word is believed
 LINES = (*PLAIN, "sextractor", "gnuastro")  # text whose rows are lines of fields
@@ -78,6 +78,8 @@ def _text(path: Path, head: bytes) -> str:
         raise InputError(f"{path}: is {what}; fetch the table again, as CSV, FITS or VOTable")
     if re.match(r"[{\[]\s*[\"\[{]", start):
         raise InputError(f"{path}: is JSON, which is not read; write it as CSV or Parquet")
+    if re.match(r"\\(begin|documentclass)\b", start):
+        raise InputError(f"{path}: is LaTeX, which is not read; write it as CSV or ECSV")
     lines = text.splitlines()[: -1 if len(head) == HEAD else None]
     return _marked(path, lines) or _plain([line for line in lines if line.strip()])
 
@@ -89,6 +91,8 @@ def _marked(path: Path, lines: Sequence[str]) -> str | None:
     comments = [line for line in filled if line.startswith("#")]
     if re.match(r"#\s*%ECSV", first):
         return "ecsv"
+    if ruled.found(filled):
+        return "fixed"
     if first.startswith(("\\", "|")) and any(line.startswith("|") for line in filled):
         return "ipac"
     if any(line.startswith("Byte-by-byte Description of file") for line in filled) or readme(path) is not None:
@@ -125,8 +129,8 @@ def _plain(lines: Sequence[str]) -> str:
     """csv, tsv, semicolons or ascii: what separates the names of the header, and the values of the first row."""
     data = [line for line in lines if not line.lstrip().startswith("#")]
     comments = [line.lstrip("# ") for line in lines[: len(lines) - len(data)] if line.strip("# \t")]
-    if ruled := next(filter(_RULE.fullmatch, data[:30]), None):
-        return "tsv" if "\t" in ruled else "semicolons"
+    if dashes := next(filter(_RULE.fullmatch, data[:30]), None):
+        return "tsv" if "\t" in dashes else "semicolons"
     look = data[:2] if len(data) > 1 else [*comments[-1:], *data]
     for format, split in (("tsv", _tabbed), ("csv", _fields)):
         widths = {len(split(line)) for line in look}
@@ -150,6 +154,8 @@ def _fields(line: str, delimiter: str = ",") -> list[str]:
 def check(path: Path, found: Found, format: str) -> str:
     """The format to read a file in, when the recipe says ``format``. InputError when the file says another one."""
     format = "parquet" if format == "hats" else format
+    if format == "ascii" and found.format == "fixed":
+        return "fixed"
     if format in ("auto", found.format) or (format in PLAIN and found.format in PLAIN):
         return found.format if format == "auto" else format
     what = WORDS[found.format]

@@ -183,7 +183,7 @@ def _opened(path: Path, format: str, wanted: Wanted, reading: Reading) -> _Opene
                        units={column.name: column.unit for column in layout.columns})  # fmt: skip
     if format in ("parquet", "feather"):
         table = arrow_tables.ArrowTable(path, format)
-    elif format in sniff.LINES:
+    elif format in (*sniff.LINES, "fixed"):
         table = _text_layout(path, format, wanted, reading)
     else:
         table = _astropy(path, format, wanted, reading)
@@ -206,6 +206,8 @@ def _astropy(path: Path, format: str, wanted: Wanted, reading: Reading):
 
 
 def _text_layout(path: Path, format: str, wanted: Wanted, reading: Reading) -> Layout:
+    if format == "fixed":
+        return replace(headers.fixed(path), nulls={None: tuple(reading.null_words)})
     own = {"sextractor": headers.sextractor, "gnuastro": headers.gnuastro}
     if format in own:
         layout = own[format](path, reading.names)

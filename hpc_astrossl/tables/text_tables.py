@@ -59,7 +59,7 @@ def _rows(block: Mapping[str, np.ndarray]) -> int:
 
 
 def _fast(table: Layout, wanted: Wanted, places: Mapping[str, int], width: int) -> Iterator[dict[str, np.ndarray]]:
-    if table.widths:
+    if table.widths or table.rule:
         raise Unfit("columns of a given width")
     nulls = slow_text.Nulls(table)
     columns = {name: f"c{place}" for name, place in places.items()}
