@@ -557,3 +557,20 @@ def test_long_first_lines_take_no_time(tmp_path, line):
         text = line.replace("{}", letter * 100_000)
         with pytest.raises(InputError):
             read_table(write(tmp_path, f"{text}\n{text}\n"), WANTED)
+
+
+def test_a_description_that_cuts_its_fields_is_refused(tmp_path):
+    """As astropy 8 writes one of a masked column: bytes 5-6 for numbers of ten digits, of which two would be read."""
+    lines = ["Title: t", "=" * 80, "Byte-by-byte Description of file: t.txt", "-" * 80,
+             "   Bytes Format Units  Label     Explanations", "-" * 80,
+             "   1-  2 A2     ---    ID        Name", "   4-  5 I2     ---    N         ? A number",
+             "   7- 10 F4.1   deg    RA        Position", "-" * 80]  # fmt: skip
+    good = write(tmp_path, "\n".join([*lines, "g1 12 10.5", "g2    20.5", "g3:13 30.5"]) + "\n")
+    found = read_table(good, {"ID": "text", "N": "number", "RA": "number"})
+    np.testing.assert_array_equal(found["N"], [12, np.nan, 13])
+    assert found["RA"].tolist() == [10.5, 20.5, 30.5]
+    cut = write(tmp_path, "\n".join([*lines, "g1 12 10.5", "g2 12345678"]) + "\n")
+    with pytest.raises(InputError, match=r"row 2: column 'N' goes on beyond bytes 4 to 5, which its description"):
+        read_table(cut, {"N": "number"})
+    with pytest.raises(InputError, match=r"row 2: column 'RA' goes on beyond bytes 7 to 10"):
+        read_table(cut, {"RA": "label"})

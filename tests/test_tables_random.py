@@ -55,7 +55,7 @@ FORMS = {
                  vectors=False, text=True),
     "rdb": Form(letters=PLAIN, whole=("i16", "i32", "i64"), nulls=(), booleans="none", vectors=False, text=True),
     "fixed_width": PRINTED, "fixed_width_two_line": PRINTED, "rst": PRINTED,
-    "mrt": replace(PRINTED, letters=PLAIN, reals=False, mild=True),
+    "mrt": replace(PRINTED, letters=PLAIN, nulls=(), reals=False, mild=True),
     "parquet": ARROW, "feather": ARROW, "parquet by astropy": Form(letters=MORE),
 }  # fmt: skip
 

@@ -73,6 +73,7 @@ class FieldTable:
         with _reading(path):
             reader.read(_lines(_text(path), format, readme is not None))
         self._columns = {column.name: column for column in reader.cols}
+        self._rows = list(reader.data.data_lines) if format == "cds" else []
         self._nulls = {"", *NULLS[format], *nulls}
         self.units = {name: str(getattr(column, "unit", None) or "") for name, column in self._columns.items()}
 
@@ -93,6 +94,7 @@ class FieldTable:
         if name not in self._columns:
             return self._degrees(name)
         column = self._columns[name]
+        self._hold_bytes(column)
         fields = self._fields(column)
         floats = FLOATS.fullmatch(str(getattr(column, "raw_type", "")))
         try:
@@ -109,6 +111,19 @@ class FieldTable:
                 from None  # fmt: skip
         except Unfit as error:
             raise InputError(f"{self._path}: column {name!r}: {error}") from None
+
+    def _hold_bytes(self, column: ascii.core.Column) -> None:
+        """InputError where a field goes on beyond the bytes that a description gives it, and no other column has."""
+        if not self._rows:
+            return
+        taken = {place for other in self._columns.values() for place in range(other.start, other.end)}
+        edges = [(out, edge) for out, edge in ((column.start - 1, column.start), (column.end, column.end - 1))
+                 if out >= 0 and out not in taken]  # fmt: skip
+        for number, line in enumerate(self._rows, start=1):
+            if any(line[out : out + 1].isalnum() and line[edge : edge + 1].strip() for out, edge in edges):
+                raise InputError(f"{self._path}, row {number}: column {column.name!r} goes on beyond bytes "
+                                 f"{column.start + 1} to {column.end}, which its description gives it; correct the "
+                                 "description, or write the table as ECSV")  # fmt: skip
 
     def _fields(self, column: ascii.core.Column) -> list[str]:
         """The column's fields, "" where it has no value: astropy masks what its description calls a null."""
