@@ -45,7 +45,7 @@ def test_it_is_told_in_words_and_refuses_as_the_making_would(table_alone, capsys
     assert main([*RECIPE, "--source", str(table_alone), "--dry-run"]) == 0
     words = capsys.readouterr().out
     assert "EF-2        " in words
-    assert "objects would be kept" in words
+    assert "objects would be kept, if their images can be used" in words
     assert "left out" in words
     nothing = "stores.EF-2.labels.classes={a: [90], b: [91]}"
     assert main([*RECIPE, "--source", str(table_alone), "--store", "EF-2", "--dry-run", "--set", nothing]) == 2

@@ -136,7 +136,7 @@ class FieldSource:
         if self._spec.resample is not None:
             self._cut_resampled(unit, into, books)
             return
-        bands, reference, first = self._places(unit.name), Reference(self._spec), 0
+        bands, reference, first = self._places(unit.name), Reference(), 0
         with ThreadPoolExecutor(self._threads) as pool:
             while first < len(bands):  # as many at a time as there is memory for
                 with ExitStack() as stack:
@@ -144,8 +144,9 @@ class FieldSource:
                     for place, hdu in bands[first:]:
                         if sum(band.held for band in some) + (some[0].held if some else 0) > MEMORY:
                             break
-                        some.append(stack.enter_context(open_band(self._spec, place, hdu)))
-                        reference.hold(some[-1])
+                        band = stack.enter_context(open_band(self._spec, place, hdu))
+                        reference.hold(band.image.path, band.shape, band.sky)
+                        some.append(band)
                     if first == 0:
                         books.inside, *corners = self._windows(unit, some[0].shape)
                         books.wcs = orientation.of_windows(some[0].sky, self._radec(unit), corners, self._size)

@@ -1,15 +1,11 @@
 """Whether the bands of a field or object lie on one grid: size, shift, scale, rotation and parity, by their headers."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
 from hpc_astrossl.cutting.badfile import RecipeFault
 from hpc_astrossl.cutting.sky import Sky
-from hpc_astrossl.specs.images import BandImages
-
-if TYPE_CHECKING:
-    from hpc_astrossl.cutting.bandimage import BandImage
 
 APART = 0.1  # pixels that grids may differ anywhere
 _CURE = "; give resample in the recipe, and every band is brought to one grid"
@@ -18,20 +14,19 @@ _CURE = "; give resample in the recipe, and every band is brought to one grid"
 class Reference:
     """The first band, against which the others are held."""
 
-    def __init__(self, spec: BandImages):
-        self._spec, self._first = spec, None
+    def __init__(self):
+        self._first = None
 
-    def hold(self, band: "BandImage") -> None:
+    def hold(self, path: Path, shape: tuple[int, int], sky: Sky | None) -> None:
         """RecipeFault if a band's grid is not the first one's."""
-        path = band.image.path
         if self._first is None:
-            self._first = band.shape, band.sky, path.name
+            self._first = path.name, shape, sky
             return
-        shape, sky, name = self._first
-        if band.shape != shape:
-            raise RecipeFault(f"{path}: is {band.shape[1]} × {band.shape[0]} pixels, the field's other bands "
-                              f"are {shape[1]} × {shape[0]}; all bands must share one pixel grid{_CURE}")  # fmt: skip
-        if sky is not None and band.sky is not None and (words := differ(sky, band.sky)):
+        name, first, first_sky = self._first
+        if shape != first:
+            raise RecipeFault(f"{path}: is {shape[1]} × {shape[0]} pixels, the field's other bands "
+                              f"are {first[1]} × {first[0]}; all bands must share one pixel grid{_CURE}")  # fmt: skip
+        if first_sky is not None and sky is not None and (words := differ(first_sky, sky)):
             raise RecipeFault(f"{path}: its pixels are not those of {name}: {words}; all bands must share one pixel "
                               f"grid{_CURE}")  # fmt: skip
 

@@ -97,7 +97,7 @@ class CutoutSource:
 
     def _object(self, row: int, out: np.ndarray, books: Books) -> str:
         """Fill (size, size, bands) with the middle of the object's images; the reason why not."""
-        reference, grid, where = Reference(self._spec), None, None
+        reference, grid, where = Reference(), None, None
         for channel, (place, hdu) in enumerate(self._places(row)):
             if not place.path.is_file():
                 raise _no_file(place.path)
@@ -105,7 +105,7 @@ class CutoutSource:
                 scale = self._scale(band, channel)
                 plane = out[None, ..., channel]
                 if self._spec.resample is None:
-                    reference.hold(band)
+                    reference.hold(band.image.path, band.shape, band.sky)
                     where = where if channel else self._corner(band, row)
                     if isinstance(where, str):
                         return where
