@@ -60,12 +60,14 @@ STUDIES = {
 }
 
 
-def planned(study: Study) -> tuple[JobsSpec, Plan]:
-    """The recipe with the study's network, under an experiment of its own, and its runs."""
+def planned(study: Study, precision: str | None = None) -> tuple[JobsSpec, Plan]:
+    """The recipe with the study's network, under an experiment of its own, and its runs; precision if not its own."""
     data = config.read_yaml(accuracies.BENCHMARKS.parent / "jobs" / f"{study.recipe}.yaml")
     if study.backbone != "vgg16":
         data["experiment"] += f"-{study.backbone}"
         data["overrides"] = config.merge(data["overrides"], {"all": {"model": {"backbone": study.backbone}}})
+    if precision is not None:
+        data["overrides"] = config.merge(data["overrides"], {"all": {"model": {"precision": precision}}})
     jobs = config.parse(data, JobsSpec, study.recipe)
     return jobs, expand(jobs, unavailable=prepare.unavailable(None, prepare.backbones_of(jobs)))
 
@@ -127,14 +129,16 @@ def row(run: RunSpec, result: dict[str, Any], folder: Path, facts: dict[str, str
 class Worker:
     """Makes what the record lacks of one study, in a work directory."""
 
-    def __init__(self, name: str, workdir: Path, *, keep: bool, sizes: list[str] | None = None):
-        self.name, self.study, self.workdir, self.keep, self.sizes = name, STUDIES[name], workdir, keep, sizes
-        self.jobs, self.plan = planned(self.study)
+    def __init__(self, name: str, options: argparse.Namespace):
+        self.name, self.study, self.workdir = name, STUDIES[name], options.workdir
+        self.keep, self.sizes = options.keep, options.sizes
+        self.jobs, self.plan = planned(self.study, options.precision)
         self.origin, self.record = origins(self.jobs), Record()
 
     def facts(self, run: RunSpec) -> dict[str, str]:
         """What a row says beside its run, and is held against."""
-        return {"study": self.name, "network": self.study.backbone, "origin": self.origin[run.data.store]}
+        return {"study": self.name, "network": self.study.backbone, "precision": run.model.precision,
+                "origin": self.origin[run.data.store]}  # fmt: skip
 
     def missing(self, runs: Iterable[RunSpec]) -> list[RunSpec]:
         """Those without a row that still holds."""
@@ -142,14 +146,14 @@ class Worker:
         return [run for run in runs if rows.get(run.run_id, {}).get("origin") != self.origin[run.data.store]]
 
     def work(self, kinds: list[str]) -> None:
-        """Make the runs of schemes of these kinds, kind by kind, and the pretexts that they need."""
+        """Make the runs of these schemes, or of these kinds of scheme, one by one, and the pretexts that they need."""
         every = [item for item in self.plan.items if item.run is not None]
         pretexts = {item.key: item for item in every if item.run.scheme == "pretext"}
         for kind in kinds:
             for scheme in self.jobs.schemes:
-                asked = [
-                    i for i in every if i.run.scheme == scheme and scheme.partition("-")[0] == kind and self.asked(i)
-                ]
+                if kind not in (scheme, scheme.partition("-")[0]):
+                    continue
+                asked = [item for item in every if item.run.scheme == scheme and self.asked(item)]
                 todo = {run.run_id for run in self.missing(item.run for item in asked)}
                 if todo:
                     needed = [pretexts[key] for item in asked for key in item.needs if key in pretexts]
@@ -217,13 +221,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", type=Path, default=Path("pretexts"), help="default: pretexts")
     parser.add_argument("--study", choices=STUDIES, action="append", help="may be repeated (default: all)")
-    parser.add_argument("--kinds", nargs="+", default=["features", "scratch", "finetune"], help="in this order")
+    parser.add_argument("--kinds", nargs="+", default=["features", "scratch", "finetune"],
+                        help="of schemes, or schemes, in this order")  # fmt: skip
     parser.add_argument("--sizes", nargs="+", help="labels of the runs to make, as 25 100 all (default: every size)")
+    parser.add_argument("--precision", choices=["float32"], help="for CPUs on which bfloat16 is slow (no AVX-512)")
     parser.add_argument("--keep", action="store_true", help="keep the folders of all runs, 60 MB each")
     parser.add_argument("--table", action="store_true", help="run nothing: print what the record says")
     options = parser.parse_args()
     for name in [] if options.table else options.study or STUDIES:
-        worker = Worker(name, options.workdir, keep=options.keep, sizes=options.sizes)
+        worker = Worker(name, options)
         if not name.startswith("controls"):
             worker.floors()
         worker.work(options.kinds)
