@@ -1,6 +1,8 @@
 """The network: seeded beginning, pooling, dropout masks, max-norm, empty batches, sums over ranks."""
 
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -25,6 +27,18 @@ def test_convolutions_carry_torchvisions_names_and_shapes():
     ours = {name: p.shape for name, p in network().named_parameters()}
     assert {name: shape for name, shape in ours.items() if name.startswith("features.")} == theirs
     assert ours["head.hidden.weight"] == (64, 512)
+
+
+def test_convolutions_are_torchvisions_layers():
+    assert repr(network(shape=(32, 32, 3)).features) == repr(vgg16(weights=None).features)
+
+
+def test_a_vgg16_is_ready_without_what_takes_as_long_to_import_as_torch():
+    code = ("import sys; from hpc_astrossl.specs.run import ModelSpec; from hpc_astrossl.training import apply; "
+            "apply.empty(ModelSpec(), shape=(32, 32, 3), outputs=2).encode(apply.torch.zeros(1, 3, 32, 32)); "
+            "print({'torchvision', 'torch._dynamo', 'sympy'} & set(sys.modules))")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_the_same_seed_gives_the_same_weights_and_leaves_torchs_own_random_state_alone():

@@ -5,13 +5,16 @@ import pickle
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torchvision.models import VGG16_Weights, get_model_weights
 
 from hpc_astrossl import provenance
 from hpc_astrossl.cache import BUNDLED, bundled, found_weights, weights_file
 from hpc_astrossl.cli import main
 from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT, InputError
+from hpc_astrossl.names import IMAGENET
 from hpc_astrossl.nets import weights
 from hpc_astrossl.nets.vgg import build
+from hpc_astrossl.specs.backbones import BACKBONES, imagenet
 from hpc_astrossl.specs.run import ModelSpec
 
 
@@ -134,6 +137,12 @@ def test_fetching_checks_the_sum_in_the_address(tmp_path, tensors, monkeypatch):
     monkeypatch.setitem(weights.SOURCES, "imagenet-vgg16", wrong.as_uri())
     with pytest.raises(InputError, match="expected 00000000; try again"):
         weights.fetch("imagenet-vgg16")
+
+
+def test_addresses_are_torchvisions():
+    theirs = {imagenet(name): get_model_weights(name).IMAGENET1K_V1.url for name in BACKBONES}
+    assert weights.OTHER_SCALING == theirs[IMAGENET]
+    assert weights.SOURCES == theirs | {IMAGENET: VGG16_Weights.IMAGENET1K_FEATURES.url}
 
 
 def test_without_internet_the_way_round_is_told(tmp_path, monkeypatch):

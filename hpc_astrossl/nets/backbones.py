@@ -8,13 +8,12 @@ import functools
 from collections.abc import Callable
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.nets import sobel
-from hpc_astrossl.nets.vgg import SHRINK, VGG16, Head, begin_head, generator, working_precision
+from hpc_astrossl.nets.vgg import SHRINK, VGG16, Head, allocate, begin_head, generator, working_precision
 from hpc_astrossl.nets.vgg import build as build_vgg
 from hpc_astrossl.nets.vgg import empty as empty_vgg
 from hpc_astrossl.specs.backbones import BACKBONES
@@ -40,6 +39,8 @@ class FrozenNorm(nn.BatchNorm2d):
 
 def torso(spec: ModelSpec) -> nn.Module:
     """Images to features (B, width): torchvision's network without its last layer, and without random depth."""
+    import torchvision  # takes as long as torch itself, and VGG16 does without
+
     norm = nn.BatchNorm2d if spec.norm == "batch" else FrozenNorm
     make: Callable[..., nn.Module] = getattr(torchvision.models, spec.backbone)
     if spec.backbone.startswith("resnet"):
@@ -104,7 +105,7 @@ def empty(spec: ModelSpec, *, shape: Shape, outputs: int) -> VGG16 | Network:
                          "32 × 32 are needed; set a larger cutout size in the recipe")  # fmt: skip
     with torch.device("meta"):
         model = Network(spec, shape=shape, outputs=outputs)
-    model.to_empty(device="cpu")
+    allocate(model)
     if spec.sobel:
         model.features.sobel.copy_(sobel.kernels())
     return model.eval()

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.models.vgg import cfgs, make_layers
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.nets import sobel
 from hpc_astrossl.specs.run import ModelSpec
 
+# Outputs of the convolutions between two poolings: configuration D of Simonyan & Zisserman (2015), table 1.
+BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 CHANNELS = 512  # of the last convolution
 SHRINK = 32  # five poolings halve each side: 32 pixels become one
 FEW_PIXELS = 64 * 32 * 32  # in a batch: below, a CPU spends more on turning weights than channels-last images save it
@@ -70,15 +71,25 @@ def constrain(weight: Tensor, longest: float) -> None:
         weight.mul_(torch.where(norms > longest, longest / (norms + 1e-7), 1.0))
 
 
+def convolutions(channels: int = 3) -> nn.Sequential:
+    """VGG16's, each layer where torchvision's ``features`` has it; torchvision itself would take as long to import as
+    torch."""
+    layers: list[nn.Module] = []
+    for block in BLOCKS:
+        for outputs in block:
+            layers += [nn.Conv2d(channels, outputs, kernel_size=3, padding=1), nn.ReLU(inplace=True)]
+            channels = outputs
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)
+
+
 class VGG16(nn.Module):
     """The whole network: images (B, channels, height, width) to raw outputs (B, outputs)."""
 
     def __init__(self, spec: ModelSpec, *, shape: tuple[int, int, int], outputs: int):
         super().__init__()
         height, width, channels = shape
-        self.features = make_layers(cfgs["D"], batch_norm=False)
-        if channels != 3:
-            self.features[0] = nn.Conv2d(channels, 64, kernel_size=3, padding=1)
+        self.features = convolutions(channels)
         if spec.sobel:
             sobel.add(self.features, channels)
         self.pooling, self.precision, self.channels = spec.pooling, spec.precision, channels
@@ -150,10 +161,19 @@ def empty(spec: ModelSpec, *, shape: tuple[int, int, int], outputs: int) -> VGG1
                          "needed; set a larger cutout size in the recipe")  # fmt: skip
     with torch.device("meta"):  # without drawing torch's own initial values
         model = VGG16(spec, shape=shape, outputs=outputs)
-    model.to_empty(device="cpu")
+    allocate(model)
     if spec.sobel:
         model.features.sobel.copy_(sobel.kernels())
     return model
+
+
+def allocate(model: nn.Module) -> None:
+    """Give a model without memory some on the CPU, not filled, as ``to_empty`` does, which takes sympy for it."""
+    for module in model.modules():
+        for name, tensor in [*module.named_parameters(recurse=False)]:
+            setattr(module, name, nn.Parameter(torch.empty(tensor.shape, dtype=tensor.dtype), tensor.requires_grad))
+        for name, tensor in [*module.named_buffers(recurse=False)]:
+            setattr(module, name, torch.empty(tensor.shape, dtype=tensor.dtype))
 
 
 def build(spec: ModelSpec, *, shape: tuple[int, int, int], outputs: int, seed: int) -> VGG16:

@@ -12,12 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torchvision
 from safetensors import safe_open
 from safetensors.torch import load, load_file, save
 from torch import Tensor
-from torchvision.models import VGG16_Weights
-from torchvision.models.vgg import cfgs, make_layers
 
 from hpc_astrossl import provenance
 from hpc_astrossl.cache import BUNDLED, BUNDLED_FOLDER, cache_folder, found_weights, seen_file, weights_file
@@ -27,20 +24,24 @@ from hpc_astrossl.identity import UNKNOWN, both
 from hpc_astrossl.names import IMAGENET
 from hpc_astrossl.nets import seen, sobel
 from hpc_astrossl.nets.backbones import expected
+from hpc_astrossl.nets.vgg import convolutions
 from hpc_astrossl.specs.backbones import BACKBONES, backbone_of, imagenet
 
 PREFIX, COUNT = "features.", "num_batches_tracked"
 GRADIENTS = PREFIX + sobel.BUFFER  # is there where they were learnt from gradients
 MARK = "run_id"  # in the metadata of exported weights: whose they are
 # The convolutions that take RGB 0..255 minus the ImageNet mean, which is what scaling "caffe" gives them. The end
-# of the file's name is the beginning of its SHA-256.
-SOURCES = {IMAGENET: VGG16_Weights.IMAGENET1K_FEATURES.url} | {
-    imagenet(name): torchvision.models.get_model_weights(name).IMAGENET1K_V1.url
-    for name in BACKBONES
-    if name != "vgg16"
+# of the file's name is the beginning of its SHA-256. They are torchvision's addresses, which takes long to be asked.
+SITE = "https://download.pytorch.org/models/"
+SOURCES = {
+    IMAGENET: SITE + "vgg16_features-amdegroot-88682ab5.pth",
+    imagenet("resnet18"): SITE + "resnet18-f37072fd.pth",
+    imagenet("resnet50"): SITE + "resnet50-0676ba61.pth",
+    imagenet("convnext_tiny"): SITE + "convnext_tiny-983f1562.pth",
+    imagenet("efficientnet_b0"): SITE + "efficientnet_b0_rwightman-7f5810bc.pth",
 }
 # torchvision's own training, IMAGENET1K_V1: for images ÷ 255, then by mean and deviation. Another input altogether.
-OTHER_SCALING = VGG16_Weights.IMAGENET1K_V1.url
+OTHER_SCALING = SITE + "vgg16-397923af.pth"
 
 
 def read(path: Path, backbone: str = "vgg16") -> dict[str, Tensor]:
@@ -93,7 +94,7 @@ def wanted(backbone: str) -> dict[str, torch.Size]:
     if backbone != "vgg16":
         return {PREFIX + name: shape for name, shape in expected(backbone).items()}
     with torch.device("meta"):
-        return {PREFIX + name: p.shape for name, p in make_layers(cfgs["D"], batch_norm=False).named_parameters()}
+        return {PREFIX + name: p.shape for name, p in convolutions().named_parameters()}
 
 
 def checked(tensors: dict[str, Tensor], where: str, backbone: str = "vgg16") -> dict[str, Tensor]:
