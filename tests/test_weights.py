@@ -141,8 +141,8 @@ def test_fetching_checks_the_sum_in_the_address(tmp_path, tensors, monkeypatch):
 
 def test_addresses_are_torchvisions():
     theirs = {imagenet(name): get_model_weights(name).IMAGENET1K_V1.url for name in BACKBONES}
-    assert weights.OTHER_SCALING == theirs[IMAGENET]
-    assert weights.SOURCES == theirs | {IMAGENET: VGG16_Weights.IMAGENET1K_FEATURES.url}
+    assert theirs[IMAGENET] == weights.OTHER_SCALING
+    assert theirs | {IMAGENET: VGG16_Weights.IMAGENET1K_FEATURES.url} == weights.SOURCES
 
 
 def test_without_internet_the_way_round_is_told(tmp_path, monkeypatch):

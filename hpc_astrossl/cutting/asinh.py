@@ -29,12 +29,12 @@ class Scaling:
             return self.offset + 2 * self.softening * np.sinh(np.asarray(stored, dtype=np.float64) / A)
 
 
-def scaling(header: Any, primary: Any, path: Path) -> Scaling | None:
-    """The scaling that the image's header tells of, or the primary; None if pixels are linear.
+def scaling(headers: Any, path: Path) -> Scaling | None:
+    """The scaling that the headers (``fits.Headers``) tell of; None if pixels are linear.
 
     BadFile when one keyword is there alone.
     """
-    found = {key: header.get(key, primary.get(key)) for key in ("BOFFSET", "BSOFTEN")}
+    found = {key: headers.get(key) for key in ("BOFFSET", "BSOFTEN")}
     found = {key: value for key, value in found.items() if value is not None}
     if not found:
         return None

@@ -68,7 +68,7 @@ class BandImage:
     def _hold(self, said: float | None) -> None:
         """RecipeFault when a header without a WCS names another pixel scale than the recipe."""
         for key in _SCALES:
-            found = self.headers.image.get(key, self.headers.primary.get(key))
+            found = self.headers.get(key)
             if said is None or not isinstance(found, int | float) or found <= 0:
                 continue
             if abs(found / said - 1) > SCALES_AGREE:
@@ -172,7 +172,7 @@ def _bits(spec: BandImages, mask: fits.Image) -> int:
     for bit in spec.mask.bits:
         number = bit
         if isinstance(bit, str):
-            number = mask.headers.image.get(f"MP_{bit}", mask.headers.primary.get(f"MP_{bit}"))
+            number = mask.headers.get(f"MP_{bit}")
         if not isinstance(number, int):
             known = sorted(key[3:] for key in mask.headers.image if key.startswith("MP_"))
             raise RecipeFault(f"{mask.path}: has no mask plane {bit!r} (keyword MP_{bit}); its header names "

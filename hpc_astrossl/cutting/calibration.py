@@ -62,7 +62,7 @@ class Calibration:
     def _hold_band(self, headers: Headers, band: str) -> None:
         """RecipeFault when the header of a band's own file names another of the recipe's bands, by FILTER."""
         own = {band.lower(), self._bands[band].lower()}
-        said = str(headers.image.get("FILTER", headers.primary.get("FILTER", ""))).split()[:1]
+        said = str(headers.get("FILTER", "")).split()[:1]
         others = {name for both in self._bands.items() if both[0] != band for name in both}
         if len(headers.shape) == 2 and said and said[0] in others and said[0].lower() not in own:
             raise RecipeFault(f"{headers.path}: its FILTER is {said[0]!r}, but the recipe takes it for band {band}; "

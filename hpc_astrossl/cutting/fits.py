@@ -6,11 +6,13 @@ Tile-compressed images are decompressed tile by tile, so that only what is asked
 import hashlib
 import io
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +28,7 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.tables import streams
 
 Header = fits.Header
+_PLAIN = re.compile("[A-Z0-9_-]{1,8}")  # keywords that are found under their own name alone
 _MOST_KNOWN, _MOST_TEXTS = 1 << 17, 1 << 12
 BLOCK = 2880  # bytes of a block: headers and data of FITS fill whole ones
 _PIECE = BLOCK * 256  # bytes summed at a time, which the processor's cache holds
@@ -44,6 +47,21 @@ class Headers:
     image: Header
     primary: Header
 
+    def get(self, key: str, default: Any = None) -> Any:
+        """A keyword's value by the image's header, else by the primary.
+
+        Files are asked for some thirty keywords of which they have few, and astropy takes long to miss one.
+        """
+        if self._keywords is not None and key not in self._keywords and _PLAIN.fullmatch(key):
+            return default
+        return self.image.get(key, self.primary.get(key, default))
+
+    @cached_property
+    def _keywords(self) -> frozenset[str] | None:
+        """Of both; None where one holds records, which are found by a part of their keyword, too."""
+        names = frozenset(name.upper() for header in (self.image, self.primary) for name in header)
+        return None if any("." in name for name in names) else names
+
 
 class Image:
     """An open image, (height, width) or (planes, height, width); its rows are FITS rows: the first is the lowest.
@@ -61,7 +79,7 @@ class Image:
             sides = tuple(unit.tile_shape[axis] for axis in self._axes)
         self.tile, self._sides = sides[-2:], sides
         self.headers = Headers(path=path, shape=self.shape, image=unit.header, primary=units[0].header)
-        self._scaling = asinh.scaling(self.headers.image, self.headers.primary, path)
+        self._scaling = asinh.scaling(self.headers, path)
         self._place = _place_of_rows(stream, stored, self)
         self._packed = stored.end if stored.tiled else 0
         self._steps = _steps_of_tiles(stream, stored, self.shape, sides) if self._scaling is None else None

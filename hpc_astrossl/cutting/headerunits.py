@@ -32,7 +32,7 @@ def zero_point_of(headers: Headers, keys: Iterable[str]) -> float:
     """
     found = {}
     for key in keys:
-        value = headers.image.get(key, headers.primary.get(key))
+        value = headers.get(key)
         if value is not None:
             found[key] = _point(key, value, headers)
     if not found:
@@ -60,12 +60,12 @@ def contradiction(headers: Headers, points: Iterable[float], near: float = NEAR)
     in the recipe's sense, be they of counts or of counts a second; else None."""
     found = {}
     for key in POINTS:
-        value = headers.image.get(key, headers.primary.get(key))
+        value = headers.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             value = 2.5 * math.log10(value) if key == FLUX and value > 0 else value
             if LEAST_POINT <= value <= MOST_POINT:
                 found[key] = value
-    time = headers.image.get("EXPTIME", headers.primary.get("EXPTIME"))
+    time = headers.get("EXPTIME")
     known = isinstance(time, int | float) and not isinstance(time, bool) and 0 < time < math.inf
     shifts = (0.0, 2.5 * math.log10(time), -2.5 * math.log10(time)) if known else (0.0,)
     agree = any(abs(value + shift - point) <= near
@@ -77,7 +77,7 @@ def exposure(headers: Headers, key: float | str) -> float:
     """Seconds by which counts are divided: the number, or the keyword's. RecipeFault when there is none."""
     if not isinstance(key, str):
         return key
-    value = headers.image.get(key, headers.primary.get(key))
+    value = headers.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise RecipeFault(f"{headers.path}: exposure time {key} = {value!r}; expected a positive number of seconds")
     return float(value)
