@@ -4,6 +4,7 @@ import importlib.util
 import os
 import signal
 
+import narrow as narrow_networks
 import pytest
 import slurm_support
 
@@ -20,6 +21,25 @@ def unhurried():
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: os.fstat(descriptor) and None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    """VGG16 has an eighth of its channels while the tests of a module run in this process.
+
+    For tests of the loop, its files and what is made of a run, none of which asks how wide the network is: they wait
+    for convolutions and weights of 58 MB otherwise. Whole networks stay where a test is about them, about what the
+    project ships for them, or about processes.
+    """
+    with narrow_networks.channels(8):
+        yield
+
+
+@pytest.fixture
+def whole():
+    """VGG16 as it is, for a test of such a module."""
+    with narrow_networks.channels(1):
         yield
 
 

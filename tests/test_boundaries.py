@@ -1,6 +1,7 @@
 """Who may import whom: held once by the import graph, and once in a fresh interpreter with modules blocked."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,7 @@ def room(path: Path) -> str:
     return "" if first == "__init__.py" else first.removesuffix(".py")
 
 
+@functools.cache
 def imports(path: Path, *, top_only: bool = False) -> set[str]:
     """Dotted names of everything a file imports, anywhere in it or only when it is imported."""
     tree = ast.parse(path.read_text())

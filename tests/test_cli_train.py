@@ -1,11 +1,18 @@
 """``astrossl train`` from the command line."""
 
+import dataclasses
+import os
+import subprocess
+import sys
+
 import pytest
-from training_toys import HEAD, make_run, make_store
+from training_toys import ALL, HEAD, make_run, make_store
 
 from hpc_astrossl import config
 from hpc_astrossl.cli import main
 from hpc_astrossl.errors import EXIT_DONE, EXIT_FAULT, EXIT_INPUT
+
+pytestmark = pytest.mark.usefixtures("narrow")
 
 
 @pytest.fixture
@@ -49,3 +56,24 @@ def test_a_loss_that_is_no_number_is_a_message_and_status_1(workdir, capsys):
     error = capsys.readouterr().err
     assert error.startswith("astrossl train: the loss of epoch 1, step ")
     assert "Traceback" not in error
+
+
+WITHOUT = """
+import sys
+for name in ("torchvision", "torch._dynamo", "torch.fx.experimental.symbolic_shapes"):
+    sys.modules[name] = None  # to import it is an error
+from pathlib import Path
+from hpc_astrossl.cli import main
+assert main(["train", "run.yaml", "--set", "data.train_size=8"]) == 0
+(run,) = map(str, Path("runs/toys").iterdir())
+assert main(["embed", run, "toy", "--out", "a.npz"]) == main(["predict", run, "toy", "--out", "a.csv"]) == 0
+"""
+
+
+def test_a_run_of_vgg16_starts_without_what_it_does_not_need(workdir):
+    """Each of these libraries takes a second or more to import, and torch's optimisers and empty tensors would."""
+    (workdir / "run.yaml").write_text(config.dump(make_run(HEAD, dataclasses.replace(ALL, epochs=1))))
+    done = subprocess.run([sys.executable, "-c", WITHOUT], cwd=workdir, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (workdir / "a.csv").exists()

@@ -18,6 +18,8 @@ from hpc_astrossl.training.export import export
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.run import train
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 PRETEXT = make_run(HEAD, set="pretext", target="magnitudes", store="pre")
 PRETEXT_ID = names.resolved(PRETEXT).run_id
 LATER = make_run(HEAD, weights=f"run:{PRETEXT_ID}")

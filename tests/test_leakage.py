@@ -19,6 +19,8 @@ from hpc_astrossl.specs.jobs import JobsSpec
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.run import train
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 PRETEXT = make_run(HEAD, set="pretext", target="magnitudes", store="pre")
 
 

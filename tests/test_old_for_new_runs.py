@@ -24,6 +24,8 @@ from hpc_astrossl.store import embedding, open_store
 from hpc_astrossl.training import apply, parts, pictures
 from hpc_astrossl.training.run import train
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 OTHER = dataclasses.replace(LATER, seed=1)
 LONGER = dataclasses.replace(LATER, phases=(dataclasses.replace(HEAD, epochs=5),))
 ANOTHER = "not what the store was made with|damaged store: .*the manifest says"

@@ -12,10 +12,13 @@ from training_toys import BANDS, HEAD, make_run, make_store
 from hpc_astrossl import names
 from hpc_astrossl.cli import main
 from hpc_astrossl.errors import EXIT_DONE, EXIT_INPUT, InputError
+from hpc_astrossl.nets import vgg
 from hpc_astrossl.store import embedding, open_store
 from hpc_astrossl.training import apply, parts
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.run import train
+
+pytestmark = pytest.mark.usefixtures("narrow")
 
 
 def trained(workdir, **changes):
@@ -45,7 +48,7 @@ def test_features_are_those_of_the_run(workdir, folder, tmp_path):
     assert main(["embed", str(folder), str(workdir / "toy"), "--out", str(out)]) == EXIT_DONE
     embedded = np.load(out)
     reported, rows = rows_of(folder / "features.npz", embedded["object_id"])
-    assert embedded["features"].shape == (48, 512)
+    assert embedded["features"].shape == (48, vgg.CHANNELS)
     assert embedded["label"].tolist() == [0, 1] * 24
     np.testing.assert_allclose(embedded["features"][rows], reported["features"], rtol=1e-4, atol=1e-5)
     assert not list(tmp_path.glob("*.parts"))

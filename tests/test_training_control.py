@@ -12,6 +12,8 @@ from hpc_astrossl.training import control
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.run import train
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 def test_the_mask_is_a_central_disc_that_flips_and_turns_leave_alone():
     disc = control.central_disc(32, 32)

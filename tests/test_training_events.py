@@ -11,6 +11,8 @@ from hpc_astrossl.training import events
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.run import train
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 def test_the_checksum_is_castagnolis():
     assert events.crc32c(b"123456789") == 0xE3069283

@@ -29,6 +29,8 @@ from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.run import train
 from hpc_astrossl.training.watch import Stop
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 RUN = names.resolved(make_run(HEAD))
 
 

@@ -11,6 +11,8 @@ from hpc_astrossl.store import layout, open_store
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.run import train
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 @pytest.fixture
 def workdir(tmp_path, monkeypatch):

@@ -46,6 +46,32 @@ def test_a_subset_is_drawn_from_the_seed():
 # ---- optim
 
 
+@pytest.mark.parametrize("kind", ["adam", "sgd"])
+def test_an_optimiser_steps_as_torchs_does_and_takes_its_state(kind):
+    """To the last bit, before and after each has taken up the other's state."""
+    spec = PhaseSpec(trains="head", optimizer=kind, learning_rate=1e-2, epochs=1)
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (torch.nn.Linear(5, 3) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    lean = optimizer(ours, spec)
+    plain = type(lean).__mro__[1](theirs.parameters(), **{name: lean.defaults[name] for name in GIVEN[kind]})
+    assert type(plain).__module__ == f"torch.optim.{kind}"
+    for _ in range(2):
+        for _ in range(3):
+            images = torch.rand(4, 5, generator=generator)
+            for net, one in ((ours, lean), (theirs, plain)):
+                one.zero_grad()
+                net(images).square().sum().backward()
+                one.step()
+            assert torch.equal(ours.weight, theirs.weight)
+        mine, other = lean.state_dict(), plain.state_dict()
+        lean.load_state_dict(other)
+        plain.load_state_dict(mine)
+
+
+GIVEN = {"adam": ("lr", "fused"), "sgd": ("lr", "fused", "momentum", "nesterov")}
+
+
 def test_stopping_counts_epochs_without_a_better_loss():
     stopping = Stopping(patience=2)
     assert [stopping.better(loss, epoch) for epoch, loss in enumerate([3.0, 2.0, 2.0], 1)] == [True, True, False]

@@ -25,6 +25,8 @@ from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.pictures import Wish
 from hpc_astrossl.training.run import train
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 RECIPE = """\
 survey: T
 release: "1"

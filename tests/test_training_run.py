@@ -11,11 +11,14 @@ from training_toys import ALL, BANDS, HEAD, make_run, make_store, replace_weight
 from hpc_astrossl import config, names
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import InputError, TrainingError
+from hpc_astrossl.nets import vgg
 from hpc_astrossl.specs.run import RunSpec, TrainingSpec
 from hpc_astrossl.store import open_store
 from hpc_astrossl.training import progress
 from hpc_astrossl.training.folder import EVENTS, RunFolder, run_path
 from hpc_astrossl.training.run import train
+
+pytestmark = pytest.mark.usefixtures("narrow")
 
 LONG_HEAD = dataclasses.replace(HEAD, learning_rate=3e-3, epochs=25)
 
@@ -34,6 +37,7 @@ def metrics(path):
     return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.usefixtures("whole")
 def test_a_run_learns_and_leaves_the_folder_that_the_contract_describes(workdir):
     run = make_run(LONG_HEAD, train_size=24)
     result = train(run, workdir)
@@ -66,7 +70,7 @@ def test_a_run_learns_and_leaves_the_folder_that_the_contract_describes(workdir)
     right = predictions["output"].argmax(axis=1) == predictions["truth"]
     assert right[8:].mean() == result["metrics"]["test"]["accuracy"]
     features, cutouts = np.load(path / "features.npz"), np.load(path / "cutouts.npz")
-    assert (features["features"].shape, features["features"].dtype) == ((8, 512), np.float32)
+    assert (features["features"].shape, features["features"].dtype) == ((8, vgg.CHANNELS), np.float32)
     assert (cutouts["images"] == open_store(workdir / "toy").images(order[:8])).all()
 
 
@@ -89,6 +93,7 @@ def test_a_finished_run_is_not_touched(workdir, capsys):
     assert {p: p.stat().st_mtime_ns for p in path.iterdir()} == before
 
 
+@pytest.mark.usefixtures("whole")
 def test_the_same_configuration_gives_the_same_bits(workdir, tmp_path_factory):
     run, other = make_run(HEAD, ALL), tmp_path_factory.mktemp("other")
     make_store(other / "toy")
@@ -215,7 +220,7 @@ def test_weights_for_another_number_of_channels_are_refused(workdir):
     train(run, workdir)
     path = folder(workdir, run) / "weights.safetensors"
     tensors = load_file(path)
-    tensors["features.0.weight"] = np.zeros((64, 12, 3, 3), dtype=np.float32)
+    tensors["features.0.weight"] = np.zeros((vgg.BLOCKS[0][0], 12, 3, 3), dtype=np.float32)
     replace_weights(path.parent, tensors)
     make_store(workdir / "other", prefix="L", ra=100)
     with pytest.raises(InputError, match=r"they take 12 channels, .*other has 3"):

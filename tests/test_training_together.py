@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 
+import narrow
 import numpy as np
 import pytest
 import torch
@@ -25,6 +26,8 @@ from hpc_astrossl.training.optim import optimizer
 from hpc_astrossl.training.run import Training, train
 from hpc_astrossl.training.stack import Stack
 from hpc_astrossl.training.together import train_together
+
+pytestmark = pytest.mark.usefixtures("narrow")
 
 # Products of a batch filled up with zeros, and of many heads at once, may round otherwise: a few units in the last
 # place of a gradient, over a few hundred steps of Adam.
@@ -67,7 +70,17 @@ class EndOfProcess(Exception):
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """A work directory with a pretext run whose convolutions others begin from, and its run id."""
-    workdir = tmp_path_factory.mktemp("source")
+    return begun(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="module")
+def whole_source(tmp_path_factory):
+    """The same of the whole network."""
+    with narrow.channels(1):
+        return begun(tmp_path_factory.mktemp("source"))
+
+
+def begun(workdir):
     make_store(workdir / "toy")
     make_store(workdir / "other", objects=72, seed=1, prefix="L", ra=100)
     earlier = make_run(dataclasses.replace(ALL, epochs=1), set="pretext", target="magnitudes")
@@ -104,9 +117,13 @@ def alone(runs, workdir):
     ],
     ids=["adam", "sgd of magnitudes", "views and max-norm", "plain"],
 )
-def test_each_head_is_the_head_trained_alone(source, workdir, tmp_path, changes):
-    runs = heads(source, **changes)
-    shutil.copytree(source[0], tmp_path / "alone")
+def test_each_head_is_the_head_trained_alone(request, tmp_path, changes):
+    if not changes:
+        request.getfixturevalue("whole")
+    source = request.getfixturevalue("source" if changes else "whole_source")
+    runs, workdir = heads(source, **changes), tmp_path / "work"
+    for place in (workdir, tmp_path / "alone"):
+        shutil.copytree(source[0], place)
     alone(runs, tmp_path / "alone")
     results = train_together(runs, workdir)
     assert [result["run_id"] for result in results] == [run.run_id for run in runs]

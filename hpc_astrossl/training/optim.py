@@ -1,5 +1,6 @@
 """Optimisers, the learning rate's fall on a plateau, and when a phase stops early."""
 
+import inspect
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +12,19 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from hpc_astrossl.specs.run import PhaseSpec, TrainingSpec
 
 
+def _lean(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """torch's optimiser without the guards for ``torch.compile``, which import as much as torch itself.
+
+    The guards are decorators; what they decorate is torch's own, and does the same.
+    """
+    names = ("add_param_group", "state_dict", "load_state_dict", "zero_grad")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(inspect.unwrap(kind.step))})
+
+
+Adam, SGD = _lean(torch.optim.Adam), _lean(torch.optim.SGD)
+
+
 def optimizer(net: nn.Module, spec: PhaseSpec) -> torch.optim.Optimizer:
     """Adam with its usual betas, or SGD with Nesterov momentum; no weight decay (the paper: λ = 0).
 
@@ -19,8 +33,8 @@ def optimizer(net: nn.Module, spec: PhaseSpec) -> torch.optim.Optimizer:
     common = {"lr": spec.learning_rate, "fused": True}
     learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
     if spec.optimizer == "adam":
-        return torch.optim.Adam(learning, **common)
-    return torch.optim.SGD(learning, momentum=spec.momentum, nesterov=spec.momentum > 0, **common)
+        return Adam(learning, **common)
+    return SGD(learning, momentum=spec.momentum, nesterov=spec.momentum > 0, **common)
 
 
 class Plateau:

@@ -20,7 +20,7 @@ class Stack:
 
     def __init__(self, heads: list[Head], optimizers: list[Optimizer]):
         self.heads, self.optimizers = heads, optimizers
-        self.first, self.kind = heads[0], type(optimizers[0])
+        self.first, self.kind = heads[0], Adam if isinstance(optimizers[0], Adam) else SGD
         names = [name for name, _ in self.first.named_parameters()]
         self.weights = {name: self._stacked([head.get_parameter(name) for head in heads]) for name in names}
         self.states = {name: self._stacked_states(name) for name in names}

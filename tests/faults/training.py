@@ -38,10 +38,10 @@ def scenes() -> list[Scene]:
 
 def small() -> None:
     """Convolutions of an eighth of their width; a checkpoint after every epoch and step; feature segments of eight."""
-    from hpc_astrossl.nets import vgg, weights
+    from hpc_astrossl.nets import vgg
     from hpc_astrossl.training import checkpoint, encoding
 
-    vgg.cfgs = weights.cfgs = {"D": [value if value == "M" else value // 8 for value in vgg.cfgs["D"]]}
+    vgg.BLOCKS = tuple(tuple(width // 8 for width in group) for group in vgg.BLOCKS)
     vgg.CHANNELS //= 8
     checkpoint.COST_SHARE, encoding.SEGMENT = 1e9, 8
 
