@@ -71,6 +71,22 @@ def test_a_twin_without_pixels_removes_nobody(overlap):
     assert store.info.counts["rejected"] == {"pixels without a value": 4, "within 1 arcsec of a brighter object": 4}
 
 
+def test_a_picture_with_calibrated_coadds_beside_it_is_looked_at(overlap, monkeypatch):
+    """What is blank in field A's picture is left to B; the coadds are not opened for that."""
+    for name in "AB":
+        image = np.nan_to_num(fits.getdata(overlap / f"{name}_r.fits"))
+        grey = np.clip(image / max(image.max(), 1) * 2000, 0, 255).astype(np.uint8)
+        grey[image == 0] = 0
+        Image.fromarray(np.repeat(grey[::-1, :, None], 3, axis=2)).save(overlap / f"{name}.png")
+    held, hold = [], looks._reasons
+    monkeypatch.setattr(looks, "_reasons", lambda *args, **more: held.append(more) or hold(*args, **more))
+    recipe = FIELDS.replace("fields: {", 'fields: {rgb: "{field}.png", ').replace("images: bands", "images: rgb")
+    found = ids(made(overlap, recipe))
+    assert held[0] == {"alone": True}
+    assert len(found) == 8
+    assert {one[0] for one in found} == {"A", "B"}
+
+
 def test_a_damaged_field_leaves_the_seam_to_the_other(overlap):
     (overlap / "A_r.fits").write_bytes((overlap / "A_r.fits").read_bytes()[:100_000])
     assert ids(made(overlap, FIELDS, "fields.unreadable=reject")) == {f"B{n}" for n in range(8)}

@@ -32,9 +32,12 @@ MEMORY = 1 << 28  # bytes, about, for the bands that are read together
 
 
 class FieldSource:
-    """Cutouts of whole fields; ``images`` is rgb (uint8) or bands (float32 surface brightness, a channel a band)."""
+    """Cutouts of whole fields; ``images`` is rgb (uint8) or bands (float32 surface brightness, a channel a band).
 
-    encoding, streams = None, True
+    Unless ``held``, a picture is not held against the coadd that lies beside it.
+    """
+
+    encoding, streams, held = None, True, True
 
     def __init__(self, recipe: Recipe, folder: Path, objects: Objects, images: str, threads: int = 1):
         self._spec, self._size, self._folder, self._objects = recipe.fields, recipe.size, folder, objects
@@ -196,7 +199,7 @@ class FieldSource:
 
     def _beside(self, unit: Unit, image: np.ndarray) -> None:
         """Hold the picture against the first coadd that lies beside it: its size, and which way its rows run."""
-        for place, hdu in self._places(unit.name, self._all_bands[:1]) if self._spec.bands else ():
+        for place, hdu in self._places(unit.name, self._all_bands[:1]) if self.held and self._spec.bands else ():
             if not there(place.path):
                 return
             try:

@@ -92,26 +92,34 @@ class Looks:
 
 def look(recipe: Recipe, source: Path, question: Question, threads: int = 1) -> list[str]:
     """The reason of each object of a question, "" for none."""
-    hasty = _hasty(recipe, question.images)
-    found = _reasons(hasty, source, question, threads)
-    return found if hasty is recipe or not any(found) else _reasons(recipe, source, question, threads)
+    hasty, alone = _hasty(recipe, question.images), _of_picture(recipe, question.images)
+    found = _reasons(hasty, source, question, threads, alone=alone)
+    if not any(found) or (hasty is recipe and not alone):
+        return found
+    return _reasons(recipe, source, question, threads)
+
+
+def _of_picture(recipe: Recipe, images: str) -> bool:
+    """Whether coadds only lie beside what is cut: holding the picture against them only ever stops the cutting, and is
+    done then."""
+    return images == "rgb" and recipe.fields is not None and recipe.fields.lupton is None
 
 
 def _hasty(recipe: Recipe, images: str) -> Recipe:
-    """The recipe without what only ever stops the cutting, and is found out then: coadds beside a picture, and sums
-    over whole files where damaged ones are not rejected. It tells at little cost which cutouts are good."""
+    """The recipe without what only ever stops the cutting, and is found out then: sums over whole files where damaged
+    ones are not rejected. It tells at little cost which cutouts are good."""
     spec = recipe.fields
-    if spec is None or spec.bands is None:
+    if spec is None or spec.bands is None or _of_picture(recipe, images):
         return recipe
-    if images == "rgb" and spec.lupton is None:
-        return replace(recipe, fields=replace(spec, bands=None))
     if spec.unreadable == "reject" or not spec.checksum:
         return recipe
     return replace(recipe, fields=replace(spec, checksum=False))
 
 
-def _reasons(recipe: Recipe, source: Path, question: Question, threads: int) -> list[str]:
+def _reasons(recipe: Recipe, source: Path, question: Question, threads: int, alone: bool = False) -> list[str]:
     cutter = open_source(recipe, source, question.objects, question.images, threads)
+    if alone:
+        cutter.held = False
     found = np.full(len(question.objects), "", dtype=object)
     for unit in cutter.units(np.arange(len(found))):
         found[unit.rows] = _of_unit(recipe, cutter, unit)
