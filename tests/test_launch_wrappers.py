@@ -51,7 +51,8 @@ def test_a_wrapper_that_gives_our_words_to_a_shell_once_more(put, tmp_path, thro
     """As ssh does on its other end."""
     squeue = put("squeue.real", f'#!/bin/bash\n[ "$*" = "{" ".join(queue.SQUEUE[1:])} --me" ] || exit 0\n'
                  f'echo "{HEADING}"\necho "5_1|RUNNING|None|e.scratch|/x.sh"\n')  # fmt: skip
-    sinfo = put("sinfo.real", f'#!/bin/bash\n[ "$*" = "{" ".join(queue.SINFO[1:])}" ] && echo "debug*|2:00:00|4|8000"\n')
+    sinfo = put("sinfo.real", f'#!/bin/bash\n[ "$*" = "{" ".join(queue.SINFO[1:])}" ] && '
+                f'echo "debug*|2:00:00|4|8000"\n')  # fmt: skip
     put("squeue", f"#!/bin/bash\nreal={squeue}\n{through}\n")
     put("sinfo", f"#!/bin/bash\nreal={sinfo}\n{through}\n")
     assert queue.states().keys() == {"5_1"}
