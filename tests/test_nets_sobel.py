@@ -21,8 +21,6 @@ from hpc_astrossl.training.export import export
 from hpc_astrossl.training.folder import run_path
 from hpc_astrossl.training.run import train
 
-pytestmark = pytest.mark.usefixtures("narrow")
-
 STORE = "stores/images.zarr"
 
 

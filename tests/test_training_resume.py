@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import narrow
 import pytest
 import torch
 from training_toys import ALL, HEAD, make_run, make_store
@@ -23,6 +24,7 @@ from hpc_astrossl.training.checkpoint import Checkpoints
 from hpc_astrossl.training.folder import RunFolder, run_path
 from hpc_astrossl.training.run import train
 
+pytestmark = pytest.mark.usefixtures("narrow")
 EPOCHS = 3
 TIMES = {"seconds", "samples_per_second", "data_wait"}
 RUN = make_run(HEAD, dataclasses.replace(ALL, epochs=EPOCHS), train_size=20)  # 3 steps an epoch
@@ -49,6 +51,15 @@ def undisturbed(tmp_path_factory):
     """The folder of the run that nobody touched."""
     workdir = workplace(tmp_path_factory.mktemp("undisturbed"))
     train(RUN, workdir)
+    return folder(workdir)
+
+
+@pytest.fixture(scope="module")
+def undisturbed_whole(tmp_path_factory):
+    """The same of the whole network, which processes have."""
+    workdir = workplace(tmp_path_factory.mktemp("undisturbed"))
+    with narrow.channels(1):
+        train(RUN, workdir)
     return folder(workdir)
 
 
@@ -93,23 +104,25 @@ def signalled(workdir, number, lines):
     return process.returncode, errors
 
 
-def test_killed_twice_and_started_again_gives_the_same_bits(workdir, undisturbed):
+@pytest.mark.usefixtures("whole")
+def test_killed_twice_and_started_again_gives_the_same_bits(workdir, undisturbed_whole):
     for lines in (4, 5):
         assert signalled(workdir, signal.SIGKILL, lines)[0] == -signal.SIGKILL
         assert (folder(workdir) / "checkpoint").exists()
         assert not (folder(workdir) / "result.json").exists()
     train(RUN, workdir)
     assert "going on after epoch" in (folder(workdir) / "log").read_text()
-    same(folder(workdir), undisturbed)
+    same(folder(workdir), undisturbed_whole)
 
 
-def test_a_request_to_stop_exits_with_to_be_continued(workdir, undisturbed):
+@pytest.mark.usefixtures("whole")
+def test_a_request_to_stop_exits_with_to_be_continued(workdir, undisturbed_whole):
     status, errors = signalled(workdir, signal.SIGTERM, 4)
     assert status == EXIT_CONTINUE
     assert "stopped by SIGTERM in epoch" in errors
     assert "Traceback" not in errors
     train(RUN, workdir)
-    same(folder(workdir), undisturbed)
+    same(folder(workdir), undisturbed_whole)
 
 
 class Killed(Exception):
