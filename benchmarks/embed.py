@@ -26,7 +26,7 @@ import numpy as np
 import torch
 import torchvision
 
-from hpc_astrossl import names
+from hpc_astrossl import names, provenance
 from hpc_astrossl.specs.run import DataSpec, ModelSpec, PhaseSpec, RunSpec
 from hpc_astrossl.store import StoreInfo, create, embedding
 from hpc_astrossl.training.apply import PART_ROWS
@@ -156,6 +156,7 @@ def main() -> None:
     start, loop = statistics.median(begun), statistics.median(loops)
     first = start - FEW * loop  # of which nothing is the network's
     record: dict[str, Any] = {
+        "commit": provenance.code()["commit"], "date": provenance.now(),  # networks may be measured on different days
         "objects": objects, "side": SIDE, "precision": PRECISION, "parts": -(-objects // PART_ROWS), "whole": whole,
         **continued,
         "bare loop, objects/s": round(1 / loop), "embed, objects/s": round(objects / (whole["cpu_seconds"] - first)),
