@@ -10,7 +10,7 @@ sed -nE 's/^Inst ([^ ]+) (\[[^]]*\] )?\(([^ ]+) .*/\1=\3/p' plan.txt | xargs -r 
 for deb in *.deb; do [ ! -e "$deb" ] || dpkg -x "$deb" "$work/debian"; done
 [ ! -d "$work/debian/etc" ] || ln -s "$work/debian/etc" "$work/.gnuastro"  # its defaults are looked for here, too
 export PATH="$work/debian/usr/bin:$PATH" LD_LIBRARY_PATH="$work/debian/usr/lib/x86_64-linux-gnu"
-astcrop --version | head -1
+astcrop --version | head -1 | grep --fixed-strings '0.19'  # of gnuastro=0.19-1+b2, pinned above
 cd "$work"
 astarithmetic 100 100 2 makenew float32 --output=field.fits --quiet
 for width in 9 10 11 64; do
