@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpc_astrossl import config
-from hpc_astrossl.cli import jobs
+from hpc_astrossl.cli import submit
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.launch import answers, client, executors, queue, sending
 from hpc_astrossl.launch.ledger import Entry, Ledger
@@ -217,11 +217,11 @@ def test_an_array_that_a_wrapper_sent_twice_is_one_array_and_an_idle_copy(put, p
     listing = queue.states()
     assert copies(ledger, listing) == {"7": "8"}
     assert orphans(ledger, listing).keys() == {"7"}  # cancel ends it with the rest
-    jobs._settle(ledger)
+    submit._settle(ledger)
     assert "job 7 is a second copy of 8" in capsys.readouterr().err
     ledger.add([Entry(kind="cancelled")])
     with pytest.raises(InputError, match=r"7 \(e.scratch\), 8 \(e.scratch\), never noted or cancelled"):
-        jobs._settle(ledger)
+        submit._settle(ledger)
 
 
 def test_a_login_node_without_srun_submits(put, parcel):

@@ -14,7 +14,7 @@ from hpc_astrossl.cutting.arrayfiles import open_array, words
 from hpc_astrossl.cutting.badbooks import Books
 from hpc_astrossl.cutting.badfile import RecipeFault
 from hpc_astrossl.cutting.calibration import Calibration
-from hpc_astrossl.cutting.fits import Header, Headers
+from hpc_astrossl.cutting.fitsheaders import Header, Headers
 from hpc_astrossl.cutting.source import BLANK, RGB, SMALL, Unit, blank, blocks, window
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import ARRAY_ROW, NO_ROW, Objects

@@ -30,7 +30,7 @@ class Scaling:
 
 
 def scaling(headers: Any, path: Path) -> Scaling | None:
-    """The scaling that the headers (``fits.Headers``) tell of; None if pixels are linear.
+    """The scaling that the headers (``fitsheaders.Headers``) tell of; None if pixels are linear.
 
     BadFile when one keyword is there alone.
     """

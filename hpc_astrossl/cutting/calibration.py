@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from hpc_astrossl.cutting.badfile import RecipeFault
-from hpc_astrossl.cutting.fits import Headers
+from hpc_astrossl.cutting.fitsheaders import Headers
 from hpc_astrossl.cutting.headerunits import NEAR, contradiction, exposure, per_second, stated, zero_point_of
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.specs import patterns

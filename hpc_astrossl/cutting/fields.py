@@ -14,6 +14,7 @@ from hpc_astrossl.cutting.badfile import BadFile
 from hpc_astrossl.cutting.bandimage import BandImage, Place, band_windows, beside, open_band
 from hpc_astrossl.cutting.calibration import Calibration
 from hpc_astrossl.cutting.containers import there
+from hpc_astrossl.cutting.fitsfaults import missing
 from hpc_astrossl.cutting.geometry import field_size
 from hpc_astrossl.cutting.grids import Reference
 from hpc_astrossl.cutting.objectgrids import object_grid
@@ -76,7 +77,7 @@ class FieldSource:
                  for name, part in zip(names, np.split(ordered, ends[:-1]), strict=len(names) > 0)]  # fmt: skip
         if self._spec.unreadable == "stop":
             for path in (path for unit in units for path in self._needed(unit) if not path.is_file()):
-                raise fits.missing(path)
+                raise missing(path)
         return units
 
     def first(self, unit: Unit) -> tuple[Path, Hdu]:

@@ -3,64 +3,26 @@
 Tile-compressed images are decompressed tile by tile, so that only what is asked for costs time and memory.
 """
 
-import hashlib
 import io
 import os
-import re
-import threading
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 
-from hpc_astrossl.cutting import asinh, containers
-from hpc_astrossl.cutting.badfile import NO_FILE, TRUNCATED, BadFile
-from hpc_astrossl.cutting.blocksums import BlockSums
+from hpc_astrossl.cutting import asinh, blocksums, containers
+from hpc_astrossl.cutting.badfile import TRUNCATED, BadFile
+from hpc_astrossl.cutting.fitsfaults import named
+from hpc_astrossl.cutting.fitsheaders import Header, Headers
 from hpc_astrossl.cutting.fitsunits import RAW, Stored, choose, opened
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.tables import streams
 
-Header = fits.Header
-_PLAIN = re.compile("[A-Z0-9_-]{1,8}")  # keywords that are found under their own name alone
 _MOST_KNOWN, _MOST_TEXTS = 1 << 17, 1 << 12
-BLOCK = 2880  # bytes of a block: headers and data of FITS fill whole ones
-_PIECE = BLOCK * 256  # bytes summed at a time, which the processor's cache holds
 _WHOLE = 0.05  # a float of a mask that is so near a whole number is one
 AT_A_TIME = 1024  # rows, about, that who reads many windows holds
-_FAULTS = (*streams.FAULTS, ValueError, TypeError, KeyError, IndexError, RuntimeError, ImportError, AstropyWarning,
-           fits.VerifyError)  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Headers:
-    """What the headers of an image tell: its ``shape`` without axes of length one, its own and the primary header."""
-
-    path: Path
-    shape: tuple[int, ...]
-    image: Header
-    primary: Header
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """A keyword's value by the image's header, else by the primary.
-
-        Files are asked for some thirty keywords of which they have few, and astropy takes long to miss one.
-        """
-        if self._keywords is not None and key not in self._keywords and _PLAIN.fullmatch(key):
-            return default
-        return self.image.get(key, self.primary.get(key, default))
-
-    @cached_property
-    def _keywords(self) -> frozenset[str] | None:
-        """Of both; None where one holds records, which are found by a part of their keyword, too."""
-        names = frozenset(name.upper() for header in (self.image, self.primary) for name in header)
-        return None if any("." in name for name in names) else names
 
 
 class Image:
@@ -193,7 +155,7 @@ def open_image(
             stored, units = opened(stream, path, axes, hdu)
             _remember(key, stored)
             if checksum:
-                _verify(stream, path, stored)
+                blocksums.verify(stream, path, stored)
             if stored.tiled:  # taken one by one from the file, tiles cost more than reading all of it
                 stream.seek(0)
                 units = fits.HDUList.fromstring(stream.read())
@@ -256,109 +218,10 @@ _SUMMED: dict[tuple, bool] = {}  # of files that were opened in this process
 
 
 def _key(path: Path, axes: int, hdu: int | str | None) -> tuple:
-    return *_stamp(path), axes, hdu
+    return *blocksums.stamp(path), axes, hdu
 
 
 def _remember(key: tuple, stored: Stored) -> None:
     if len(_SUMMED) > _MOST_KNOWN:
         _SUMMED.clear()
     _SUMMED[key] = stored.datasum is not None
-
-
-def missing(path: Path) -> BadFile:
-    """The message for an image that the catalogue needs and the folder does not have."""
-    return BadFile(f"{path}: no such file; objects of the catalogue lie in this field. Fetch it, correct the file name "
-                   "in the recipe, or set fields.unreadable=reject", NO_FILE)  # fmt: skip
-
-
-def _verify(stream: IO[bytes], path: Path, stored: Stored) -> None:
-    """Hold the data against their DATASUM (FITS 4.0, appendix J): the ones' complement sum of 32-bit words."""
-    if stored.datasum is None:
-        return
-    blocks = slice(stored.start // BLOCK, stored.end // BLOCK)
-    known = _SUMS.get(_stamp(path)) if isinstance(stream, io.BufferedReader) else None
-    total = int(known[blocks].sum()) if known is not None else _summed(stream, stored)
-    if total % 0xFFFFFFFF != int(stored.datasum) % 0xFFFFFFFF:
-        raise BadFile(f"{path}: damaged: its data do not add up to their DATASUM; fetch it again (or, if the "
-                      "DATASUM is what is stale, set checksum=false beside bands in the recipe)")  # fmt: skip
-
-
-def _summed(stream: IO[bytes], stored: Stored) -> int:
-    stream.seek(stored.start)
-    total, left = 0, stored.length
-    while left > 0:
-        piece = stream.read(min(_PIECE, left))
-        left -= len(piece)
-        total += int(np.frombuffer(piece, dtype=">u4").sum(dtype=np.uint64))
-    return total
-
-
-def _words(data: Any) -> np.ndarray:
-    """The sum of the words of each block of FITS, uint64; no word is lost, since 720 of them stay far below 2⁶⁴."""
-    return np.frombuffer(data, dtype=">u4").reshape(-1, BLOCK // 4).sum(axis=1, dtype=np.uint64)
-
-
-def sha256(path: Path) -> str:
-    """The file's SHA-256. Of a FITS file the words of every block are added up on the way, while they are in the cache,
-    so that ``open_image`` need not read it once more for its DATASUM. OSError if it cannot be read."""
-    digest, sums, memory, stamp = hashlib.sha256(), [], memoryview(bytearray(_PIECE)), _stamp(path)
-    with path.open("rb", buffering=0) as stream:
-        while count := stream.readinto(memory):
-            digest.update(memory[:count])
-            if sums is not None:
-                foreign = count % BLOCK or not (sums or memory[: len(containers.FITS)] == containers.FITS)
-                sums = None if foreign else [*sums, _words(memory[:count])]
-    if sums:
-        _SUMS.put(stamp, np.concatenate(sums))
-    return digest.hexdigest()
-
-
-_SUMS = BlockSums()  # of files that were hashed in this process
-
-
-def _stamp(path: Path) -> tuple:
-    about = path.stat()
-    return str(path), about.st_size, about.st_mtime_ns
-
-
-class _Quiet:
-    """Untidy headers are common and harmless; lengths and sums, of which astropy only warns, are compared here.
-
-    Filters belong to the process: of threads that read at a time, the first sets one and the last undoes it.
-    """
-
-    def __init__(self):
-        self._lock, self._inside, self._before = threading.Lock(), 0, None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._inside += 1
-            if self._inside == 1:
-                self._before = warnings.catch_warnings()
-                self._before.__enter__()
-                warnings.filterwarnings("ignore", category=AstropyWarning)
-
-    def __exit__(self, *_) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._before.__exit__(None, None, None)
-
-
-_quiet = _Quiet()
-
-
-@contextmanager
-def named(path: Path) -> Iterator[None]:
-    """Turn what goes wrong in reading into an InputError that names the file."""
-    try:
-        with _quiet:
-            yield
-    except FileNotFoundError:
-        raise missing(path) from None
-    except InputError:
-        raise
-    except MemoryError as error:
-        raise BadFile(f"{path}: needs more memory than there is ({str(error).strip()})") from None
-    except _FAULTS as error:
-        raise BadFile(f"{path}: damaged or not a FITS file ({str(error).strip()}); fetch it again") from None

@@ -17,6 +17,8 @@ from scipy.spatial import cKDTree
 
 from hpc_astrossl.cutting import fits
 from hpc_astrossl.cutting.badfile import BadFile, RecipeFault
+from hpc_astrossl.cutting.fitsfaults import missing
+from hpc_astrossl.cutting.fitsheaders import Header
 from hpc_astrossl.cutting.sky import Sky, sky_of, vectors
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import write_aside
@@ -43,7 +45,7 @@ class Footprint:
         """Its WCS; BadFile when it has none that can be used."""
         if self.fault:
             raise BadFile(self.fault)
-        sky = sky_of(fits.Header.fromstring(self.header), self.shape, self.path)
+        sky = sky_of(Header.fromstring(self.header), self.shape, self.path)
         if sky is None:
             raise RecipeFault(f"{self.path}: its header has no celestial WCS, so objects cannot be found in it by "
                               "position; give x and y in catalogue")  # fmt: skip
@@ -70,7 +72,7 @@ class Index:
         try:
             about = path.stat()
         except OSError:
-            return Footprint(field=field, path=path, shape=(0, 0), header="", fault=str(fits.missing(path)))
+            return Footprint(field=field, path=path, shape=(0, 0), header="", fault=str(missing(path)))
         key = [about.st_size, about.st_mtime_ns, about.st_ctime_ns, self._spec.hdu_of(self._band)]
         entry = self._known.get(field)
         if entry is None or entry["file"] != key:

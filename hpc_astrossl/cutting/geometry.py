@@ -8,6 +8,7 @@ from PIL import Image
 
 from hpc_astrossl.cutting import containers, fits
 from hpc_astrossl.cutting.badfile import BadFile, RecipeFault
+from hpc_astrossl.cutting.fitsfaults import missing
 from hpc_astrossl.cutting.source import Source, window
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects
@@ -58,6 +59,6 @@ def field_size(path: Path, hdu: int | str | None = None) -> tuple[int, int]:
             with Image.open(path) as image:
                 return image.size[::-1]
     except FileNotFoundError:
-        raise fits.missing(path) from None
+        raise missing(path) from None
     except (OSError, SyntaxError, ValueError, KeyError, TypeError, Image.DecompressionBombError) as error:
         raise BadFile(f"{path}: unreadable or truncated image ({str(error).strip()}); fetch it again") from None

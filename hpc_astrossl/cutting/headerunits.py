@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from hpc_astrossl.cutting.badfile import RecipeFault
-from hpc_astrossl.cutting.fits import Headers
+from hpc_astrossl.cutting.fitsheaders import Headers
 from hpc_astrossl.specs.images import LEAST_POINT, MOST_POINT
 
 FLUX = "FLUXMAG0"  # the flux of magnitude 0, as the LSST stack wrote it

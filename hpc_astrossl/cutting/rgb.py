@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 
 from hpc_astrossl.cutting import depth
 from hpc_astrossl.cutting.badfile import NO_FILE, BadFile
-from hpc_astrossl.cutting.fits import missing
+from hpc_astrossl.cutting.fitsfaults import missing
 from hpc_astrossl.cutting.source import SMALL
 from hpc_astrossl.errors import InputError
 

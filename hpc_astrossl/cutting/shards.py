@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hpc_astrossl import store
-from hpc_astrossl.cutting import fits
+from hpc_astrossl.cutting import blocksums
 from hpc_astrossl.cutting.badfile import DAMAGED, RecipeFault, reason_of
 from hpc_astrossl.cutting.cutouts import Source, Unit, open_source
 from hpc_astrossl.errors import InputError
@@ -77,7 +77,7 @@ class Hashes:
     def _one(self, path: Path) -> dict[str, Any]:
         if path not in self._known:
             try:
-                self._known[path] = {"bytes": path.stat().st_size, "sha256": fits.sha256(path)}
+                self._known[path] = {"bytes": path.stat().st_size, "sha256": blocksums.sha256(path)}
             except OSError as error:
                 raise InputError(f"{path}: cannot be read ({error.strerror})") from None
         return self._known[path]
