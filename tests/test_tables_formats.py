@@ -543,6 +543,15 @@ def test_a_row_of_dashes_alone_is_no_rule(tmp_path, row):
     assert len(read_table(path, {"identity": "label"})["identity"]) == 2
 
 
+@pytest.mark.parametrize("head", ["| ID  | RA  |\n", "| ID  | RA  |\n|-----|-----|\n", " ID  | RA  \n-----+-----\n"])
+def test_a_row_without_any_value_is_a_row_between_bars_too(tmp_path, head):
+    bar = "|" if head.startswith("|") else " "
+    rows = (f"{bar} {cells} {bar}\n" for cells in ("a1  | 1.5", "--  |  --", "b22 | 2.5"))
+    found = read_table(write(tmp_path, head + "".join(rows)), {"ID": "label", "RA": "number"})
+    assert found["ID"].tolist() == ["a1", "", "b22"]
+    np.testing.assert_array_equal(found["RA"], [1.5, np.nan, 2.5])
+
+
 def test_ipac_is_no_printed_table(tmp_path):
     path = write(tmp_path, "|ID  |RA    |\n|char|double|\n a1   1.5   \n b22  null  \n")
     assert read_table(path, WANTED)["ID"].tolist() == ["a1", "b22"]

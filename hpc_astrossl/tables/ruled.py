@@ -40,30 +40,34 @@ class Rule:
         return [line[at].strip() for at in self.slices]
 
     def _is_rule(self, line: str) -> bool:
-        return self.slices is None and _is_barred(line)
+        """Bars and dashes alone may be a row without any value; ``lines`` hold the rules that have no cross."""
+        return self.slices is None and "+" in line and _is_barred(line)
 
 
 def found(lines: Sequence[str]) -> Rule | None:
     """The rule of a table by its first lines, None where it has none. Empty lines count, and hold nothing."""
     filled = [(number, line) for number, line in enumerate(lines[:LOOKED_AT]) if line.strip()]
-    frames = [number for number, line in filled[:3] if _is_barred(line) or _is_spaced(line)]
-    heads = [pair for pair in filled[:3] if pair[0] not in frames]
+    rules = [number for number, line in filled[:3] if _is_barred(line) or _is_spaced(line)]
+    heads = [pair for pair in filled[:3] if pair[0] not in rules]
     if not heads or "\t" in heads[0][1]:
         return None
     number, header = heads[0]
-    below = [frame for frame in frames if frame > number]
+    after = next((at for at, _ in filled if at > number), None)
+    below = after if after in rules else None  # one further down may be a row without any value
+    frames = [at for at in rules if at < number or at == below]
     rows = [line for at, line in filled if at > number and at not in frames]
-    if below and _is_spaced(lines[below[0]]) and (slices := _slices(lines[below[0]], header)):
-        return Rule(names=tuple(header[at].strip() for at in slices), slices=slices, skipped=below[0] + 1,
-                    lines=frozenset(lines[at].rstrip() for at in (number, *frames)))  # fmt: skip
-    barred = bool(below) and _is_barred(lines[below[0]])
+    again = frozenset(lines[at].rstrip() for at in (number, *frames))
+    if below is not None and _is_spaced(lines[below]) and (slices := _slices(lines[below], header)):
+        names = tuple(header[at].strip() for at in slices)
+        return Rule(names=names, slices=slices, skipped=below + 1, lines=again)
+    barred = below is not None and _is_barred(lines[below])
     closed = header.strip().startswith("|") and header.strip().endswith("|")
     if "|" not in header or not (barred or (closed and _enclosed(rows))):
         return None
     if not barred and set(_cells(rows[0], True)) <= _IPAC:
         return None
-    return Rule(names=tuple(_cells(header, closed)), slices=None, closed=closed, skipped=max([number, *below]) + 1,
-                lines=frozenset([header.rstrip()]))  # fmt: skip
+    skipped = (number if below is None else below) + 1
+    return Rule(names=tuple(_cells(header, closed)), slices=None, closed=closed, skipped=skipped, lines=again)
 
 
 def _enclosed(rows: Sequence[str]) -> bool:
