@@ -29,12 +29,16 @@ __all__ = [
 ]
 
 
-def open_source(recipe: Recipe, folder: Path, objects: Objects, images: str, threads: int = 1) -> Source:
-    """What cuts the images (rgb or bands) of the recipe's objects, from the files below ``folder``; of a field, so many
-    bands at a time as there are ``threads``."""
+def open_source(
+    recipe: Recipe, folder: Path, objects: Objects, images: str, threads: int = 1, *, alone: bool = False
+) -> Source:
+    """What cuts the images (rgb or bands) of the recipe's objects, from the files below ``folder``.
+
+    Of a field, so many bands at a time as there are ``threads``; its picture ``alone`` is not held against its coadds.
+    """
     if recipe.files is not None:
         return (KeptSource if recipe.files.keep else FileSource)(recipe, folder, objects)
     if recipe.fields is not None:
-        return FieldSource(recipe, folder, objects, images, threads)
+        return FieldSource(recipe, folder, objects, images, threads, alone=alone)
     kind = CutoutSource if recipe.cutouts.array is None else ArraySource
     return kind(recipe, folder, objects, images)

@@ -35,17 +35,19 @@ MEMORY = 1 << 28  # bytes, about, for the bands that are read together
 class FieldSource:
     """Cutouts of whole fields; ``images`` is rgb (uint8) or bands (float32 surface brightness, a channel a band).
 
-    Unless ``held``, a picture is not held against the coadd that lies beside it.
+    ``alone``: a picture is not held against the coadd that lies beside it.
     """
 
-    encoding, streams, held = None, True, True
+    encoding, streams = None, True
 
-    def __init__(self, recipe: Recipe, folder: Path, objects: Objects, images: str, threads: int = 1):
+    def __init__(
+        self, recipe: Recipe, folder: Path, objects: Objects, images: str, threads: int = 1, *, alone: bool = False
+    ):
         self._spec, self._size, self._folder, self._objects = recipe.fields, recipe.size, folder, objects
         self._lupton = recipe.fields.lupton if images == "rgb" else None
         self._bands = self._lupton.bands if self._lupton else recipe.catalogue.bands if images == "bands" else ()
         self._calibration = Calibration(self._spec, folder, self._bands)
-        self._all_bands, self._threads = recipe.catalogue.bands, threads
+        self._all_bands, self._threads, self._alone = recipe.catalogue.bands, threads, alone
         rgb_wanted = images != "bands"
         self.channels, self.dtype = (RGB, np.dtype(np.uint8)) if rgb_wanted else (self._bands, np.dtype(np.float32))
 
@@ -200,7 +202,9 @@ class FieldSource:
 
     def _beside(self, unit: Unit, image: np.ndarray) -> None:
         """Hold the picture against the first coadd that lies beside it: its size, and which way its rows run."""
-        for place, hdu in self._places(unit.name, self._all_bands[:1]) if self.held and self._spec.bands else ():
+        if self._alone or not self._spec.bands:
+            return
+        for place, hdu in self._places(unit.name, self._all_bands[:1]):
             if not there(place.path):
                 return
             try:

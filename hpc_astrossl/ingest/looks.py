@@ -117,9 +117,7 @@ def _hasty(recipe: Recipe, images: str) -> Recipe:
 
 
 def _reasons(recipe: Recipe, source: Path, question: Question, threads: int, alone: bool = False) -> list[str]:
-    cutter = open_source(recipe, source, question.objects, question.images, threads)
-    if alone:
-        cutter.held = False
+    cutter = open_source(recipe, source, question.objects, question.images, threads, alone=alone)
     found = np.full(len(question.objects), "", dtype=object)
     for unit in cutter.units(np.arange(len(found))):
         found[unit.rows] = _of_unit(recipe, cutter, unit)
