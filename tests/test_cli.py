@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -37,8 +38,8 @@ def test_a_verb_s_module_alone_is_loaded_and_adds_what_it_is_said_to(module, the
 def test_a_word_that_is_no_verb_gets_the_whole_list(capsys):
     with pytest.raises(SystemExit):
         cli.main(["trian"])
-    told = capsys.readouterr().err
-    assert [verb for verb in VERBS if f"'{verb}'" not in told] == []
+    told = set(re.findall("[a-z]+", capsys.readouterr().err))  # not every Python puts them in quotes
+    assert sorted(VERBS - told) == []
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
