@@ -88,9 +88,9 @@ def test_an_index_of_cells_names_as_many_neighbours_as_are_asked_for(monkeypatch
 def test_what_is_approximate_is_told(monkeypatch):
     values = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
     assert explore._approximate(Index(values), np.zeros(300), "kmeans") == []
-    monkeypatch.setattr(explore, "MINI_BATCH_FROM", 100)
+    monkeypatch.setattr(explore, "LEARNT_FROM", 100)
     found = explore._approximate(Index(values), np.zeros(300), "kmeans")
-    assert found == ["clusters: k-means by small batches of objects"]
+    assert found == ["clusters: the nearest of centres that k-means finds of 100 objects"]
     pytest.importorskip("faiss", reason="faiss is not installed")
     found = explore._approximate(Index(values, "faiss"), np.zeros(300), "hdbscan")
     assert [words.split(":")[0] for words in found] == ["neighbours and distances of outliers"]

@@ -267,8 +267,20 @@ def test_and_slurm_runs_it_so(slurm, workdir, name):
              if name == "no --mem" else '$real "$@"')  # fmt: skip
     done = one.submit()
     assert done.returncode == 0, done.stderr
+    if name == "export" and os.getuid():
+        _skip_without_environment(slurm, one)
     slurm.settle()
     assert one.states() == {"done"}, one.told()
+
+
+def _skip_without_environment(slurm, one):
+    """With --export=NONE slurmd asks su for the user's environment, which it may as root alone; newer ones hold the
+    job then."""
+    unasked = "user env retrieval failed"
+    slurm.wait(lambda: unasked in slurm.ask("squeue") or not slurm.ask("squeue", "--noheader"), 120, "it runs")
+    if unasked in slurm.ask("squeue"):
+        slurm.ask("scancel", *one.sent())
+        pytest.skip("a slurmd of an ordinary user cannot fetch an environment, and this one holds the job for that")
 
 
 @pytest.mark.parametrize("failing", ["exit 1", "echo 'Connection refused' >&2; exit 1", "sleep 60", ":"])

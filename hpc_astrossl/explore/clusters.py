@@ -4,26 +4,30 @@ import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.cluster import HDBSCAN, KMeans, MiniBatchKMeans
+from sklearn.cluster import HDBSCAN, KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, silhouette_score
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.explore.space import SEED
 
-MINI_BATCH_FROM, HDBSCAN_UP_TO, SILHOUETTE_OF = 100_000, 50_000, 5_000
+LEARNT_FROM, HDBSCAN_UP_TO, SILHOUETTE_OF = 100_000, 50_000, 5_000  # objects
 
 
 def cluster(values: np.ndarray, method: str, count: int) -> np.ndarray:
-    """A cluster number an object, (N,); −1 for what HDBSCAN calls noise. ``count``: clusters of k-means."""
+    """A cluster number an object, (N,); −1 for what HDBSCAN calls noise. ``count``: clusters of k-means, whose centres
+    are those of up to 100,000 objects, drawn evenly."""
     if method == "kmeans":
         if not 2 <= count < len(values):
             raise InputError(f"--clusters {count}: k-means takes 2 clusters or more, and fewer than the {len(values)} "
                              "objects")  # fmt: skip
-        kind = MiniBatchKMeans if len(values) > MINI_BATCH_FROM else KMeans
+        learnt = values
+        if len(values) > LEARNT_FROM:
+            some = np.random.default_rng(SEED).choice(len(values), max(LEARNT_FROM, count), replace=False, shuffle=False)
+            learnt = values[np.sort(some)]
         with warnings.catch_warnings():  # that equal objects make fewer clusters, which is told as their number
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return kind(n_clusters=count, n_init=5, random_state=SEED).fit_predict(values)
+            return KMeans(n_clusters=count, n_init=5, random_state=SEED).fit(learnt).predict(values)
     if len(values) > HDBSCAN_UP_TO:
         raise InputError(f"--method hdbscan: its cost grows with the square of the number, {len(values):,} objects are "
                          f"more than {HDBSCAN_UP_TO:,}; take --method kmeans")  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 
 from hpc_astrossl import identity
 from hpc_astrossl.errors import InputError
-from hpc_astrossl.explore.clusters import MINI_BATCH_FROM, cluster, scores
+from hpc_astrossl.explore.clusters import LEARNT_FROM, cluster, scores
 from hpc_astrossl.explore.given import Extra, Given, load
 from hpc_astrossl.explore.outliers import outliers
 from hpc_astrossl.explore.papers import NAMES, Papers, stem
@@ -120,8 +120,8 @@ def _count(wish: Wish, found: Opened) -> int:
 def _approximate(index: Index, clusters: np.ndarray, method: str) -> list[str]:
     """What is not exact, in words: nothing of few objects."""
     found = [f"neighbours and distances of outliers: {index.about}"] if index.about.startswith("approximate") else []
-    if method == "kmeans" and len(clusters) > MINI_BATCH_FROM:
-        found.append("clusters: k-means by small batches of objects")
+    if method == "kmeans" and len(clusters) > LEARNT_FROM:
+        found.append(f"clusters: the nearest of centres that k-means finds of {LEARNT_FROM:,} objects")
     return found
 
 
