@@ -76,6 +76,22 @@ def test_clouds_are_clusters(method):
     assert clusters.scores(near, found, np.delete(label, [5, 40]))["adjusted_rand"] == 1.0
 
 
+def test_of_many_objects_centres_are_those_of_some(monkeypatch):
+    """The number of objects that k-means is given does not grow; each object is in the cluster that is nearest."""
+    truth = np.random.default_rng(0).integers(0, 4, 3000)
+    values = (8 * np.eye(4, 6)[truth] + np.random.default_rng(1).normal(size=(3000, 6))).astype(np.float32)
+    whole, given = clusters.cluster(values, "kmeans", 4), []
+    fit = clusters.KMeans.fit
+    monkeypatch.setattr(clusters.KMeans, "fit", lambda self, some: given.append(len(some)) or fit(self, some))
+    monkeypatch.setattr(clusters, "LEARNT_FROM", 200)
+    found = clusters.cluster(values, "kmeans", 4)
+    assert given == [200]
+    told = clusters.scores(values, found, truth)
+    assert told["adjusted_rand"] > 0.99
+    assert clusters.scores(values, found, whole)["adjusted_rand"] > 0.99
+    assert (clusters.cluster(values, "kmeans", 4) == found).all()
+
+
 def test_neighbours_by_hand_and_by_either_library():
     pytest.importorskip("faiss")
     values = np.concatenate([np.array([[0, 0], [1, 0], [3, 0], [7, 0]]), np.full((46, 2), 99.0)]).astype(np.float32)

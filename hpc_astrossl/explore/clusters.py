@@ -23,7 +23,9 @@ def cluster(values: np.ndarray, method: str, count: int) -> np.ndarray:
                              "objects")  # fmt: skip
         learnt = values
         if len(values) > LEARNT_FROM:
-            some = np.random.default_rng(SEED).choice(len(values), max(LEARNT_FROM, count), replace=False, shuffle=False)
+            some = np.random.default_rng(SEED).choice(
+                len(values), max(LEARNT_FROM, count), replace=False, shuffle=False
+            )
             learnt = values[np.sort(some)]
         with warnings.catch_warnings():  # that equal objects make fewer clusters, which is told as their number
             warnings.simplefilter("ignore", ConvergenceWarning)
