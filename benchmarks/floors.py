@@ -38,8 +38,9 @@ def neighbours(run: RunSpec, workdir: Path) -> dict[str, Any]:
     data = open_data(run, workdir)
     train, test = (data.store.images(data.rows[split]).reshape(len(data.rows[split]), -1).astype(np.float32)
                    for split in ("train", "test"))  # fmt: skip
-    truth, classes = data.truth[data.rows["test"]], len(data.store.info.class_names)
-    said = vote(distances(test, train), data.truth[data.rows["train"]], classes)
+    rows = {name: np.asarray(own) for name, own in data.rows.items()}
+    truth, classes = data.truth[rows["test"]], len(data.store.info.class_names)
+    said = vote(distances(test, train), data.truth[rows["train"]], classes)
     found = {metric: float(shares(metric, truth, said, classes).mean()) for metric in ("accuracy", "balanced_accuracy")}
     return {"set": run.set, "scheme": SCHEME, "seed": run.seed, "size": run.data.train_size, "target": "classes",
             "control": "", "objects": {split: len(rows) for split, rows in data.rows.items()}, "device": "cpu",

@@ -17,6 +17,10 @@ that size.
 objects of each split, the columns of a hundred parts for ``predict``, the leakage check, ``check``; the last two up to
 ``--all-most`` rows, since they read all ids. Memory is what a store of 65,536 rows does not take.
 
+``--train 1e6 1e9``: what a training run asks of such a store beside weights and pixels: its opening, for classes and
+for magnitudes of two bands, with train_size 10,000 and null; up to ``--all-most`` rows the file of objects it leaves
+(``kept``), and the leakage check of a labelled store of 65,536 rows against that (``seen``).
+
 Prints tables and the exponents by which memory and time grow; writes benchmarks/results/scale.json, where the other
 parts of the record stay as they are.
 """
@@ -49,6 +53,7 @@ def main() -> None:
     parser.add_argument("--sections", type=int, default=3)
     parser.add_argument("--stage", nargs="+", type=float, metavar="N", default=[])
     parser.add_argument("--store", nargs="+", type=float, metavar="N", default=[])
+    parser.add_argument("--train", nargs="+", type=float, metavar="N", default=[])
     parser.add_argument("--all-most", type=float, default=1e7)
     parser.add_argument("--old", type=Path, help="a checkout of another version, to hold the stage against")
     parser.add_argument("--peers", type=Path, help="a Python that has lsdb and astropy, to match spectra by those")
@@ -71,7 +76,11 @@ def main() -> None:
     if options.stage:
         of_stage(options)
     if options.store:
-        keep("store", of_store(options))
+        keep("store", of_store(options, options.store, ("info", "predict"), ("leakage", "check")))
+    if options.train:
+        import scale_store
+
+        keep("train", of_store(options, options.train, tuple(scale_store.TRAINED), ("kept", "seen")))
 
 
 def keep(half: str, found: dict) -> None:
@@ -136,7 +145,7 @@ def _release(count: int, options: argparse.Namespace) -> Iterator[str]:
     yield str(folder)
 
 
-def of_store(options: argparse.Namespace) -> dict:
+def of_store(options: argparse.Namespace, sizes: list[float], asked: tuple, all_ids: tuple) -> dict:
     """Make stores of each size, ask, print, and return the record."""
     import scale_store
 
@@ -144,16 +153,16 @@ def of_store(options: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory(prefix="scale-", dir=options.folder) as folder:
         scale_store.make(Path(folder) / f"{small}.zarr", small)
         scale_store.make(Path(folder) / "labelled.zarr", small, prefix="other", seed=1)
-        for count in (max(2, round(count / small)) * small for count in options.store):
+        for count in (max(2, round(count / small)) * small for count in sizes):
             scale_store.make(Path(folder) / f"{count}.zarr", count)
             row = {"objects": count}
-            for name in ("info", "predict", *(("leakage", "check") if count <= options.all_most else ())):
+            for name in (*asked, *(all_ids if count <= options.all_most else ())):
                 row[name] = _step("store", folder, name, count)
-                print(f"{count:14,} {name:>8}: {row[name]['memory_mb']:6,} MB, {row[name]['cpu_s']:8.1f} s of CPU; "
+                print(f"{count:14,} {name:>17}: {row[name]['memory_mb']:6,} MB, {row[name]['cpu_s']:8.1f} s of CPU; "
                       f"{row[name]['told']}", flush=True)  # fmt: skip
             rows.append(row)
     growth = {}
-    for name in ("info", "predict", "leakage", "check"):
+    for name in (*asked, *all_ids):
         some = [row[name] | {"objects": row["objects"]} for row in rows if name in row]
         growth[name] = exponent(some, "memory_mb")
     told = ", ".join(f"{name} {value:.2f}" for name, value in growth.items())

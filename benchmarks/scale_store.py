@@ -9,6 +9,7 @@ import os
 import resource
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ import numpy as np
 from hpc_astrossl.manifest import MANIFEST, SUMS
 from hpc_astrossl.store import SPLITS, StoreInfo, check, create, open_store
 
+TRAINED = {f"{target}, {'all' if size is None else size}": (target, size)
+           for target in ("classes", "magnitudes") for size in (10_000, None)}  # fmt: skip
 SHAPE, BANDS, ROWS, LINKS = (8, 8, 3), ("g", "r"), 1 << 16, 60_000  # a file system allows so many links to a file
 
 
@@ -67,7 +70,10 @@ def _about(path: Path) -> dict:
 
 def step(name: str, folder: Path, count: int) -> dict:
     """What a command asks of the store, in this process: CPU, and memory beyond what a small store takes."""
-    work = {"info": _info, "check": _check, "leakage": _leakage, "predict": _predict}[name]
+    asked = {name: partial(_train, *wish) for name, wish in TRAINED.items()}
+    asked |= {"info": _info, "check": _check, "leakage": _leakage, "predict": _predict, "kept": _objects,
+              "seen": _seen}  # fmt: skip
+    work = asked[name]
     work(folder / f"{ROWS}.zarr")  # all libraries are there now
     before, begun = _memory(), (time.monotonic(), time.process_time())
     told = work(folder / f"{count}.zarr")
@@ -91,6 +97,43 @@ def _leakage(path: Path) -> str:
 
     seen = Seen(run="earlier", store=str(path), objects=open_store(path).table)
     return str(check_leakage(seen, open_store(path.with_name("labelled.zarr"))))
+
+
+def _train(target: str, size: int | None, path: Path) -> str:
+    """What a run opens before its first step beside weights and pixels."""
+    from hpc_astrossl.specs.run import DataSpec, ModelSpec, PhaseSpec, RunSpec
+    from hpc_astrossl.training.data import open_data
+
+    phase = PhaseSpec(trains="all", optimizer="adam", learning_rate=1e-3, epochs=1)
+    run = RunSpec(experiment="e", set="s", scheme="scratch", seed=0, phases=(phase,), model=ModelSpec(),
+                  data=DataSpec(store=path.name, target=target, train_size=size))  # fmt: skip
+    data = open_data(run, path.parent)
+    data.target.first_output(data.learnt())
+    return ", ".join(f"{split} {len(rows):,}" for split, rows in data.rows.items())
+
+
+def _objects(path: Path) -> str:
+    """The file of all objects that a run has read, which it writes in the end."""
+    from hpc_astrossl.identity import OBJECTS
+    from hpc_astrossl.training.folder import RunFolder
+    from hpc_astrossl.training.leakage import columns
+
+    folder, store = RunFolder(path.with_suffix(".run")), open_store(path)
+    folder.path.mkdir(exist_ok=True)
+    folder.write_columns(OBJECTS, columns(store, store.members()))
+    return f"{(folder.path / OBJECTS).stat().st_size / 1e6:,.0f} MB"
+
+
+def _seen(path: Path) -> str:
+    """Whether objects that a run has kept are in a labelled store, which is asked before a network goes on there."""
+    from hpc_astrossl import provenance
+    from hpc_astrossl.identity import OBJECTS, Made
+    from hpc_astrossl.training.leakage import check_leakage, seen_by
+
+    folder, made = path.with_suffix(".run"), Made.of({"run_id": "earlier", "store": {"path": path.name}})
+    seen = seen_by(folder, made, provenance.sha256(folder / OBJECTS), path.parent)
+    found = check_leakage(seen, open_store(path.with_name("labelled.zarr")))
+    return f"compared {found['compared']:,}, shared {found['shared']}"
 
 
 def _predict(path: Path) -> str:

@@ -1,8 +1,13 @@
-"""``.npz`` archives of others, or damaged ones: what an array claims is looked at before memory is asked for."""
+"""``.npz`` archives of others, or damaged ones: what an array claims is looked at before memory is asked for.
+
+And columns of any length in one: written as they come, and read in stretches.
+"""
 
 import contextlib
 import zipfile
-from collections.abc import Collection, Iterator
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -10,6 +15,8 @@ import numpy as np
 
 SURE = 64 << 20  # bytes that any archive may claim
 RATIO = 200  # bytes in memory for one in the file: text and features stay below 50
+PASSED = 1 << 24  # bytes that are unpacked at a time to come to what is behind them
+FAULTS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)  # what damage may raise
 
 
 @contextlib.contextmanager
@@ -57,3 +64,80 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read(stream)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """An array of one axis, of so many ``rows`` of type ``kind``, as parts that come one after the other."""
+
+    kind: np.dtype
+    rows: int
+    parts: Iterable[np.ndarray]
+
+
+def write(path: Path, columns: Mapping[str, Column]) -> None:
+    """A new archive of columns, byte by byte what ``np.savez_compressed`` makes of them; one part is in memory."""
+    with zipfile.ZipFile(path, "x", zipfile.ZIP_DEFLATED) as archive:
+        for name, column in columns.items():
+            about = {"descr": column.kind.str, "fortran_order": False, "shape": (column.rows,)}
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array_header_1_0(stream, about)
+                for part in column.parts:
+                    stream.write(part.astype(column.kind, copy=False).tobytes())
+
+
+class Stretches(Mapping):
+    """Columns of an archive, by name, with the manners of a store's table: of each no more is read than is asked for,
+    one stretch after the other.
+
+    FAULTS when it does not hold columns of one length; what cannot be read later raises what ``damage`` makes of it.
+    """
+
+    def __init__(self, path: Path, names: Collection[str], damage: Callable[[Exception], Exception]):
+        check(path)
+        self._archive, self._damage = zipfile.ZipFile(path), damage
+        self._open: dict[str, tuple[IO[bytes], int]] = {}  # by column, before which row its stream stands
+        shapes, kinds = zip(*(header(self._archive, f"{name}.npy") for name in names), strict=True)
+        if len(set(shapes)) > 1 or len(shapes[0]) != 1 or any(kind.hasobject for kind in kinds):
+            raise ValueError("it does not hold columns of one length")
+        self._rows, self._kinds = shapes[0][0], dict(zip(names, kinds, strict=True))
+
+    def rows(self, name: str) -> int:
+        """The length of a column."""
+        return self._rows
+
+    def part(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Rows of a column."""
+        try:
+            return self._part(name, start, min(stop, self._rows))
+        except FAULTS as error:
+            raise self._damage(error) from None
+
+    def _part(self, name: str, start: int, stop: int) -> np.ndarray:
+        stream, at = self._open.pop(name, (None, 0))
+        if stream is None or at > start:
+            stream, at = self._archive.open(f"{name}.npy"), 0
+            read_header(stream)
+        each = self._kinds[name].itemsize
+        left = (start - at) * each
+        while left:
+            left -= len(_read(stream, min(left, PASSED)))
+        data = _read(stream, (stop - start) * each)
+        self._open[name] = stream, stop
+        return np.frombuffer(data, self._kinds[name])
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.part(name, 0, self._rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kinds)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+
+def _read(stream: IO[bytes], size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError("an array ends before its last row")
+    return data

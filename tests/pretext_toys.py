@@ -11,7 +11,7 @@ from hpc_astrossl.nets.vgg import Head
 from hpc_astrossl.pretexts import Renewal
 from hpc_astrossl.specs.pretexts import DEFAULTS
 from hpc_astrossl.specs.run import ModelSpec, PhaseSpec, RunSpec
-from hpc_astrossl.store import StoreInfo, create
+from hpc_astrossl.store import RowSet, StoreInfo, create
 
 
 def make_images_store(
@@ -80,7 +80,7 @@ def learn(pretext, images: np.ndarray, *, epochs: int = 30, batch: int = 16, rat
     def features(some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return some, net.encode(pixels[some]).numpy()
 
-    split = {"train": train, "validation": rest, "test": rest[:0]}
+    split = {name: RowSet.of(some, len(rows)) for name, some in (("train", train), ("validation", rest), ("test", []))}
     for epoch in range(1, epochs + 1):
         pretext.renew(Renewal(epoch=epoch, rows=split, truth=truth, net=net, optimizer=optimizer, features=features))
         order = np.random.default_rng(epoch).permutation(train)

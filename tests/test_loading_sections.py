@@ -9,7 +9,7 @@ from hpc_astrossl.loading import compiled, order, sections
 from hpc_astrossl.loading.arrival import arrivals
 from hpc_astrossl.loading.order import epoch_order, evaluation_parts, evaluation_sections
 from hpc_astrossl.loading.sections import Members, Sections
-from hpc_astrossl.store import RowSet
+from hpc_astrossl.store import RowSet, rowset
 
 
 def some(total: int, share: float = 0.3) -> np.ndarray:
@@ -34,6 +34,20 @@ def test_a_set_of_rows_is_the_rows(total):
         for one, members in ((found, rows), (every, np.arange(total))):
             expected = [members[members // size == number] for number in many]
             assert np.array_equal(one.of_stretches(many, size), np.concatenate([*expected, members[:0]]))
+
+
+@pytest.mark.parametrize("total", [9, 65536, 200_001])
+def test_sets_are_joined_and_lessened(monkeypatch, total):
+    monkeypatch.setattr(rowset, "BLOCK", 1 << 16)  # several of them
+    rows, others = some(total), some(total + 1)[:-1]
+    others = others[others < total]
+    found = RowSet.of(rows, total)
+    assert np.array_equal(found | RowSet.of(others, total), np.union1d(rows, others))
+    assert np.array_equal(found.has(others), np.isin(others, rows))
+    assert np.array_equal(found.without(others), np.setdiff1d(rows, others))
+    assert found.without(np.setdiff1d(np.arange(total), rows)) is found
+    assert np.array_equal(found, rows)  # as it was
+    assert np.array_equal(RowSet.of(np.random.default_rng(0).permutation(rows), total), rows)
 
 
 @pytest.mark.parametrize("rows", [[3, 3], [-1], [10]])

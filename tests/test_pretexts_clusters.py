@@ -12,6 +12,7 @@ from hpc_astrossl import names
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.pretexts import Renewal, open_pretext
 from hpc_astrossl.pretexts.kmeans import clustering, mutual_information, split_empty, whitened
+from hpc_astrossl.store import RowSet
 
 
 def clusters(size=16, **switches):
@@ -71,9 +72,10 @@ def test_an_empty_cluster_takes_the_farther_half_of_the_largest():
 
 def renewed(pretext, features, epoch, truth, net=None, optimizer=None):
     rows = np.arange(len(features))
+    splits = {"train": rows[::2], "validation": rows[1::2], "test": rows[:0]}
     net = net or Tiny(pretext)
     pretext.renew(Renewal(
-        epoch=epoch, rows={"train": rows[::2], "validation": rows[1::2], "test": rows[:0]}, truth=truth, net=net,
+        epoch=epoch, rows={name: RowSet.of(own, len(rows)) for name, own in splits.items()}, truth=truth, net=net,
         optimizer=optimizer or torch.optim.SGD(net.parameters(), lr=0.1), features=lambda some: (some, features[some]),
     ))  # fmt: skip
     return pretext

@@ -90,7 +90,7 @@ def test_a_band_that_is_never_known_has_no_error():
     truth = np.array([[20, np.nan]], dtype=np.float32)
     found = target.metrics(np.array([[21, 5]], dtype=np.float32), truth, np.ones(1))
     assert found["mae_by_band"] == {"g": 1.0, "r": None}
-    assert target.first_output(truth).tolist() == pytest.approx([20 / 30, 0.5])
+    assert target.first_output([truth]).tolist() == pytest.approx([20 / 30, 0.5])
 
 
 def test_an_impossible_magnitude_is_refused_by_object_and_band():
@@ -135,7 +135,7 @@ def test_bands_can_be_chosen_in_any_order_and_incomplete_objects_dropped():
 def test_class_weights_are_inverse_shares_of_the_training_objects():
     target = Classes(info(), DataSpec(store="s", class_weights="inverse"))
     truth = np.array([0, 0, 0, 1], dtype=np.int16)
-    target.prepare(truth)
+    target.prepare([truth[:1], truth[1:]])
     assert target.weights.tolist() == pytest.approx([4 / 6, 2, 1])  # class 2 does not occur
     raw = torch.zeros(4, 3)
     losses = target.losses(raw, torch.from_numpy(truth)).numpy()
@@ -220,9 +220,9 @@ class TestFluxUnit:
     def test_a_constant_target_is_refused(self):
         target = Measured(self.info())
         truth = np.random.default_rng(0).uniform(0.1, 1, (20, 5))
-        target.prepare(truth)
+        target.prepare([truth])
         truth[:, 0] = 0
         with pytest.raises(InputError, match="target log_flux is 0 for all 20 training objects"):
-            target.prepare(truth)
+            target.prepare([truth[:7], truth[7:]])
         truth[:, 0] = np.nan
-        target.prepare(truth)
+        target.prepare([truth])

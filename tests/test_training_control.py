@@ -38,18 +38,22 @@ def test_masked_images_hold_nothing_of_their_centre():
 def test_shuffled_labels_keep_their_numbers_and_leave_test_alone():
     truth = np.arange(30, dtype=np.int16) % 3
     rows = {"train": np.arange(0, 20), "validation": np.arange(20, 26), "test": np.arange(26, 30)}
-    dealt = control.shuffled(truth, rows, seed=1)
+    dealt, again, other = truth.copy(), truth.copy(), truth.copy()
+    control.shuffle(dealt, rows, seed=1)
     assert (dealt[:20] != truth[:20]).any()
     for split in ("train", "validation"):
         assert sorted(dealt[rows[split]]) == sorted(truth[rows[split]])
     np.testing.assert_array_equal(dealt[26:], truth[26:])
-    np.testing.assert_array_equal(dealt, control.shuffled(truth, rows, seed=1))
-    assert (dealt != control.shuffled(truth, rows, seed=2)).any()
+    control.shuffle(again, rows, seed=1)
+    np.testing.assert_array_equal(dealt, again)
+    control.shuffle(other, rows, seed=2)
+    assert (dealt != other).any()
+    assert dealt[:20].tolist() == np.random.default_rng((1, 0x5417)).permutation(truth[:20]).tolist()
 
 
 def test_magnitudes_cannot_be_shuffled():
     with pytest.raises(InputError, match=r"data\.control: shuffled-labels is for target classes"):
-        control.shuffled(np.zeros((4, 2)), {}, seed=0)
+        control.shuffle(np.zeros((4, 2)), {}, seed=0)
 
 
 def outcome(workdir, *phases, **changes):

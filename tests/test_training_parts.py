@@ -11,7 +11,8 @@ from training_toys import make_store
 from hpc_astrossl.engines import open_engine
 from hpc_astrossl.errors import Interrupted, TrainingError
 from hpc_astrossl.specs.run import PhaseSpec, TrainingSpec
-from hpc_astrossl.store import open_store
+from hpc_astrossl.store import RowSet, open_store
+from hpc_astrossl.training import subset as subsets
 from hpc_astrossl.training.checkpoint import Checkpoints
 from hpc_astrossl.training.leakage import close_pairs
 from hpc_astrossl.training.optim import Plateau, Stopping, optimizer
@@ -21,14 +22,32 @@ from hpc_astrossl.training.watch import SIGNALS, Stop, Watch
 # ---- subset
 
 
+def drawn(rows, strata, size, seed, stretch=1000):
+    """The subset as rows, of strata that come so many at a time."""
+
+    def parts():
+        for start in range(0, len(rows), stretch):
+            yield rows[start : start + stretch], strata[start : start + stretch]
+
+    return np.asarray(subset(RowSet.of(rows, 500), parts, size, seed))
+
+
+@pytest.fixture(params=["permuted", "hashed"])
+def order(request, monkeypatch):
+    """Both ways to draw, that of few and that of many training objects."""
+    if request.param == "hashed":
+        monkeypatch.setattr(subsets, "PERMUTED", 0)
+    return request.param
+
+
 @pytest.mark.parametrize("counts", [(7, 5), (3, 3, 3), (20, 1, 2), (4,)])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_subsets_of_every_size_are_exact_nested_and_stratified(counts, seed):
+def test_subsets_of_every_size_are_exact_nested_and_stratified(counts, seed, order):
     strata = np.random.default_rng(9).permutation(np.repeat(np.arange(len(counts)), counts))
     rows = 100 + 2 * np.arange(len(strata))
     before: set[int] = set()
     for size in range(1, len(rows) + 1):
-        chosen = subset(rows, strata, size, seed)
+        chosen = drawn(rows, strata, size, seed)
         assert len(chosen) == size
         assert (np.diff(chosen) > 0).all()
         assert before < set(chosen.tolist()) <= set(rows.tolist())
@@ -37,10 +56,42 @@ def test_subsets_of_every_size_are_exact_nested_and_stratified(counts, seed):
         assert (np.abs(got - size * np.array(counts) / len(rows)) <= 1).all()
 
 
-def test_a_subset_is_drawn_from_the_seed():
+def test_a_subset_is_drawn_from_the_seed(order):
     rows, strata = np.arange(100), np.zeros(100)
-    assert subset(rows, strata, 10, 1).tolist() == subset(rows, strata, 10, 1).tolist()
-    assert subset(rows, strata, 10, 1).tolist() != subset(rows, strata, 10, 2).tolist()
+    assert drawn(rows, strata, 10, 1).tolist() == drawn(rows, strata, 10, 1).tolist()
+    assert drawn(rows, strata, 10, 1).tolist() != drawn(rows, strata, 10, 2).tolist()
+
+
+def test_the_subset_of_a_seed_is_that_of_every_version():
+    """Published results are of these objects."""
+    rows = 3 * np.arange(100)
+    assert drawn(rows, np.arange(100) % 3, 8, 1).tolist() == [54, 78, 102, 156, 192, 249, 261, 297]
+
+
+@pytest.mark.parametrize("stretch", [1, 7, 64])
+@pytest.mark.parametrize("bits", [1, 3, 12])
+def test_neither_stretches_nor_counted_bits_change_a_subset_drawn_by_hash(monkeypatch, order, stretch, bits):
+    rows, strata = 2 * np.arange(200), np.random.default_rng(3).integers(0, 4, 200)
+    wanted = drawn(rows, strata, 61, 5).tolist()
+    monkeypatch.setattr(subsets, "BITS", bits)
+    assert drawn(rows, strata, 61, 5, stretch).tolist() == wanted
+
+
+def test_a_hash_gives_each_stratum_what_a_permutation_gives_it(monkeypatch):
+    strata = np.random.default_rng(4).choice([-3, 2, 5, 9], 400, p=[0.5, 0.3, 0.15, 0.05])
+    for size in range(1, 401, 7):
+        shares = []
+        for limit in (0, 1 << 24):
+            monkeypatch.setattr(subsets, "PERMUTED", limit)
+            shares.append(np.unique(strata[drawn(np.arange(400), strata, size, 1)], return_counts=True))
+        assert np.array_equal(shares[0], shares[1])
+
+
+def test_within_a_stratum_every_object_is_as_likely_as_the_next(monkeypatch):
+    monkeypatch.setattr(subsets, "PERMUTED", 0)
+    times = np.bincount(np.concatenate([drawn(np.arange(50), np.zeros(50), 10, seed) for seed in range(500)]))
+    assert times.min() > 60  # of 100
+    assert times.max() < 140
 
 
 # ---- optim
@@ -225,7 +276,9 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_no_litter(tmp_path, limit)
 
 
 def watch(stop=None, due=lambda: False) -> Watch:
-    found = Watch(open_engine("single", "cpu"), stop or Stop(), np.array([f"id{i}" for i in range(100)]), due)
+    found = Watch(
+        open_engine("single", "cpu"), stop or Stop(), np.array([f"id{i}" for i in range(100)]).__getitem__, due
+    )
     found.begin(3)
     return found
 

@@ -58,7 +58,7 @@ class Averaged(Pretext):
 
     def renew(self, now: Renewal) -> None:
         """Measure mean and deviation of the training images' features."""
-        _, features = now.features(now.rows["train"])
+        _, features = now.features(np.asarray(now.rows["train"]))
         mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
         for buffer, values in ((now.net.centre, mean), (now.net.scale, reciprocal(deviation))):
             buffer.copy_(torch.from_numpy(values))

@@ -4,6 +4,8 @@ At the beginning of an epoch, or of every ``reassign``-th: features of all image
 whitening, k-means, and an output layer begun anew. Pseudo-labels are in the checkpoint.
 """
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -43,13 +45,12 @@ class Clusters(Pretext):
         if len(train) <= self.outputs:
             raise InputError(f"pretext clusters: k {self.outputs} clusters of {len(train)} training images; "
                              "take a smaller k, at most a tenth of the images")  # fmt: skip
-        every = np.unique(np.concatenate(list(now.rows.values())))
-        known, features = now.features(every)
-        learning = np.isin(known, train)
+        known, features = now.features(np.asarray(reduce(or_, now.rows.values())))
+        learning = train.has(known)
         told = self._clustered(features, learning, now.epoch) if self.engine is None or self.engine.rank == 0 else None
         labels, learnt, split = told if self.engine is None else self.engine.gather(told)[0]
-        before = now.truth.cpu().numpy()[:, 0][known[learning]]
-        now.truth[torch.from_numpy(known).to(now.truth.device), 0] = torch.from_numpy(labels).to(now.truth.device)
+        before = now.truth.numpy()[known[learning], 0]
+        now.truth[torch.from_numpy(known), 0] = torch.from_numpy(labels)
         self._weigh(learnt)
         self._begin_output(now)
         counts = np.bincount(learnt, minlength=self.outputs)

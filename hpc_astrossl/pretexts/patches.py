@@ -18,6 +18,7 @@ from hpc_astrossl.loading.draws import hashed, uniform
 from hpc_astrossl.pretexts.pretext import Pretext, Renewal, Shape, scored
 from hpc_astrossl.specs.pretexts import Patches as Switches
 from hpc_astrossl.specs.run import RunSpec
+from hpc_astrossl.store import sweep
 
 PLACE, DOWN, RIGHT, CHANNEL, NOISE, SUB = 24, 25, 27, 29, 30, 32  # streams of draws, see loading/draws.py
 PLACES = 8  # of the grid's cells in reading order, without the one in the middle
@@ -48,8 +49,10 @@ class Patches(Pretext):
     def renew(self, now: Renewal) -> None:
         """Other places for the training images; the others keep those of evaluation."""
         for split, rows in now.rows.items():
-            places = torch.from_numpy(self.places(rows, now.epoch if split == "train" else 0))
-            now.truth[torch.from_numpy(rows).to(now.truth.device), 0] = places.to(now.truth.device)
+            for start in range(0, len(rows), sweep.HELD):
+                some = rows[start : start + sweep.HELD]
+                places = self.places(some, now.epoch if split == "train" else 0)
+                now.truth[torch.from_numpy(some), 0] = torch.from_numpy(places)
 
     def seen(self, images: Tensor, rows: np.ndarray, epoch: int) -> Tensor:
         """The middle patch and the neighbour of each, without plane and mean, with deviation one."""

@@ -4,7 +4,7 @@ A kind says these four and nothing else; what is here holds for all. Images are 
 the loader scaled them, views (B, V, channels, h, w), raw outputs one row an object, truth int64 (N, 1).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
@@ -17,7 +17,7 @@ from hpc_astrossl.loading import Batch
 from hpc_astrossl.names import PRETEXTS, resolve
 from hpc_astrossl.specs import pretexts as switches
 from hpc_astrossl.specs.run import RunSpec
-from hpc_astrossl.store import Store
+from hpc_astrossl.store import RowSet, Store
 
 Columns = dict[str, np.ndarray]
 Shape = tuple[int, int, int]
@@ -41,7 +41,7 @@ class Renewal:
     """
 
     epoch: int
-    rows: Mapping[str, np.ndarray]
+    rows: Mapping[str, RowSet]
     truth: Tensor
     net: nn.Module
     optimizer: torch.optim.Optimizer
@@ -125,10 +125,10 @@ class Pretext:
         """Zeros, int64 (N, 1), until ``renew`` says otherwise."""
         return np.zeros((len(table["split"]), 1), dtype=np.int64)
 
-    def prepare(self, truth: np.ndarray) -> None:
+    def prepare(self, truth: Iterable[np.ndarray]) -> None:
         """Nothing to learn from zeros."""
 
-    def first_output(self, truth: np.ndarray) -> np.ndarray:
+    def first_output(self, truth: Iterable[np.ndarray]) -> np.ndarray:
         """Zeros."""
         return np.zeros(self.outputs, dtype=np.float32)
 

@@ -18,6 +18,7 @@ from hpc_astrossl.store.rowset import RowSet
 from hpc_astrossl.store.seal import Seal
 
 STRETCH = 1 << 24  # rows of a column that are read at once where all are gone through; a multiple of 8
+IDS = 1 << 18  # the same of ids, which take a hundred times the room
 
 
 class Store:
@@ -237,6 +238,14 @@ class Columns(Mapping):
     def rows(self, name: str) -> int:
         """The length of a column, which is not read for that."""
         return self._store._group[name].shape[0]
+
+    @cached_property
+    def id_type(self) -> np.dtype:
+        """The type of all ids, text as wide as the longest one; they are read in stretches for that, and not kept."""
+        count = self.rows("object_id")
+        parts = (slice(start, min(start + IDS, count)) for start in range(0, count, IDS))
+        lengths = [np.strings.str_len(self._store._read("object_id", part)).max() for part in parts]
+        return np.dtype(f"U{max([1, *lengths])}")
 
     def _plain(self, name: str, rows: slice) -> np.ndarray:
         column = self._store._read(name, rows)

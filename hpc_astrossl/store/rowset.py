@@ -34,15 +34,27 @@ class RowSet:
         """The set of these rows. ValueError when one is repeated or is none of ``total``."""
         if isinstance(rows, RowSet):
             return rows
-        rows = np.asarray(rows, dtype=np.int64)
-        if len(rows) and not (rows.min() >= 0 and rows.max() < total):
-            raise ValueError(f"rows {rows.min()}..{rows.max()} of a store of {total}")
-        mask = np.zeros(total, dtype=bool)
-        mask[rows] = True
-        found = cls(np.packbits(mask, bitorder="little"), total)
+        rows = np.sort(np.asarray(rows, dtype=np.int64))
+        if len(rows) and not (rows[0] >= 0 and rows[-1] < total):
+            raise ValueError(f"rows {rows[0]}..{rows[-1]} of a store of {total}")
+        bits = cls.room(total)
+        cls.mark(bits, rows)
+        found = cls(bits, total)
         if len(found) != len(rows):
             raise ValueError(f"{len(rows) - len(found)} rows are repeated")
         return found
+
+    @staticmethod
+    def mark(bits: np.ndarray, rows: np.ndarray) -> None:
+        """Put ascending rows into a set's bits."""
+        blocks = rows // BLOCK
+        for number in np.unique(blocks).tolist():
+            own = rows[slice(*np.searchsorted(blocks, [number, number + 1]))]
+            first = int(own[0]) >> 3
+            mask = np.zeros(int(own[-1]) + 1 - 8 * first, dtype=bool)
+            mask[own - 8 * first] = True
+            packed = np.packbits(mask, bitorder="little")
+            bits[first : first + len(packed)] |= packed
 
     def __len__(self) -> int:
         return int(self._before[-1])
@@ -59,6 +71,22 @@ class RowSet:
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return self[:].astype(dtype or np.int64, copy=False)
+
+    def has(self, rows: np.ndarray) -> np.ndarray:
+        """Which of ``rows`` are in the set, bool."""
+        return (self._bits[rows >> 3] >> (rows & 7).astype(np.uint8) & 1).astype(bool)
+
+    def __or__(self, other: "RowSet") -> "RowSet":
+        """The rows of either of two sets of one store."""
+        return RowSet(self._bits | other._bits, self.total)
+
+    def without(self, rows: np.ndarray) -> "RowSet":
+        """The set less these rows, ascending; the set itself where none of them is in it."""
+        if not self.has(rows).any():
+            return self
+        bits = self.room(self.total)
+        self.mark(bits, rows)
+        return RowSet(self._bits & ~bits, self.total)
 
     def between(self, first: int, stop: int) -> np.ndarray:
         """The members from row ``first`` (a multiple of 8) to before row ``stop``, int64."""
@@ -92,8 +120,7 @@ class RowSet:
             return first[stretch] + place
         rows = (first[:, None] + np.arange(size)).ravel()
         rows = rows[rows < self.total]
-        there = self._bits[rows >> 3] >> (rows & 7).astype(np.uint8) & 1
-        return rows[there.astype(bool)]
+        return rows[self.has(rows)]
 
     def _ranked(self) -> np.ndarray:
         words = np.bitwise_count(self._bits.view(np.uint64))

@@ -23,14 +23,17 @@ _ODD = np.random.default_rng(0).integers(0, 1 << 63, 256, dtype=np.uint64) * np.
 
 
 class Stretch(Mapping):
-    """Some consecutive rows of a store's table, or of arrays by name; a column is read when it is asked for."""
+    """Some consecutive rows of a store's table, or of arrays by name; a column is read when it is first asked for."""
 
     def __init__(self, table: Mapping[str, Any], start: int, stop: int):
         self._table, self.start, self.stop = table, start, stop
+        self._read: Columns = {}
 
     def __getitem__(self, name: str) -> np.ndarray:
-        read = getattr(self._table, "part", None)
-        return read(name, self.start, self.stop) if read else self._table[name][self.start : self.stop]
+        if name not in self._read:
+            read = getattr(self._table, "part", None)
+            self._read[name] = read(name, self.start, self.stop) if read else self._table[name][self.start : self.stop]
+        return self._read[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._table)
@@ -49,6 +52,22 @@ def stretches(table: Mapping[str, Any], names: Sequence[str], count: int) -> Ite
     """(the first row, the columns) of so many rows of a table, in stretches."""
     for part in parts(table, count):
         yield part.start, {name: part[name] for name in names}
+
+
+def taken(table: Mapping[str, Any], name: str, rows: np.ndarray) -> np.ndarray:
+    """A column of a table at ``rows``, in their order; no more of it is read than the stretches that they lie in."""
+    if not len(rows):
+        return Stretch(table, 0, 0)[name]
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    numbers, first = np.unique(ordered // ROWS, return_index=True)
+    values = np.concatenate([
+        Stretch(table, number * ROWS, int(own[-1]) + 1)[name][own - number * ROWS]
+        for number, own in zip(numbers.tolist(), np.split(ordered, first[1:]), strict=True)
+    ])  # fmt: skip
+    out = np.empty_like(values)
+    out[order] = values
+    return out
 
 
 def hashes(texts: np.ndarray) -> np.ndarray:

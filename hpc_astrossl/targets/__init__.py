@@ -10,8 +10,8 @@ Every target has the same few methods (``targets/classes.py`` is the shorter one
 ``usable(table)``           which objects of a store can be used, bool (N,)
 ``strata(table)``           what a training subset must keep the proportions of, int (N,)
 ``truth(table)``            what the outputs are held against, (N,) or (N, bands)
-``prepare(truth)``          told the training objects' truth once, before the first loss
-``first_output(truth)``     the output layer's bias before the first step, (outputs,)
+``prepare(truth)``          told the training objects' truth once, in stretches, before the first loss
+``first_output(truth)``     the output layer's bias before the first step, (outputs,), by the same
 ``losses(raw, truth)``      one loss an object, torch (B,), of the network's raw outputs
 ``answer(raw)``             what is reported: probabilities, or magnitudes
 ``metrics(answer, truth, losses)``   numbers over unique objects, numpy

@@ -1,5 +1,6 @@
 """Classification: softmax and cross entropy; accuracy, and what accuracy hides when one class is common."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -33,12 +34,12 @@ class Classes:
         """The store's columns."""
         return store.table
 
-    def prepare(self, truth: np.ndarray) -> None:
+    def prepare(self, truth: Iterable[np.ndarray]) -> None:
         """With ``class_weights: inverse``, weigh losses by one over the class's share, with mean 1 over ``truth``."""
         if self.weighted:
-            counts = np.bincount(truth, minlength=self.outputs)
+            counts = sum(np.bincount(part, minlength=self.outputs) for part in truth)
             occurs = counts > 0
-            shares = len(truth) / (occurs.sum() * np.maximum(counts, 1))
+            shares = counts.sum() / (occurs.sum() * np.maximum(counts, 1))
             self.weights = np.where(occurs, shares, 1.0).astype(np.float32)
 
     @property
@@ -58,7 +59,7 @@ class Classes:
         """Class numbers, int16 (N,); -1 where there is no label."""
         return table["label"].astype(np.int16)
 
-    def first_output(self, truth: np.ndarray) -> np.ndarray:
+    def first_output(self, truth: Iterable[np.ndarray]) -> np.ndarray:
         """Zeros: every class alike."""
         return np.zeros(self.outputs, dtype=np.float32)
 

@@ -5,6 +5,7 @@ it alive (docs/decisions/saturating-output.md): the output starts at the mean ma
 the clamp lets the gradient through as if it were not there.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.specs.run import DataSpec
-from hpc_astrossl.store import Store, StoreInfo
+from hpc_astrossl.store import Store, StoreInfo, sweep
 
 Columns = dict[str, np.ndarray]
 FEWEST = 8  # objects of which a constant is no chance
@@ -45,14 +46,18 @@ class Magnitudes:
         """The store's columns."""
         return store.table
 
-    def prepare(self, truth: np.ndarray) -> None:
+    def prepare(self, truth: Iterable[np.ndarray]) -> None:
         """InputError for a band that has one value for all training objects: nothing can be learnt from it."""
-        for band, values in zip(self.bands, np.asarray(truth).T, strict=True):
-            known = values[np.isfinite(values)]
-            if len(known) >= FEWEST and known.min() == known.max():
-                raise InputError(f"store {self.name}: target {band} is {known[0]:g} for all {len(known)} training "
-                                 "objects that have one, so there is nothing to learn; leave it out (data.bands), or "
-                                 "look at the store's unit")  # fmt: skip
+        count, least, most = np.zeros(self.outputs, dtype=np.int64), np.inf, -np.inf
+        for part in truth:
+            known = np.isfinite(part)
+            count += known.sum(axis=0)
+            least = np.minimum(least, part.min(axis=0, where=known, initial=np.inf))
+            most = np.maximum(most, part.max(axis=0, where=known, initial=-np.inf))
+        for number in np.flatnonzero((count >= FEWEST) & (least == most)):
+            raise InputError(f"store {self.name}: target {self.bands[number]} is {least[number]:g} for all "
+                             f"{count[number]} training objects that have one, so there is nothing to learn; leave it "
+                             "out (data.bands), or look at the store's unit")  # fmt: skip
 
     @property
     def outputs(self) -> int:
@@ -66,7 +71,7 @@ class Magnitudes:
 
     def strata(self, table: Columns) -> np.ndarray:
         """One stratum: magnitudes are spread evenly by chance."""
-        return np.zeros(len(table["magnitudes"]), dtype=np.int64)
+        return np.zeros(len(table["split"]), dtype=np.int64)
 
     def truth(self, table: Columns) -> np.ndarray:
         """Magnitudes, float32 (N, bands), NaN where unknown. InputError when one is outside 0 to 30."""
@@ -81,11 +86,13 @@ class Magnitudes:
             )
         return truth
 
-    def first_output(self, truth: np.ndarray) -> np.ndarray:
+    def first_output(self, truth: Iterable[np.ndarray]) -> np.ndarray:
         """The mean of each band, divided by 30; one half for a band that is never known."""
-        known = np.isfinite(truth)
-        sums = np.where(known, truth, 0).sum(axis=0, dtype=np.float64)
-        counts = known.sum(axis=0)
+        sums, counts = np.zeros(self.outputs), np.zeros(self.outputs, dtype=np.int64)
+        for part in truth:
+            known = np.isfinite(part)
+            sums += np.where(known, part, 0).sum(axis=0, dtype=np.float64)
+            counts += known.sum(axis=0)
         return np.where(counts > 0, sums / np.maximum(counts, 1) / self.scale, 0.5).astype(np.float32)
 
     def losses(self, raw: Tensor, truth: Tensor) -> Tensor:
@@ -117,7 +124,7 @@ class Magnitudes:
 
     def uncertainty(self, table: Columns, rows: np.ndarray) -> Columns:
         """``uncertainty``: the catalogue's magnitude errors of these rows, float32 (M, bands), NaN where unknown."""
-        return {"uncertainty": table["magnitude_errors"][rows][:, self.columns_chosen].astype(np.float32)}
+        return {"uncertainty": sweep.taken(table, "magnitude_errors", rows)[:, self.columns_chosen].astype(np.float32)}
 
     def shares(self, answers: dict[str, np.ndarray], truths: dict[str, np.ndarray]) -> dict[str, Any]:
         """Nothing: there is no commonest class."""

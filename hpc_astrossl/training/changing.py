@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from hpc_astrossl.pretexts import Pretext, Renewal
+from hpc_astrossl.store import sweep
 from hpc_astrossl.training.shared import Shared
 from hpc_astrossl.training.state import copied
 
@@ -73,13 +74,15 @@ class Changing(Still):
         return self.pretext.told
 
     def state(self) -> dict[str, Any]:
-        """The truth, and what the pretext keeps."""
-        return copied({"epoch": self.epoch, "truth": self.training.truth, "told": self.pretext.told,
+        """The truth, if it is not zeros as at first, and what the pretext keeps."""
+        truth = self.training.truth
+        changed = any(part.any() for part in truth.split(sweep.HELD))
+        return copied({"epoch": self.epoch, "truth": truth if changed else None, "told": self.pretext.told,
                        "own": self.pretext.state()})  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from ``state``."""
-        truth: Tensor = self.training.truth
-        truth.copy_(state["truth"])
+        if state["truth"] is not None:
+            self.training.truth.copy_(state["truth"])
         self.epoch, self.pretext.told = state["epoch"], state["told"]
         self.pretext.restore(state["own"])

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.loading import Batch, Loader, MappedLoader
+from hpc_astrossl.store import RowSet, sweep
+from hpc_astrossl.training.truth import stretches
 
 MASKED, SHUFFLED = "masked-centre", "shuffled-labels"
 RADIUS = 0.3  # of the shorter side: the disc reaches 60% of the way from the centre to the edge
@@ -44,14 +46,16 @@ def central_disc(height: int, width: int) -> Tensor:
     return (y - (height - 1) / 2) ** 2 + (x - (width - 1) / 2) ** 2 <= radius**2
 
 
-def shuffled(truth: np.ndarray, rows: dict[str, np.ndarray], seed: int) -> np.ndarray:
-    """Truth (N,) with that of the training and of the validation rows dealt anew among themselves, by seed.
+def shuffle(truth: np.ndarray, rows: dict[str, RowSet], seed: int) -> None:
+    """Deal the truth (N,) of the training and of the validation rows anew among themselves, by seed.
 
     InputError for truths that are no labels.
     """
     if truth.ndim != 1:
         raise InputError(f"data.control: {SHUFFLED} is for target classes, not for magnitudes; set it to none")
-    dealt, source = truth.copy(), np.random.default_rng((seed, 0x5417))
+    source = np.random.default_rng((seed, 0x5417))
     for split in ("train", "validation"):
-        dealt[rows[split]] = source.permutation(truth[rows[split]])
-    return dealt
+        own, dealt = rows[split], np.concatenate(list(stretches(truth, rows[split])))
+        source.shuffle(dealt)
+        for start in range(0, len(own), sweep.HELD):
+            truth[own[start : start + sweep.HELD]] = dealt[start : start + sweep.HELD]

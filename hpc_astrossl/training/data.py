@@ -1,5 +1,6 @@
 """What a run is trained on, checked before anything is computed: the store, the target, the rows, the first weights."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,8 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.nets import weights
 from hpc_astrossl.pretexts import open_pretext
 from hpc_astrossl.specs.run import RunSpec
-from hpc_astrossl.store import SPLITS, Store, nearest, open_store, sweep
-from hpc_astrossl.training import control
+from hpc_astrossl.store import SPLITS, RowSet, Store, nearest, open_store, sweep
+from hpc_astrossl.training import control, truth
 from hpc_astrossl.training.folder import WEIGHTS, RunFolder, run_path
 from hpc_astrossl.training.lineage import check
 from hpc_astrossl.training.subset import subset
@@ -29,7 +30,11 @@ class Data:
     store: Store
     target: Any
     truth: np.ndarray
-    rows: dict[str, np.ndarray]
+    rows: dict[str, RowSet]
+
+    def learnt(self) -> Iterator[np.ndarray]:
+        """The truth of the training rows, in stretches."""
+        return truth.stretches(self.truth, self.rows["train"])
 
 
 def open_data(run: RunSpec, workdir: Path) -> Data:
@@ -39,7 +44,8 @@ def open_data(run: RunSpec, workdir: Path) -> Data:
     """
     store = open_store(nearest(workdir / run.data.store, partial(print, flush=True)))
     target = open_target(run, store)
-    rows, strata, truth = _known(target, store, strata=run.data.train_size is not None)
+    table = target.columns(store)
+    rows, known = _known(target, table, store)
     for split, found in rows.items():
         if not len(found):
             raise InputError(f"{store.path}: no object of split {split} can be used for target {run.data.target}; "
@@ -51,31 +57,37 @@ def open_data(run: RunSpec, workdir: Path) -> Data:
                 f"train_size {size} is more than the {len(train)} training objects of {store.path}; "
                 "take a smaller one, or null for all of them"
             )
-        rows["train"] = subset(train, strata, size, run.seed)
+        rows["train"] = subset(train, partial(_strata, target, table, train), size, run.seed)
     if run.data.control == control.SHUFFLED:
-        truth = control.shuffled(truth, rows, run.seed)
-    target.prepare(truth[rows["train"]])
-    return Data(store=store, target=target, truth=truth, rows=rows)
+        control.shuffle(known, rows, run.seed)
+    data = Data(store=store, target=target, truth=known, rows=rows)
+    target.prepare(data.learnt())
+    return data
 
 
-def _known(target: Any, store: Store, *, strata: bool) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """(by split the rows that can be used, what the training subset keeps the proportions of, the truth of every row).
+def _known(target: Any, table: Any, store: Store) -> tuple[dict[str, RowSet], np.ndarray]:
+    """(by split the rows that can be used, the truth of every row). Columns are gone through in stretches, and not
+    kept; ids are looked at too, for they are needed in the end."""
+    count, bits = len(store), {name: RowSet.room(len(store)) for name in SPLITS}
 
-    Columns are gone through in stretches, and not kept.
-    """
-    table, split = target.columns(store), store.table
-    rows, layers, truth = {name: [np.empty(0, dtype=np.int64)] for name in SPLITS}, [np.empty(0, dtype=np.int64)], None
-    for part in sweep.parts(table, len(store)):
-        usable, codes = target.usable(part), split.part("split", part.start, part.stop)
-        for code, name in enumerate(SPLITS):
-            rows[name].append(part.start + np.flatnonzero(usable & (codes == code)))
-        if strata:
-            layers.append(target.strata(part)[rows["train"][-1] - part.start])
-        found = target.truth(part)
-        if truth is None:
-            truth = np.empty((len(store), *found.shape[1:]), dtype=found.dtype)
-        truth[part.start : part.stop] = found
-    return {name: np.concatenate(parts) for name, parts in rows.items()}, np.concatenate(layers), truth
+    def truths() -> Iterator[np.ndarray]:
+        for part in sweep.parts(table, count):
+            usable, codes = target.usable(part), store.table.part("split", part.start, part.stop)
+            for code, name in enumerate(SPLITS):
+                RowSet.mark(bits[name], part.start + np.flatnonzero(usable & (codes == code)))
+            yield target.truth(part)
+
+    known = truth.laid(truths(), count)
+    _ = store.table.id_type
+    return {name: RowSet(one, count) for name, one in bits.items()}, known
+
+
+def _strata(target: Any, table: Any, rows: RowSet) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(some of ``rows``, what a subset keeps the proportions of), in stretches."""
+    for part in sweep.parts(table, rows.total):
+        own = rows.between(part.start, part.stop)
+        if len(own):
+            yield own, target.strata(part)[own - part.start]
 
 
 def open_target(run: RunSpec, store: Store) -> Any:

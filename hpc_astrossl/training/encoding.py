@@ -16,7 +16,7 @@ from hpc_astrossl.loading import LoaderSpec, open_loader
 from hpc_astrossl.nets import weights
 from hpc_astrossl.nets.vgg import VGG16, working_precision
 from hpc_astrossl.specs.run import RunSpec
-from hpc_astrossl.store import Store
+from hpc_astrossl.store import RowSet, Store
 from hpc_astrossl.training.control import MASKED, controlled
 from hpc_astrossl.training.data import Source
 from hpc_astrossl.training.feature_cache import SEGMENT, FeatureCache, store_digest
@@ -43,7 +43,7 @@ class Encoder:
 
     def __post_init__(self):
         self._kept: list[tuple[np.ndarray, Tensor]] = []
-        self._unreadable = np.empty(0, dtype=np.int64)  # the same on every rank
+        self.unreadable = np.empty(0, dtype=np.int64)  # the same on every rank
         self.skipped: dict[int, str] = {}  # row -> reason, of those that this rank could not read
 
     def hold(self) -> None:
@@ -61,13 +61,13 @@ class Encoder:
         """The convolutions change from here on: what is in memory is theirs no more, nor is the cache."""
         self._kept, self.cache = [], None
 
-    def features(self, model: VGG16, rows: np.ndarray, *, views: int = 1) -> tuple[np.ndarray, Tensor]:
+    def features(self, model: VGG16, rows: RowSet | np.ndarray, *, views: int = 1) -> tuple[np.ndarray, Tensor]:
         """(known (M,), features (views, M, D) float32, on the device): of ``rows``, or of more that were asked before.
 
         Rows that cannot be read are not among ``known`` if the run allows that (``data.corrupt``). Collective;
         Interrupted on a request to stop, InputError when nothing can be read.
         """
-        rows, found = self.readable(rows), []
+        rows, found = self.readable(np.asarray(rows)), []
         for known, features in self._kept:
             if len(features) >= views and np.isin(rows, known, assume_unique=True).all():
                 return known, features
@@ -79,10 +79,11 @@ class Encoder:
 
     def readable(self, rows: np.ndarray) -> np.ndarray:
         """``rows`` (ascending) without those that turned out to be unreadable."""
-        return np.setdiff1d(rows, self._unreadable, assume_unique=True)
+        return np.setdiff1d(rows, self.unreadable, assume_unique=True)
 
-    def plain(self, model: VGG16, rows: np.ndarray) -> Tensor:
+    def plain(self, model: VGG16, rows: RowSet | np.ndarray) -> Tensor:
         """Features (N, D) of exactly ``rows``, as they are (view 0)."""
+        rows = np.asarray(rows)
         known, features = self.features(model, rows)
         return features[0, torch.from_numpy(np.searchsorted(known, rows)).to(features.device)]
 
@@ -108,13 +109,13 @@ class Encoder:
         for start in range(0, len(missing), SEGMENT):
             some = missing[start : start + SEGMENT]
             computed = self._computed(model, rows[some], number).numpy()
-            some = some[np.isin(rows[some], self._unreadable, invert=True)]
+            some = some[np.isin(rows[some], self.unreadable, invert=True)]
             if values is None:
                 values = np.empty((len(rows), computed.shape[1]), dtype=np.float32)
             values[some] = computed
             if writes:
                 self.cache.write(rows[some], computed, number)
-        return torch.from_numpy(values[np.isin(rows, self._unreadable, invert=True)])
+        return torch.from_numpy(values[np.isin(rows, self.unreadable, invert=True)])
 
     def _shared(self, told: tuple | None) -> tuple[np.ndarray, np.ndarray | None]:
         """What rank 0 found, on every rank."""
@@ -137,7 +138,7 @@ class Encoder:
         finally:
             loader.close()
         self.hold()
-        self._unreadable = np.union1d(self._unreadable, np.setdiff1d(rows, found))
+        self.unreadable = np.union1d(self.unreadable, np.setdiff1d(rows, found))
         self.skipped |= loader.skipped.rows
         seconds = time.monotonic() - begin
         self.say(f"features of {len(rows)} objects, view {number}: {len(rows) / seconds:.0f} samples/s")

@@ -7,15 +7,15 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hpc_astrossl import config, identity, locks, names, provenance
+from hpc_astrossl import config, identity, locks, names, npz, provenance
 from hpc_astrossl.errors import InputError, TrainingError
-from hpc_astrossl.files import write_aside
+from hpc_astrossl.files import make_aside, sync, write_aside
 from hpc_astrossl.specs.run import RunSpec
 from hpc_astrossl.training import events
 
@@ -182,6 +182,20 @@ class RunFolder:
             self.write(name, buffer.getbuffer())
             return {name: hashlib.sha256(buffer.getbuffer()).hexdigest()}
         return {}
+
+    def write_columns(self, name: str, columns: Mapping[str, npz.Column]) -> dict[str, str]:
+        """The same of columns that come in parts, one of which is in memory at a time."""
+        if not self.writes:
+            return {}
+
+        def fill(aside: Path) -> str:
+            npz.write(aside, columns)
+            sync(aside)
+            return provenance.sha256(aside)
+
+        self.check()
+        with _written(self.path / name):
+            return {name: make_aside(self.path / name, fill)}
 
     def write_result(self, result: dict[str, Any]) -> None:
         """``result.json``, the last file of a run; among the digests of its files stands one of what it says itself."""

@@ -4,9 +4,7 @@ A run keeps the objects that it has read in ``objects.npz`` of its folder: the s
 another.
 """
 
-import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,7 @@ from hpc_astrossl.ids import folded
 from hpc_astrossl.nets import seen as carrying
 from hpc_astrossl.nets.seen import Carried
 from hpc_astrossl.specs.run import RunSpec
-from hpc_astrossl.store import Store, open_store, sweep
-from hpc_astrossl.store.reader import Columns
+from hpc_astrossl.store import RowSet, Store, open_store, sweep
 
 RADIUS = 1.0  # arcsec
 COLUMNS = ("object_id", "ra", "dec")
@@ -41,9 +38,18 @@ class Seen:
     certain: bool = True
 
 
-def columns(store: Store, rows: np.ndarray) -> dict[str, np.ndarray]:
+def columns(store: Store, rows: RowSet) -> dict[str, npz.Column]:
     """What ``objects.npz`` holds of these rows of a store."""
-    return {name: store.table[name][rows] for name in COLUMNS}
+    kinds = {name: store.table.part(name, 0, 0).dtype for name in COLUMNS} | {"object_id": store.table.id_type}
+    return {name: npz.Column(kind=kind, rows=len(rows), parts=_parts(store, name, rows))
+            for name, kind in kinds.items()}  # fmt: skip
+
+
+def _parts(store: Store, name: str, rows: RowSet) -> Iterator[np.ndarray]:
+    for part in sweep.parts(store.table, len(store)):
+        own = rows.between(part.start, part.stop)
+        if len(own):
+            yield part[name][own - part.start]
 
 
 def seen_by(folder: Path, made: identity.Made, digest: str | None, workdir: Path) -> Seen:
@@ -57,14 +63,17 @@ def seen_by(folder: Path, made: identity.Made, digest: str | None, workdir: Path
         certain = made.store_sha256 is not None and made.store_sha256 == store.identity
         return Seen(run=made.run, store=made.store, objects=store.table, certain=certain)
     path = folder / OBJECTS
+
+    def damage(error: Exception) -> InputError:
+        return InputError(f"{path}: damaged or not there ({error}), so it cannot be told which objects run {made.run} "
+                          "has seen; train that run again")  # fmt: skip
+
     try:
         if provenance.sha256(path) != digest:
             raise ValueError("it is not the file that its run wrote")
-        with npz.opened(path) as arrays:
-            objects = {name: arrays[name] for name in COLUMNS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: damaged or not there ({error}), so it cannot be told which objects run {made.run} "
-                         "has seen; train that run again") from None  # fmt: skip
+        objects = npz.Stretches(path, COLUMNS, damage)
+    except npz.FAULTS as error:
+        raise damage(error) from None
     return Seen(run=made.run, store=made.store, objects=objects)
 
 
@@ -126,13 +135,11 @@ def _seen_or_to_see(run: RunSpec, workdir: Path) -> Seen:
 
 
 def _count(objects: Objects) -> int:
-    return objects.rows("ra") if isinstance(objects, Columns) else len(objects["ra"])
+    return objects.rows("ra") if hasattr(objects, "rows") else len(objects["ra"])
 
 
 def _id(objects: Objects, row: int) -> str:
-    return str(
-        objects.part("object_id", row, row + 1)[0] if isinstance(objects, Columns) else objects["object_id"][row]
-    )
+    return str(sweep.taken(objects, "object_id", np.array([row]))[0])
 
 
 def shared_ids(first: Objects, second: Objects) -> np.ndarray:

@@ -26,8 +26,8 @@ from hpc_astrossl.training.watch import Stop, Watch
 class Phase:
     """What one phase needs. ``net`` is what is trained, ``wrapped`` the same as the engine wants it called.
 
-    ``truth`` holds the target's truth of all rows of the store, on the device; the loaders give batches of what
-    ``net`` takes (images, or features when the head alone is trained).
+    ``truth`` holds the target's truth of all rows of the store, on the CPU; the loaders give batches of what ``net``
+    takes (images, or features when the head alone is trained).
     """
 
     net: nn.Module
@@ -192,7 +192,7 @@ def train_step(phase: Phase, step: Step) -> Tensor:
     phase.net.train()  # of account for batch normalisation alone
     raw = phase.wrapped(batch.images, keep)
     phase.net.eval()
-    loss = phase.target.losses(raw, rows_of(phase.truth, batch.rows)).sum()
+    loss = phase.target.losses(raw, rows_of(phase.truth, batch.rows).to(raw.device)).sum()
     phase.optimizer.zero_grad()
     (loss * (phase.engine.size / batch.total)).backward()
     phase.optimizer.step()
@@ -208,7 +208,7 @@ def validate(phase: Phase) -> tuple[np.ndarray, Tensor]:
 
 def judge(phase: Phase, rows: np.ndarray, raw: Tensor) -> dict[str, Any]:
     """Metrics of the validation objects; TrainingError when the loss of one is not finite."""
-    truth = rows_of(phase.truth.cpu(), rows)
+    truth = rows_of(phase.truth, rows)
     bad = ~torch.isfinite(phase.target.losses(raw, truth)).numpy()
     if bad.any():
         first = int(bad.argmax()) // phase.batch_size
@@ -243,4 +243,4 @@ def collect(function: Callable[[Tensor], Tensor], loader, engine, stop: Stop) ->
 
 def rows_of(truth: Tensor, rows: np.ndarray) -> Tensor:
     """The truth of these rows of the store."""
-    return truth[torch.from_numpy(rows).to(truth.device)]
+    return truth[torch.from_numpy(rows)]

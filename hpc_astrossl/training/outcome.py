@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch import Tensor
 from hpc_astrossl import provenance
 from hpc_astrossl.identity import OBJECTS
 from hpc_astrossl.specs.run import RunSpec
+from hpc_astrossl.store import sweep
 from hpc_astrossl.store.display import displayed
 from hpc_astrossl.training.data import Data, Source
 from hpc_astrossl.training.folder import FORMAT, VERSION, WEIGHTS, RunFolder
@@ -32,10 +35,10 @@ def write_weights(folder: RunFolder, weights: dict[str, Tensor], run: RunSpec) -
 
 def write_predictions(folder: RunFolder, data: Data, answers: dict[str, np.ndarray]) -> Digests:
     """``predictions.npz``: truth and answer of each validation and test object, rows ascending within a split."""
-    rows = np.concatenate([data.rows[split] for split in answers])
+    rows = np.concatenate([np.asarray(data.rows[split]) for split in answers])
     return folder.write_arrays(
         "predictions.npz",
-        object_id=data.store.table["object_id"][rows],
+        object_id=_ids(data, rows),
         split=np.concatenate([np.full(len(answer), split) for split, answer in answers.items()]),
         truth=data.truth[rows],
         output=np.concatenate(list(answers.values())),
@@ -45,18 +48,17 @@ def write_predictions(folder: RunFolder, data: Data, answers: dict[str, np.ndarr
 
 def write_objects(folder: RunFolder, data: Data) -> Digests:
     """``objects.npz``: ids and positions of all objects that the run has read, in row order."""
-    rows = np.sort(np.concatenate(list(data.rows.values())))
-    return folder.write_arrays(OBJECTS, **columns(data.store, rows))
+    return folder.write_columns(OBJECTS, columns(data.store, reduce(or_, data.rows.values())))
 
 
 def write_samples(folder: RunFolder, data: Data, features: np.ndarray, answer: np.ndarray) -> Digests:
     """``features.npz`` and ``cutouts.npz`` of validation objects; ``features`` (N, 512) and ``answer`` of them all."""
-    rows, table = data.rows["validation"], data.store.table
+    rows, table = np.asarray(data.rows["validation"]), data.store.table
     some = _spread(len(rows), FEATURES)
     digests = folder.write_arrays(
         "features.npz",
-        object_id=table["object_id"][rows[some]],
-        label=table["label"][rows[some]],
+        object_id=_ids(data, rows[some]),
+        label=sweep.taken(table, "label", rows[some]),
         features=features[some],
     )
     wrong = _mistakes(data.truth[rows], answer)[:MISTAKES]
@@ -64,7 +66,7 @@ def write_samples(folder: RunFolder, data: Data, features: np.ndarray, answer: n
     few = rows[np.concatenate([wrong, others[_spread(len(others), CUTOUTS - len(wrong))]])]
     if folder.writes:
         images = displayed(data.store.images(few), data.store.info.channels)
-        digests |= folder.write_arrays("cutouts.npz", object_id=table["object_id"][few], images=images)
+        digests |= folder.write_arrays("cutouts.npz", object_id=_ids(data, few), images=images)
     return digests
 
 
@@ -73,7 +75,7 @@ def summary(
 ) -> dict[str, Any]:
     """``result.json`` without what only the training itself knows (epochs, engine, seconds)."""
     info = data.store.info
-    truths = {split: data.truth[data.rows[split]] for split in answers}
+    truths = {split: data.truth[np.asarray(data.rows[split])] for split in answers}
     return {
         "format": FORMAT, "version": VERSION,
         "run_id": run.run_id, "experiment": run.experiment, "set": run.set, "scheme": run.scheme, "seed": run.seed,
@@ -90,6 +92,11 @@ def summary(
         "lineage": list(source.lineage),
         "provenance": {"code": provenance.code(), "libraries": provenance.libraries(), "date": provenance.now()},
     }  # fmt: skip
+
+
+def _ids(data: Data, rows: np.ndarray) -> np.ndarray:
+    """The ids of these rows, as wide as the longest of the store."""
+    return sweep.taken(data.store.table, "object_id", rows).astype(data.store.table.id_type)
 
 
 def _making(data: Data) -> dict[str, Any]:

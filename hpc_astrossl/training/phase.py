@@ -1,5 +1,6 @@
 """The objects of one phase: network, loaders, optimiser and what watches them, made from a run's configuration."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hpc_astrossl.loading import Loader, LoaderSpec, MappedLoader, open_loader
 from hpc_astrossl.nets.vgg import VGG16
 from hpc_astrossl.pretexts import Pretext
 from hpc_astrossl.specs.run import PhaseSpec
+from hpc_astrossl.store import RowSet, sweep
 from hpc_astrossl.training.changing import Changing, Still
 from hpc_astrossl.training.control import controlled
 from hpc_astrossl.training.features import FeatureLoader
@@ -23,7 +25,7 @@ from hpc_astrossl.training.watch import Watch
 Weights = dict[str, Tensor]
 
 
-Rows = np.ndarray | None
+Rows = RowSet | np.ndarray | None
 
 
 def prepare(training: Shared, spec: PhaseSpec, model: VGG16) -> Phase:
@@ -49,7 +51,9 @@ def prepare(training: Shared, spec: PhaseSpec, model: VGG16) -> Phase:
         target=data.target,
         truth=training.truth,
         engine=engine,
-        watch=Watch(engine, training.stop, data.store.table["object_id"], lambda: due(within=True)),
+        watch=Watch(
+            engine, training.stop, partial(sweep.taken, data.store.table, "object_id"), lambda: due(within=True)
+        ),
         seed=run.seed,
         batch_size=run.data.batch_size,
         **loaders,
@@ -106,7 +110,7 @@ def _features(training: Shared, model: VGG16, split: str) -> FeatureLoader:
     run = training.run
     views = run.data.feature_views if split == "train" else 1
     known, features = training.encoder.features(model, training.data.rows[split], views=views)
-    rows = training.readable(split)
+    rows = np.asarray(training.readable(split))
     return FeatureLoader(
         rows, known, features[:views], batch_size=run.data.batch_size, seed=run.seed, engine=training.engine
     )

@@ -133,7 +133,7 @@ class Training(Shared):
         model = learner(target) if whole else build(self.run.model, **self.sizes(), seed=self.run.seed)
         if has_statistics(model) and not self.source.tensors:
             settle(model, self._first_images())
-        start = self.data.target.first_output(self.data.truth[self.data.rows["train"]])
+        start = self.data.target.first_output(self.data.learnt())
         model.head.output.bias.data.copy_(torch.from_numpy(start))
         return snapshot(model) | self.source.tensors
 
@@ -173,9 +173,8 @@ class Training(Shared):
             if split == "validation":
                 shown = model.pooled(features).cpu().numpy()
             raw = self.asked(model, split) if isinstance(target, Pretext) else model.head.answers(features)
-            metrics[split] = measure(target, raw, rows_of(self.truth.cpu(), rows))
+            metrics[split] = measure(target, raw, rows_of(self.truth, np.asarray(rows)))
             answers[split] = target.answer(raw).numpy()
-        self.data.truth[:] = self.truth.cpu().numpy()  # a pretext's is another now
         lost = self.left_out()
         self.hold()
         files = outcome.write_weights(self.folder, weights, self.run) | outcome.write_objects(self.folder, self.data)
@@ -206,7 +205,7 @@ class Training(Shared):
         if reasons:
             self.folder.say(f"left out {len(reasons)} objects that cannot be read; the first: {reasons[min(reasons)]}")
         for split, rows in self.data.rows.items():
-            self.data.rows[split] = np.setdiff1d(rows, list(reasons))
+            self.data.rows[split] = rows.without(np.array(sorted(reasons), dtype=np.int64))
         return reasons
 
     def sizes(self) -> dict[str, Any]:

@@ -4,11 +4,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from hpc_astrossl.loading import Skipped
 from hpc_astrossl.specs.run import RunSpec
+from hpc_astrossl.store import RowSet
 from hpc_astrossl.training.checkpoint import Checkpoints
 from hpc_astrossl.training.data import Data, Source
 from hpc_astrossl.training.encoding import Encoder
@@ -27,7 +27,7 @@ class Shared:
 
     def __post_init__(self):
         self.engine, self.stop = self.encoder.engine, self.encoder.stop
-        self.truth = torch.from_numpy(self.data.truth).to(self.engine.device)
+        self.truth = torch.from_numpy(self.data.truth)
         minutes = self.run.training.checkpoint_minutes
         self.checkpoints = Checkpoints(self.folder.checkpoints, self.folder.say, minutes)
         self.records: list[dict[str, Any]] = []
@@ -38,7 +38,7 @@ class Shared:
         """StoreChanged, on every rank, when the store was replaced or changed since it was opened."""
         self.encoder.hold()
 
-    def readable(self, split: str) -> np.ndarray:
+    def readable(self, split: str) -> RowSet:
         """The rows of a split without those that the encoder found unreadable; from here on, the split is these."""
-        self.data.rows[split] = self.encoder.readable(self.data.rows[split])
+        self.data.rows[split] = self.data.rows[split].without(self.encoder.unreadable)
         return self.data.rows[split]

@@ -6,6 +6,8 @@ is what it would have left alone, to within the rounding of batched products.
 
 import contextlib
 import time
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +98,7 @@ class Together:
         """Features of every object that any of them needs, once."""
         run, rows = self.first.run, [training.data.rows for training in self.trainings]
         model = self.first.placed(self.first.first_weights())
-        train = np.unique(np.concatenate([found["train"] for found in rows]))
+        train = reduce(or_, [found["train"] for found in rows])
         self.encoder.features(model, train, views=run.data.feature_views)
         for split in ("validation", "test"):
             self.encoder.features(model, rows[0][split])
@@ -113,7 +115,7 @@ class Together:
             for head in ended:
                 self._answer(head, interrupted(self.stop.name, "while it was evaluating"))
             return
-        rows = self.first.data.rows["validation"]
+        rows = np.asarray(self.first.data.rows["validation"])
         raw = stack.evaluate(self.encoder.plain(None, rows), [self.heads.index(head) for head in ended])
         for head, outputs in zip(ended, raw, strict=True):
             self._answer(head, (rows, outputs))
@@ -166,7 +168,7 @@ def _step(stack: Stack, heads: list[_Head]) -> Tensor:
     counted = torch.arange(size) < torch.tensor(counts)[:, None]
     counted = counted.to(features.device)
     totals = torch.tensor([batch.total for batch in batches], device=features.device)
-    truth, told = rows_of(phase.truth, rows.ravel()), []
+    truth, told = rows_of(phase.truth, rows.ravel()).to(features.device), []
 
     def losses(raw: Tensor) -> Tensor:
         each = phase.target.losses(raw.flatten(0, 1), truth).view(len(heads), size)

@@ -16,6 +16,7 @@ from hpc_astrossl.errors import Interrupted, TrainingError
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 NAMED = 10  # object ids in a message
+Ids = Callable[[np.ndarray], np.ndarray]
 Sums = list[tuple[float, int]]  # by rank: the losses' sum so far, and the objects in it
 
 
@@ -81,11 +82,11 @@ class Watch:
     """Told of every step of an epoch; keeps the losses on the device.
 
     On a GPU, where reading a loss makes the processor wait and ranks would talk more than compute, it looks at every
-    16th step only. ``ids`` are the object ids of all rows of the store; ``due()`` of rank 0 says when a checkpoint
+    16th step only. ``ids(rows)`` gives object ids; ``due()`` of rank 0 says when a checkpoint
     within an epoch is wanted.
     """
 
-    def __init__(self, engine, stop: Stop, ids: np.ndarray, due: Callable[[], bool] = lambda: False):
+    def __init__(self, engine, stop: Stop, ids: Ids, due: Callable[[], bool] = lambda: False):
         self.engine, self.stop, self.ids, self.due = engine, stop, ids, due
         self.every = 1 if engine.device.type == "cpu" else 16
         self.begin(0)
@@ -138,7 +139,7 @@ class Watch:
 
     def names(self, rows: np.ndarray) -> list[str]:
         """Object ids of these rows."""
-        return [str(name) for name in self.ids[rows]]
+        return [str(name) for name in self.ids(rows)]
 
     def diverged(self, where: str, names: list[str]) -> None:
         """Raise the TrainingError of a loss that is not finite, at ``where`` of the epoch, for objects ``names``."""
