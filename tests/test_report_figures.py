@@ -5,9 +5,11 @@ import pytest
 
 from hpc_astrossl.report.base import by_class
 from hpc_astrossl.report.base.arrays import Predictions
+from hpc_astrossl.report.base.cells import Spread
 from hpc_astrossl.report.base.drawing import keep, style
 from hpc_astrossl.report.curves.figures import learning_curves
 from hpc_astrossl.report.errors.figures import confusion
+from hpc_astrossl.report.low_data.figures import LowData, low_data_curve
 from hpc_astrossl.report.pretext import figures, tables
 
 
@@ -37,6 +39,14 @@ def test_the_axes_of_learning_curves_hold_every_curve(tops):
         highest = max(max(y for y in line.get_ydata() if np.isfinite(y)) for line in axes.lines)
         assert axes.get_ylim()[0] == 0
         assert highest <= axes.get_ylim()[1] <= 6 * highest
+
+
+def test_the_bands_of_accuracies_end_where_accuracies_do():
+    points = [(64, Spread(mean=0.9, std=0.2, n=3)), (256, Spread(mean=0.1, std=0.3, n=3))]
+    (axes,) = low_data_curve(LowData(split="test", curves={"scratch": points}, share=0.5)).axes
+    (band,) = axes.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (0, 1)
 
 
 def magnitudes():

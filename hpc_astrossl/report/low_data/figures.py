@@ -30,7 +30,10 @@ class LowData:
 
 
 def low_data_curve(found: LowData) -> Figure:
-    """Accuracy against training objects for every scheme, with bands of one std over seeds and the majority share."""
+    """Accuracy against training objects for every scheme, with bands of one std over seeds and the majority share.
+
+    Bands end where accuracies do, at 0 and 1.
+    """
     figure = canvas(4.3, 3.7)
     axes = figure.add_subplot()
     others = [name for name in found.curves if name not in SCHEMES]
@@ -38,7 +41,7 @@ def low_data_curve(found: LowData) -> Figure:
         sizes = [size for size, _ in points]
         mean, std = ([value(spread) for _, spread in points] for value in (lambda s: s.mean, lambda s: s.std or 0))
         look = scheme_style(scheme, others)
-        low, high = ([m + sign * s for m, s in zip(mean, std, strict=True)] for sign in (-1, 1))
+        low, high = ([min(1, max(0, m + sign * s)) for m, s in zip(mean, std, strict=True)] for sign in (-1, 1))
         axes.fill_between(sizes, low, high, color=look["color"], alpha=0.13, linewidth=0)
         axes.plot(sizes, mean, markersize=5, label=scheme, **look)
     if found.share:
