@@ -125,9 +125,22 @@ def question(overlap, field, rows):
     return looks.Question(images="bands", objects=objects)
 
 
+PICTURES = FIELDS.replace("fields: {", 'fields: {rgb: "{field}.png", ').replace("images: bands", "images: rgb")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "workers", "memory", "threads"),
+    [(PICTURES, 8, 2, 1), (PICTURES, 8, 3.5, 2), (PICTURES, 8, 64, 4), (PICTURES, 2, 64, 2), (PICTURES, 8, 0.1, 1),
+     (FIELDS, 8, 0.1, 4), (FIELDS, 1, 64, 1)],
+)  # fmt: skip
+def test_as_many_whole_pictures_are_held_as_the_memory_allows(tmp_path, recipe, workers, memory, threads):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe)
+    assert looks.lookers(load_recipe(path), workers, int(memory * 2**30)) == threads
+
+
 @pytest.mark.parametrize("end", ["answered", "killed"])
 def test_tasks_that_wait_look_at_twins(overlap, monkeypatch, end):
-    monkeypatch.setattr(board, "THREADS", 1)
     (overlap / "recipe.yaml").write_text(FIELDS)
     recipe, out = load_recipe(overlap / "recipe.yaml"), overlap / "out"
     space = files.aside_of(board.workspace(out / "all"))
@@ -147,7 +160,7 @@ def test_tasks_that_wait_look_at_twins(overlap, monkeypatch, end):
         own.append(one)
         return looks.look(recipe, overlap, one)
 
-    assert board.Board(space, "ours").answers(questions, mine) == expected
+    assert board.Board(space, "ours", 1).answers(questions, mine) == expected
     assert len(own) == {"answered": 4, "killed": 6}[end]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from hpc_astrossl.errors import InputError
 from hpc_astrossl.files import PARTIAL, aside_of, write_aside
-from hpc_astrossl.ingest.looks import THREADS, Question, look
+from hpc_astrossl.ingest.looks import Question, look
 from hpc_astrossl.objects import Objects
 from hpc_astrossl.specs.recipe import Recipe
 
@@ -33,10 +33,10 @@ def workspace(store: Path) -> Path:
 
 
 class Board:
-    """Where the task that selects hangs its questions up, below its workspace."""
+    """Where the task that selects hangs its questions up, below its workspace, and answers them by so many threads."""
 
-    def __init__(self, space: Path, key: str):
-        self._folder, self._key, self._asked = space / _FOLDER, key, 0
+    def __init__(self, space: Path, key: str, threads: int):
+        self._folder, self._key, self._threads, self._asked = space / _FOLDER, key, threads, 0
 
     def answers(self, questions: list[Question], look: Callable[[Question], list[str]]) -> list[list[str]]:
         """The answers to all, of this task by ``look`` and of others, in order."""
@@ -49,7 +49,7 @@ class Board:
             aside = aside_of(file)
             _write(aside, question, self._key)
             aside.replace(file)
-        with ThreadPoolExecutor(THREADS) as pool:
+        with ThreadPoolExecutor(self._threads) as pool:
             found = list(pool.map(lambda file, question: look(question) if _claim(file) else None, files, questions))
         for number, file in enumerate(files):
             if found[number] is None:

@@ -21,7 +21,7 @@ from hpc_astrossl.errors import InputError, unknown
 from hpc_astrossl.files import aside_of, remove, sweep, task_note, write_aside
 from hpc_astrossl.ingest import board, lease, plans, scales
 from hpc_astrossl.ingest.finishing import NothingLeft, finish
-from hpc_astrossl.ingest.looks import Looks
+from hpc_astrossl.ingest.looks import Looks, lookers
 from hpc_astrossl.ingest.options import Options
 from hpc_astrossl.ingest.planning import Draft, drafts, remarks, summary
 from hpc_astrossl.ingest.plans import Job
@@ -163,8 +163,9 @@ def _select(recipe: Recipe, names: list[str], places: tuple[Path, Path], how: tu
     for note in objects.notes:
         progress.say(note)
     objects = _located(recipe, source, objects, space)
-    shared = board.Board(space.folder, key).answers if options.tasks > 1 else None
-    looks = Looks(recipe, source, objects, options.workers or len(os.sched_getaffinity(0)), shared)
+    threads = lookers(recipe, options.workers or len(os.sched_getaffinity(0)), int(options.memory_gb * GB))
+    shared = board.Board(space.folder, key, threads).answers if options.tasks > 1 else None
+    looks = Looks(recipe, source, objects, threads, shared)
     looks.seen |= asked(recipe, source, objects)
     selections = select(recipe, objects, source, looks, space)
     found = drafts(recipe, (source, out), objects, {name: selections[name] for name in names}, looks.seen, space)

@@ -15,7 +15,8 @@ from hpc_astrossl.errors import InputError
 from hpc_astrossl.objects import Objects, subset
 from hpc_astrossl.specs.recipe import Recipe, StoreSpec
 
-THREADS = 4  # at most, that look at a time: each may hold a whole picture
+THREADS = 4  # at most, that look at a time
+PICTURE = 1 << 30  # bytes, about, of a whole picture of 11000 × 11000 pixels while it is looked at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +30,22 @@ class Question:
 Answer = Callable[[list[Question], Callable[[Question], list[str]]], list[list[str]]]
 
 
+def lookers(recipe: Recipe, workers: int, memory: int) -> int:
+    """How many threads look at a time: of ``workers``, and where each holds a whole picture, no more than go into
+    ``memory`` bytes beside what the selection itself takes, for which a picture's room is left."""
+    most = min(workers, THREADS)
+    whole = recipe.fields is not None and recipe.fields.rgb is not None
+    return max(1, min(most, memory // PICTURE - 1)) if whole else most
+
+
 class Looks:
     """Which cutouts would reach over the edge of their field, and which of some few could not be used; each field's
     size is read once, each object cut once. ``seen`` are the images that were asked. ``answer`` has questions answered
-    by a function, in order, by ``threads`` threads unless told otherwise."""
+    by a function, in order, by so many ``threads`` unless told otherwise."""
 
     def __init__(self, recipe: Recipe, source: Path, objects: Objects, threads: int = 1, answer: Answer | None = None):
         self._place, self._objects = (recipe, source), objects
-        self._threads, self._answer = min(threads, THREADS), answer or self._in_threads
+        self._threads, self._answer = threads, answer or self._in_threads
         self._known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._useless: dict[str, dict[int, str]] = {}
         self.seen: set[Path] = set()
