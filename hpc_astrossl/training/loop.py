@@ -192,7 +192,7 @@ def train_step(phase: Phase, step: Step) -> Tensor:
     phase.net.train()  # of account for batch normalisation alone
     raw = phase.wrapped(batch.images, keep)
     phase.net.eval()
-    loss = phase.target.losses(raw, rows_of(phase.truth, batch.rows).to(raw.device)).sum()
+    loss = phase.target.losses(raw, rows_of(phase.truth, batch.rows, raw.device)).sum()
     phase.optimizer.zero_grad()
     (loss * (phase.engine.size / batch.total)).backward()
     phase.optimizer.step()
@@ -241,6 +241,6 @@ def collect(function: Callable[[Tensor], Tensor], loader, engine, stop: Stop) ->
     return rows[order], values[torch.from_numpy(order)]
 
 
-def rows_of(truth: Tensor, rows: np.ndarray) -> Tensor:
-    """The truth of these rows of the store."""
-    return truth[torch.from_numpy(rows)]
+def rows_of(truth: Tensor, rows: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """The truth of these rows of the store, on a device, which is not waited for: it may have steps to do yet."""
+    return truth[torch.from_numpy(rows)].to(device, non_blocking=True)

@@ -168,7 +168,7 @@ def _step(stack: Stack, heads: list[_Head]) -> Tensor:
     counted = torch.arange(size) < torch.tensor(counts)[:, None]
     counted = counted.to(features.device)
     totals = torch.tensor([batch.total for batch in batches], device=features.device)
-    truth, told = rows_of(phase.truth, rows.ravel()).to(features.device), []
+    truth, told = rows_of(phase.truth, rows.ravel(), features.device), []
 
     def losses(raw: Tensor) -> Tensor:
         each = phase.target.losses(raw.flatten(0, 1), truth).view(len(heads), size)
