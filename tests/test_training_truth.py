@@ -55,6 +55,15 @@ def test_what_is_laid_in_a_file_is_what_is_laid_in_memory_and_may_be_changed(in_
     assert not list(in_a_file.iterdir())  # it has no name
 
 
+def test_rows_that_lie_far_apart_in_a_file_come_in_short_stretches(in_a_file, monkeypatch):
+    monkeypatch.setattr(truth, "RESIDENT", 80)
+    found = truth.laid(iter([np.arange(50)]), 50)
+    some = [part.tolist() for part in truth.stretches(found, RowSet.of([3, 8, 9, 10, 49], 50))]
+    assert some == [[3, 8, 9], [10], [49]]
+    assert [part.tolist() for part in truth.stretches(np.arange(50), np.array([3, 49]))] == [[3, 49]]
+    assert [len(part) for part in truth.stretches(found, np.empty(0, dtype=np.int64))] == [0]
+
+
 def test_a_temporary_folder_without_room_is_named(in_a_file):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))

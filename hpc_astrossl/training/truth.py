@@ -15,6 +15,7 @@ from hpc_astrossl.files import write_at
 from hpc_astrossl.store import RowSet, sweep
 
 IN_MEMORY = 1 << 28  # bytes; what takes more lies in a file
+RESIDENT = 1 << 28  # bytes of a file that may be in memory at a time while it is gone through
 
 
 def laid(parts: Iterator[np.ndarray], count: int) -> np.ndarray:
@@ -49,8 +50,14 @@ def _written(file: IO[bytes], part: np.ndarray, start: int) -> int:
 
 
 def stretches(truth: np.ndarray, rows: RowSet | np.ndarray) -> Iterator[np.ndarray]:
-    """The truth of ``rows``, in stretches; one at least. What is in a file does not stay in memory."""
+    """The truth of ``rows``, in stretches; one at least. Of what is in a file a part is in memory at a time: some
+    stretches are short, where rows lie far apart, since each brings the pages around it."""
     for start in range(0, max(1, len(rows)), sweep.HELD):
-        yield truth[rows[start : start + sweep.HELD]]
-        if isinstance(truth.base, mmap.mmap):
+        some = rows[start : start + sweep.HELD]
+        if not isinstance(truth.base, mmap.mmap):
+            yield truth[some]
+            continue
+        place = np.asarray(some) * truth[:1].nbytes // RESIDENT
+        for own in np.split(some, np.flatnonzero(np.diff(place)) + 1):
+            yield truth[own]
             truth.base.madvise(mmap.MADV_DONTNEED)
